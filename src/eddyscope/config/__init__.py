@@ -1,0 +1,1 @@
+"""Case files, the registries that name choices, and provenance. Imports no other room."""

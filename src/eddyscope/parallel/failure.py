@@ -1,0 +1,113 @@
+"""Failing together: errors agreed by all ranks, and one traceback instead of a hang.
+
+Bad input is raised on all ranks (`agree`) and ends with status 2. Anything else that
+one rank raises ends the whole job within seconds: the lowest failing rank prints its
+traceback, once, and aborts.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+from mpi4py import MPI
+
+from eddyscope.config.case import CaseError
+
+__all__ = ["BlewUp", "StoppedEarly", "agree", "all_true", "any_true", "guard"]
+
+T = TypeVar("T")
+
+DONE, FAILED, BAD_INPUT, BLEW_UP, STOPPED = 0, 1, 2, 3, 4
+"""Exit statuses of the program."""
+
+GRACE = 1.0
+"""Seconds a failing rank waits to learn whether the others fail too."""
+
+
+class BlewUp(Exception):
+    """The simulation is no longer finite; raised on all ranks together. Exit status 3."""
+
+
+class StoppedEarly(Exception):
+    """Stopped on request after a checkpoint; raised on all ranks together. Exit status 4."""
+
+
+def any_true(comm: MPI.Intracomm, flag: bool) -> bool:
+    """Whether `flag` holds on any rank. Collective."""
+    return bool(comm.allreduce(bool(flag), op=MPI.LOR))
+
+
+def all_true(comm: MPI.Intracomm, flag: bool) -> bool:
+    """Whether `flag` holds on every rank. Collective."""
+    return bool(comm.allreduce(bool(flag), op=MPI.LAND))
+
+
+def agree(comm: MPI.Intracomm, function: Callable[[], T]) -> T:
+    """Call `function` on every rank; if any raised CaseError, all raise the lowest rank's.
+
+    Collective; `function` itself must not communicate.
+    """
+    result: T | None = None
+    error: CaseError | None = None
+    try:
+        result = function()
+    except CaseError as raised:
+        error = raised
+    if any_true(comm, error is not None):
+        raise next(e for e in comm.allgather(error) if e is not None)
+    return result  # type: ignore[return-value]
+
+
+def guard(main: Callable[[], int]) -> int:
+    """Run a whole program and give its exit status; see the module for what errors do.
+
+    Collective over COMM_WORLD.
+    """
+    alarm = MPI.COMM_WORLD.Dup()
+    try:
+        return main()
+    except CaseError as error:
+        return _leave(alarm, BAD_INPUT, f"eddyscope: {error}")
+    except BlewUp as error:
+        return _leave(alarm, BLEW_UP, f"eddyscope: blew up: {error}")
+    except StoppedEarly as error:
+        return _leave(alarm, STOPPED, f"eddyscope: stopped early: {error}")
+    except BaseException as error:  # SystemExit and KeyboardInterrupt must not leave others waiting
+        if isinstance(error, SystemExit) and error.code in (0, None):
+            return DONE
+        text = "".join(traceback.format_exception(error))
+        head = f"eddyscope: rank {alarm.rank} of {alarm.size} failed:\n"
+        return _leave(alarm, FAILED, head + text)
+
+
+def _leave(alarm: MPI.Intracomm, status: int, message: str) -> int:
+    """Print `message` on the lowest failing rank; return if all ranks are here, else abort.
+
+    Polled, never blocking: the other ranks may be inside a collective that will not end.
+    """
+    speaker = True
+    requests = [
+        alarm.isend(status, dest=other) for other in range(alarm.size) if other != alarm.rank
+    ]
+    heard = 0
+    deadline = time.monotonic() + GRACE
+    while heard < alarm.size - 1 and time.monotonic() < deadline:
+        state = MPI.Status()
+        if alarm.iprobe(status=state):
+            alarm.recv(source=state.source)
+            heard += 1
+            speaker = speaker and state.source > alarm.rank
+        else:
+            time.sleep(0.005)
+    if speaker:
+        print(message.rstrip(), file=sys.stderr, flush=True)
+    if heard == alarm.size - 1:
+        MPI.Request.waitall(requests)
+        return status
+    if not speaker:
+        time.sleep(GRACE)  # let the speaker's words out before the job ends
+    alarm.Abort(status)

@@ -1,0 +1,254 @@
+"""Every HDF5 call of the project: parallel files, safe small artefacts, checked opening.
+
+Rules held here so that no one else needs to know them:
+  * metadata (files, groups, datasets, attributes) is created by all ranks in one order;
+  * a rank with nothing to write still takes part (an empty selection, low-level call:
+    the high-level one hangs);
+  * small artefacts are written by rank 0 to a temporary file, synced and renamed, so a
+    kill leaves the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import DTypeLike, NDArray
+
+from eddyscope.config.case import CaseError
+
+__all__ = [
+    "Variable",
+    "create_file",
+    "fsync_folder",
+    "open_for_update",
+    "open_to_read",
+    "replace_file",
+    "write_artefact",
+    "write_block",
+]
+
+LIBVER = ("earliest", "v110")
+"""File format bounds: readable by netCDF-4, and no consistency flag that a kill could leave set."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A named array of an artefact: its dimensions' names, data, units and a long name.
+
+    A variable whose only dimension has its own name is the coordinate of that dimension.
+    Give `shape` and `dtype` instead of `data` to allocate it for later writing.
+    """
+
+    dims: tuple[str, ...]
+    data: Any = None
+    units: str = "1"
+    long_name: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: DTypeLike | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def require_parallel_hdf5() -> None:
+    """Raise CaseError unless h5py was built with MPI."""
+    if not h5py.get_config().mpi:
+        raise CaseError(
+            "h5py was built without MPI, so datasets cannot be written in parallel; run "
+            "`bash jobs/local/setup.sh`, which builds it against the parallel HDF5"
+        )
+
+
+@contextmanager
+def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
+    """A new file at `path`, opened by all ranks; renamed into place when complete. Collective."""
+    require_parallel_hdf5()
+    temporary = path.with_name(path.name + ".tmp")
+    _check_folder(temporary.parent, comm)
+    with h5py.File(temporary, "w", driver="mpio", comm=comm, libver=LIBVER) as file:
+        yield file
+    comm.Barrier()
+    if comm.rank == 0:
+        replace_file(temporary, path)
+    comm.Barrier()
+
+
+@contextmanager
+def open_for_update(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
+    """An existing file, opened by all ranks to overwrite raw data in place. Collective."""
+    require_parallel_hdf5()
+    with h5py.File(path, "r+", driver="mpio", comm=comm, libver=LIBVER) as file:
+        yield file
+
+
+@contextmanager
+def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
+    """An existing file, opened by this rank alone. CaseError if it is missing or damaged."""
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise CaseError(f"{path}: no such {what}") from None
+    except OSError as error:
+        reason = str(error).strip()
+        raise CaseError(
+            f"{path}: not a readable {what} ({reason}); "
+            "it may be cut short or damaged: make it again"
+        ) from None
+    with file:
+        yield file
+
+
+def allocate(group: h5py.Group, variables: Mapping[str, Variable]) -> None:
+    """Create `variables` in `group` with dimension scales that xarray reads. Collective.
+
+    Data given is written; the rest is allocated and left unwritten.
+    """
+    for name, variable in variables.items():
+        data = variable.data
+        if data is not None:
+            data = np.asarray(data)
+            if data.dtype.kind == "U":
+                data = data.astype(h5py.string_dtype())
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        if data is None:
+            # Written once by us: filling at creation would write every byte twice.
+            properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            shape = variable.shape
+            dtype = np.dtype(variable.dtype)
+            space = h5py.h5s.create_simple(shape)
+            kind = h5py.h5t.py_create(dtype, logical=True)
+            dataset = h5py.Dataset(
+                h5py.h5d.create(group.id, name.encode(), kind, space, properties)
+            )
+        else:
+            dataset = group.create_dataset(name, data=data)
+        dataset.attrs["units"] = variable.units
+        if variable.long_name:
+            dataset.attrs["long_name"] = variable.long_name
+        for key, value in variable.attributes.items():
+            dataset.attrs[key] = value
+    for name, variable in variables.items():
+        if variable.dims == (name,):
+            group[name].make_scale(name)
+    for name, variable in variables.items():
+        if variable.dims == (name,):
+            continue
+        for axis, dim in enumerate(variable.dims):
+            scale = _find_scale(group, dim)
+            if scale is not None:
+                group[name].dims[axis].attach_scale(scale)
+
+
+def _find_scale(group: h5py.Group, dim: str) -> h5py.Dataset | None:
+    """The coordinate called `dim` in this group or the nearest one around it."""
+    while True:
+        if dim in group and isinstance(group[dim], h5py.Dataset) and group[dim].is_scale:
+            return group[dim]
+        if group.name == "/":
+            return None
+        group = group.parent
+
+
+def write_block(
+    dataset: h5py.Dataset, selection: tuple[slice | int, ...] | None, data: NDArray[Any] | None
+) -> None:
+    """Write `data` to a block of `dataset`; None on a rank with nothing to write. Collective."""
+    transfer = h5py.h5p.create(h5py.h5p.DATASET_XFER)
+    if dataset.file.driver == "mpio":
+        transfer.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
+    file_space = dataset.id.get_space()
+    if selection is None or data is None:
+        file_space.select_none()
+        memory_space = h5py.h5s.create_simple((0,))
+        data = np.empty(0, dtype=dataset.dtype)
+    else:
+        start, count = [], []
+        for axis, part in enumerate(selection):
+            lo, hi = (
+                (part, part + 1) if isinstance(part, int) else part.indices(dataset.shape[axis])[:2]
+            )
+            start.append(lo)
+            count.append(hi - lo)
+        file_space.select_hyperslab(tuple(start), tuple(count))
+        data = np.ascontiguousarray(data)
+        memory_space = h5py.h5s.create_simple(tuple(count))
+        assert data.size == int(np.prod(count)), f"{data.shape} does not fill a block of {count}"
+    dataset.id.write(memory_space, file_space, data, dxpl=transfer)
+
+
+def write_artefact(
+    path: Path,
+    groups: Mapping[str, Mapping[str, Variable]] | Mapping[str, Variable],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a small, complete artefact atomically. Not collective: call it on one rank.
+
+    `groups` maps a group's name ("" or "/" for the root) to its variables, or is the
+    root's variables themselves.
+    """
+    first: Any = next(iter(groups.values()), None)
+    tree: Any = {"": groups} if isinstance(first, Variable) else groups
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(temporary, "w", libver=LIBVER) as file:
+        for key, value in attributes.items():
+            file.attrs[key] = value
+        for name, variables in tree.items():
+            allocate(file.require_group(name) if name.strip("/") else file, variables)
+    replace_file(temporary, path)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace the file at `path` by `content`, whole or not at all. Not collective."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    replace_file(temporary, path)
+
+
+def replace_file(temporary: Path, path: Path) -> None:
+    """Sync `temporary` to the disk and rename it to `path`. Not collective."""
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames in `folder` last, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems cannot sync a folder; the rename itself still holds
+    finally:
+        os.close(handle)
+
+
+def _check_folder(folder: Path, comm: MPI.Intracomm) -> None:
+    """Make `folder` on rank 0; CaseError on all ranks if it cannot be written. Collective."""
+    problem = None
+    if comm.rank == 0:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                problem = "not writable"
+        except OSError as error:
+            problem = error.strerror or str(error)
+    problem = comm.bcast(problem)
+    if problem is not None:
+        raise CaseError(
+            f"{folder}: cannot write here ({problem}); choose another folder with --out"
+        )
+
+
+def attribute_texts(names: Sequence[str]) -> NDArray[Any]:
+    """Names as an array that h5py stores as variable-length UTF-8."""
+    return np.array(list(names), dtype=h5py.string_dtype())
