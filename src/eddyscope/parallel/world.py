@@ -98,22 +98,22 @@ class World:
         """
         shape = shape or choose_mesh(self.size, members, rows)
         check_mesh(shape, self.size, members, rows)
-        by_pencil = self.comm.Create_cart(shape, reorder=False)
+        along_members, along_rows = divmod(self.rank, shape[1])
         return Mesh(
-            comm=by_pencil,
+            comm=self.comm,
             shape=shape,
-            pencil_comm=by_pencil.Sub([False, True]),
-            member_comm=by_pencil.Sub([True, False]),
-            members=block(members, shape[0], by_pencil.coords[0]),
+            pencil_comm=self.comm.Split(along_members, along_rows),
+            member_comm=self.comm.Split(along_rows, along_members),
+            members=block(members, shape[0], along_members),
             ensemble=members,
         )
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A Cartesian mesh of `shape` = (members, y-pencils)."""
+    """A Cartesian mesh of `shape` = (members, y-pencils), ranks in row-major order."""
 
-    comm: MPI.Cartcomm
+    comm: MPI.Intracomm
     shape: tuple[int, int]
     pencil_comm: MPI.Intracomm
     """The ranks that share this rank's members and split their rows."""

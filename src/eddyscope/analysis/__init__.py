@@ -1,0 +1,1 @@
+"""What was learned: spectra of kernels and activations, and scores that rank layers."""

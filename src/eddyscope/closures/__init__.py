@@ -1,0 +1,1 @@
+"""Subgrid closures that run in LES."""

@@ -1,0 +1,114 @@
+"""What a dataset file contains; the one place that names its groups, variables and conventions."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from eddyscope.config.case import Section
+
+__all__ = [
+    "DIAGNOSTICS",
+    "FORMAT",
+    "SIGN_CONVENTION",
+    "SPECTRA",
+    "VARIABLES",
+    "EnsembleSettings",
+    "Split",
+    "group_name",
+]
+
+FORMAT = "eddyscope-dataset-1"
+
+SIGN_CONVENTION = (
+    "laplacian(psi) = -omega, u = d(psi)/dy, v = -d(psi)/dx; "
+    "pi = J(omega_bar, psi_bar) - bar(J(omega, psi)), added to the right-hand side of the LES"
+)
+"""Stored with every dataset and every model; what carries another is refused."""
+
+VARIABLES = {
+    "psi": "filtered streamfunction",
+    "omega": "filtered vorticity",
+    "pi": "exact subgrid term of the vorticity equation",
+}
+"""Fields of every coarse grid, each with axes (member, sample, y, x)."""
+
+SPECTRA = {
+    "energy": "energy spectrum E(k), summed over shells",
+    "enstrophy": "enstrophy spectrum Z(k), summed over shells",
+    "energy_flux": "flux of energy through wavenumber k, positive to smaller scales",
+    "enstrophy_flux": "flux of enstrophy through wavenumber k, positive to smaller scales",
+}
+"""Spectra of the unfiltered flow, each with axes (member, sample, wavenumber)."""
+
+DIAGNOSTICS = {
+    "energy": "kinetic energy, mean of |u|²/2",
+    "enstrophy": "enstrophy, mean of ω²/2",
+    "palinstrophy": "palinstrophy, mean of |∇ω|²/2",
+    "energy_input": "rate at which the forcing adds energy",
+    "enstrophy_input": "rate at which the forcing adds enstrophy",
+    "energy_dissipation": "rate at which viscosity and drag remove energy",
+    "enstrophy_dissipation": "rate at which viscosity and drag remove enstrophy",
+    "cfl": "CFL number, dt · max(|u|/Δx + |v|/Δy) on the product grid",
+}
+"""Domain means of the unfiltered flow against time, each with axes (member, record)."""
+
+
+def group_name(n: int) -> str:
+    """The group of a coarse grid of n × n points."""
+    return f"n{n:03d}"
+
+
+class Split(Section):
+    """How many members train, validate and test, in this order; no sample is in two of them."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(default=0, ge=0)
+    test: int = Field(ge=1)
+
+
+class EnsembleSettings(Section):
+    """`[base.ensemble]`, `[target.ensemble]`: independent runs, and when they are sampled.
+
+    Sample s of each member is taken at t = spin_up + s · interval, s = 0 … samples - 1.
+    """
+
+    members: int = Field(ge=1)
+    """Independent runs, each from its own initial condition."""
+    spin_up: float = Field(default=0.0, ge=0.0)
+    """Time before the first sample."""
+    interval: float = Field(gt=0.0)
+    """Time between samples."""
+    samples: int = Field(ge=1)
+    """Samples of each member."""
+    split: Split | None = None
+    """Members for training, validation and testing; by default the last fifth tests."""
+    diagnostics: int = Field(default=10, ge=1)
+    """Records of the diagnostics in each interval between samples (at most one a step)."""
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> EnsembleSettings:
+        if self.split is not None:
+            total = self.split.train + self.split.validation + self.split.test
+            if total != self.members:
+                raise ValueError(
+                    f"split has {total} members in all, but members = {self.members}; "
+                    "make train + validation + test equal to members"
+                )
+        return self
+
+    @property
+    def parts(self) -> dict[str, range]:
+        """Members of "train", "validation" and "test"."""
+        if self.split is not None:
+            train, validation, test = self.split.train, self.split.validation, self.split.test
+        elif self.members == 1:
+            train, validation, test = 1, 0, 0
+        else:
+            test = max(1, self.members // 5)
+            validation = test if self.members > 2 * test else 0
+            train = self.members - test - validation
+        return {
+            "train": range(train),
+            "validation": range(train, train + validation),
+            "test": range(train + validation, train + validation + test),
+        }

@@ -1,0 +1,1 @@
+"""From DNS to LES resolution: filters, coarse grids, the exact subgrid term."""

@@ -1,0 +1,1 @@
+"""Equations of motion: what evolves, how it is forced, and how it starts."""

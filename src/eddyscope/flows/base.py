@@ -1,0 +1,44 @@
+"""The Flow protocol, and the glossary of the whole project.
+
+    ∂ω/∂t + J(ω, ψ) = ν∇²ω − rω − f − βv (+ Π in LES),   ∇²ψ = −ω,
+    u = ∂ψ/∂y,  v = −∂ψ/∂x,  J = u·∇ω,  ν = 1/Re,  box 2π × 2π
+
+    ω  vorticity            ψ  streamfunction      u, v  velocity along x, y
+    ν  viscosity            r  linear drag         f  forcing    β  gradient of rotation
+    E  energy, mean |u|²/2  Z  enstrophy, mean ω²/2
+    Π  subgrid term J(ω̄, ψ̄) − bar J(ω, ψ), what filtering adds to the LES
+
+Arrays have axes (member, layer, y, x); `_hat` is spectral.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from eddyscope.spectral.transform import Transform
+
+__all__ = ["Flow"]
+
+
+class Flow(Protocol):
+    """What evolves. Steppers, filters and diagnostics know a flow by these members only."""
+
+    transform: Transform
+    damping: NDArray[Any]
+    """Viscous rate νk² of each mode (Crank–Nicolson in `ab2cn`)."""
+    drag: NDArray[Any]
+    """Rate of linear drag of each mode (implicit Euler in `ab2cn`)."""
+
+    def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+        """J(ω, ψ) with the β term, of the modes kept, dealiased. Collective."""
+
+    def forcing(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
+        """f at a time (with its sign as written above: it enters the equation as −f)."""
+
+    def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+        """ψ of ω."""
+
+    def velocity_maxima(self) -> tuple[float, float]:
+        """max |u|, max |v| on this rank, of the state given to `advection` last."""

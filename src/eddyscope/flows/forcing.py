@@ -1,0 +1,70 @@
+"""Forcings f of the vorticity equation (which has −f on its right-hand side), and their table."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from eddyscope.config.case import CaseError, Section
+from eddyscope.config.registry import Registry
+from eddyscope.spectral.transform import Transform
+
+__all__ = ["FORCINGS", "Deterministic", "NoForcing"]
+
+
+class NoForcing:
+    """f = 0."""
+
+    class Settings(Section):
+        kind: Literal["none"] = "none"
+
+    def __init__(self, settings: Settings, transform: Transform):
+        pass
+
+    def __call__(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
+        out[...] = 0
+        return out
+
+
+class Deterministic:
+    """f = A [cos(k_f x) + cos(k_f y)], steady; either component may be left out."""
+
+    class Settings(Section):
+        kind: Literal["deterministic"] = "deterministic"
+        wavenumber: int = Field(ge=1)
+        """k_f."""
+        components: list[Literal["x", "y"]] = ["x", "y"]
+        """Which of cos(k_f x) and cos(k_f y) act."""
+        amplitude: float | None = None
+        """A; by default the wavenumber."""
+
+        @field_validator("components")
+        @classmethod
+        def _some(cls, components: list[str]) -> list[str]:
+            if not components or len(set(components)) != len(components):
+                raise ValueError('give "x", "y" or both, each once; for none set kind = "none"')
+            return components
+
+    def __init__(self, settings: Settings, transform: Transform):
+        k = settings.wavenumber
+        if k > transform.grid.k_max:
+            raise CaseError(
+                f"forcing.wavenumber = {k} is not resolved: a grid of n = {transform.grid.n} keeps "
+                f"wavenumbers up to {transform.grid.k_max}; use a larger n or a smaller wavenumber"
+            )
+        amplitude = float(k) if settings.amplitude is None else settings.amplitude
+        kx, ky = transform.kx, transform.ky
+        # cos has two modes of half its amplitude; those with kx < 0 are not stored.
+        along_x = (np.abs(kx) == k) & (ky == 0) & ("x" in settings.components)
+        along_y = (kx == 0) & (np.abs(ky) == k) & ("y" in settings.components)
+        self._f_hat = (0.5 * amplitude * (along_x | along_y)).astype(transform.grid.complex)
+
+    def __call__(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
+        out[...] = self._f_hat
+        return out
+
+
+FORCINGS: Registry[Any] = Registry("forcing", {"none": NoForcing, "deterministic": Deterministic})

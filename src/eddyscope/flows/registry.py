@@ -1,0 +1,12 @@
+"""The flows that `[base.flow]` and `[target.flow]` may name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eddyscope.config.registry import Registry
+from eddyscope.flows.navier_stokes import NavierStokes
+
+__all__ = ["FLOWS"]
+
+FLOWS: Registry[Any] = Registry("flow", {"navier_stokes": NavierStokes})

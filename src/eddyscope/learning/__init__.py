@@ -1,0 +1,1 @@
+"""The CNN closure: network, artefact, training, transfer and offline metrics. Uses torch."""

@@ -1,0 +1,1 @@
+"""The report: results gathered, tables, figures, and one self-contained page."""

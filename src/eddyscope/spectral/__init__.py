@@ -1,0 +1,1 @@
+"""Fourier grids, distributed transforms, and operators and reductions on spectral arrays."""

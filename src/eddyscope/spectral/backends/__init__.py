@@ -1,0 +1,1 @@
+"""Transform backends; mpi4py_fft is imported in this room only."""

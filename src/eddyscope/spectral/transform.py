@@ -1,0 +1,72 @@
+"""The protocol every transform backend meets, and the table of backends.
+
+A transform knows how the ensemble's fields are laid out on a mesh of ranks. Arrays have
+axes (member, layer, y, x) in physical space; `_hat` is spectral. Forward is normalised:
+`_hat` holds Fourier coefficients, so the values do not depend on the grid's size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from eddyscope.config.case import Section
+from eddyscope.parallel.world import Mesh
+from eddyscope.spectral.grid import Grid
+
+__all__ = ["Transform", "TransformSettings", "make_transform"]
+
+BACKENDS = ("mpi4py_fft",)
+
+
+class TransformSettings(Section):
+    """`[transform]`: how fields are transformed and laid out on the ranks."""
+
+    kind: Literal["mpi4py_fft"] = "mpi4py_fft"
+    """Backend."""
+    planner: Literal["estimate", "measure"] = "estimate"
+    """FFTW's planning: "estimate" gives the same bits on any rank count; "measure" is faster."""
+    mesh: Literal["auto"] | list[int] = "auto"
+    """Process mesh [members, y-pencils]; "auto" splits by members as far as that balances."""
+
+
+class Transform(Protocol):
+    """Real-to-complex transforms of (member, layer, y, x) between modes and the product grid."""
+
+    grid: Grid
+    mesh: Mesh
+    layers: int
+    physical_shape: tuple[int, int, int, int]
+    """This rank's part of a field on the product grid."""
+    spectral_shape: tuple[int, int, int, int]
+    """This rank's part of a field's coefficients."""
+    kx: NDArray[Any]
+    """Wavenumbers along x of this rank's coefficients, broadcastable to `spectral_shape`."""
+    ky: NDArray[Any]
+    """Wavenumbers along y, likewise."""
+    keep: NDArray[Any]
+    """1 on the modes kept (|kx|, |ky| < n/2) and 0 on the Nyquist modes, likewise."""
+    weight: NDArray[Any]
+    """How many modes of the full plane each coefficient stands for (1 or 2), likewise."""
+
+    def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
+        """Coefficients of a field on the product grid, truncated to n modes. Collective."""
+
+    def backward(self, field_hat: NDArray[Any], field: NDArray[Any]) -> NDArray[Any]:
+        """The field on the product grid; `field_hat` is kept as it is. Collective."""
+
+    def empty_physical(self) -> NDArray[Any]:
+        """An uninitialised array of `physical_shape`."""
+
+    def zeros_spectral(self) -> NDArray[Any]:
+        """A zero array of `spectral_shape`."""
+
+
+def make_transform(
+    settings: TransformSettings, grid: Grid, mesh: Mesh, layers: int = 1
+) -> Transform:
+    """The transform that `settings.kind` names. Collective over the mesh."""
+    from eddyscope.spectral.backends.pencil import PencilTransform
+
+    return PencilTransform(grid, mesh, layers, settings.planner)

@@ -1,0 +1,109 @@
+"""The whole case file: the rooms' own settings put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from eddyscope.analysis.settings import AdviseSettings, AnalysisSettings
+from eddyscope.closures.settings import LesSettings
+from eddyscope.config.case import CaseError, Section, load
+from eddyscope.config.registry import Choice
+from eddyscope.dataset.schema import EnsembleSettings
+from eddyscope.filtering.kernels import FilterSettings
+from eddyscope.flows.registry import FLOWS
+from eddyscope.learning.settings import NetworkSettings, TrainingSettings, TransferSettings
+from eddyscope.solver.steppers import TimeSettings
+from eddyscope.spectral.grid import GridSettings
+from eddyscope.spectral.transform import TransformSettings
+
+__all__ = ["SYSTEMS", "Case", "SystemSettings", "load_case"]
+
+SYSTEMS = ("base", "target")
+
+
+class SystemSettings(Section):
+    """`[base.…]` or `[target.…]`: a flow and the ensemble that samples it."""
+
+    flow: Annotated[Any, Choice(FLOWS)]
+    ensemble: EnsembleSettings
+
+
+class Case(Section):
+    """One case: a base system, a target system, and all that is done with them."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    grid: GridSettings
+    transform: TransformSettings = TransformSettings()
+    time: TimeSettings
+    base: SystemSettings | None = None
+    target: SystemSettings | None = None
+    filter: FilterSettings = FilterSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    transfer: TransferSettings = TransferSettings()
+    advise: AdviseSettings = AdviseSettings()
+    les: LesSettings = LesSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if name.strip(".") == "":
+            raise ValueError("must have a letter or digit: it names the output folder")
+        return name
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Case:
+        for n in self.filter.n:
+            if n > self.grid.n:
+                raise ValueError(f"filter.n = {n} is finer than grid.n = {self.grid.n}")
+        if self.network.n is not None and self.network.n not in self.filter.n:
+            raise ValueError(
+                f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"
+            )
+        layers = self.transfer.layers
+        for name in [] if isinstance(layers, str) else layers:
+            last = max(int(part[1:]) for part in name.split("+"))
+            if last > self.network.depth:
+                raise ValueError(
+                    f"transfer.layers names {name!r}, but network.depth = {self.network.depth}"
+                )
+        return self
+
+    @property
+    def network_grid(self) -> int:
+        """The coarse grid that the network works on."""
+        return self.network.n or self.filter.n[0]
+
+    def system(self, name: str) -> SystemSettings:
+        """The base or target system. CaseError if the case has none."""
+        settings: SystemSettings | None = getattr(self, name)
+        if settings is None:
+            raise CaseError(
+                f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble]"
+            )
+        return settings
+
+    def resolved(self) -> dict[str, Any]:
+        """The case with all defaults, as plain JSON-like values."""
+        return self.model_dump(mode="json", serialize_as_any=True)
+
+
+def load_case(path: Path, overrides: Sequence[str] = ()) -> Case:
+    """Read and validate a case file; paths in it become absolute. Not collective."""
+    return load(path, Case, overrides, prepare=lambda tree: _absolute_paths(tree, path.parent))
+
+
+def _absolute_paths(tree: dict[str, Any], folder: Path) -> None:
+    """Paths of initial fields are relative to the case file, wherever the program is started."""
+    for system in SYSTEMS:
+        initial: Any = tree
+        for key in (system, "flow", "initial"):
+            initial = initial.get(key) if isinstance(initial, dict) else None
+        if isinstance(initial, dict) and isinstance(initial.get("path"), str):
+            initial["path"] = str((folder / initial["path"]).resolve())

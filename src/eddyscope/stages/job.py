@@ -1,0 +1,211 @@
+"""What a stage is given, and how its state is kept: skipped if done, resumed, redone or refused.
+
+Every step of a stage records in its status file the sections of the case that decide its
+result and the digests of the files it read. Called again, the step compares:
+  * nothing changed: a complete step is skipped, an unfinished one goes on;
+  * the case changed: refused, with the way out (`--fresh` or another `--out`);
+  * only an input file changed (its stage was redone): the step is redone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eddyscope.config import provenance
+from eddyscope.config.case import CaseError
+from eddyscope.dataset.reader import Dataset
+from eddyscope.parallel.failure import BlewUp, StoppedEarly
+from eddyscope.parallel.hdf5 import write_atomically
+from eddyscope.parallel.progress import duration
+from eddyscope.parallel.world import World
+from eddyscope.stages.case import Case
+
+__all__ = ["Job", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A resumable piece of work: what decides its result, what it reads, what it writes."""
+
+    name: str
+    """As in "dns.base" or "train"."""
+    sections: Sequence[str]
+    """Dotted keys of the case that decide the result."""
+    inputs: Sequence[Path] = ()
+    outputs: Sequence[Path] = ()
+    """Files and folders that are the result; all exist once the step is complete."""
+    scratch: Sequence[Path] = ()
+    """Files and folders used on the way; removed with the outputs when the step is redone."""
+    status: Path | None = None
+    """Status file; by default status/<name>.json."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case, the ranks that work on it, and the folder that its artefacts go to."""
+
+    case: Case
+    world: World
+    out: Path
+    systems: Sequence[str] = ("base", "target")
+    resume: bool = False
+    fresh: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def dataset(self, system: str) -> Path:
+        return self.out / system / "dataset.h5"
+
+    @property
+    def base_model(self) -> Path:
+        return self.out / "models" / "base.safetensors"
+
+    @property
+    def transfer_folder(self) -> Path:
+        return self.out / "models" / "transfer"
+
+    def provenance(self) -> dict[str, Any]:
+        """Attributes that every artefact carries."""
+        resolved = self.case.resolved()
+        return {
+            "case": json.dumps(resolved),
+            "case_hash": provenance.digest(resolved),
+            "case_name": self.case.name,
+            "seed": self.case.seed,
+            "code_version": provenance.code_version(),
+            "library_versions": json.dumps(provenance.library_versions()),
+        }
+
+    def perform(self, step: Step, work: Callable[[], None]) -> None:
+        """Do `work` unless `step` is already complete and unchanged. Collective."""
+        todo = self.world.on_root(lambda: self._prepare(step))
+        if todo == "skip":
+            self.world.say(f"{step.name}: complete, unchanged")
+            return
+        self.world.say(f"{step.name}: {todo}")
+        began = time.monotonic()
+        try:
+            work()
+        except (BlewUp, StoppedEarly) as error:
+            code = 3 if isinstance(error, BlewUp) else 4
+            state = "blew up" if isinstance(error, BlewUp) else "stopped early"
+            self.world.on_root(lambda: self._record(step, state, code, str(error)))
+            raise
+        self.world.comm.Barrier()
+        took = duration(time.monotonic() - began)
+        self.world.on_root(lambda: self._record(step, "complete", 0, f"done in {took}"))
+
+    def _prepare(self, step: Step) -> str:
+        """Compare with the record of an earlier call; gives "skip" or words for what is done."""
+        for path in step.inputs:
+            if not path.exists():
+                raise CaseError(
+                    f"{path}: missing, but {step.name} reads it; run the stage that makes it "
+                    f"first, or `eddyscope run` for all"
+                )
+        wanted = self._wanted(step)
+        found = _read_status(self._status_path(step))
+        words = "starting"
+        if self.fresh:
+            self._discard(step)
+            words = "starting afresh"
+        elif found is None:
+            if self.resume:
+                raise CaseError(f"{step.name}: nothing to resume in {self.out}; leave out --resume")
+            self._refuse_strangers(step)
+        else:
+            changed = provenance.differences(found["sections"], wanted["sections"])
+            if changed:
+                raise CaseError(
+                    f"{self.out} holds {step.name} of another case: {changed[0]}"
+                    + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
+                    + "; use --fresh to redo it, or --out DIR to keep both"
+                )
+            complete = found["state"] == "complete" and all(p.exists() for p in step.outputs)
+            if found["inputs"] != wanted["inputs"]:
+                self._discard(step)
+                words = "starting afresh, since what it reads was made anew"
+            elif complete:
+                return "skip"
+            else:
+                words = "going on"
+        self._record(step, "running", None, words)
+        return words
+
+    def _wanted(self, step: Step) -> dict[str, Any]:
+        resolved = self.case.resolved()
+        return {
+            "sections": {key: _look_up(resolved, key) for key in ("seed", *step.sections)},
+            "inputs": {self._name(path): _identity(path) for path in step.inputs},
+        }
+
+    def _name(self, path: Path) -> str:
+        """`path` as seen from the output folder, so that the folder can be moved."""
+        return str(path.relative_to(self.out)) if path.is_relative_to(self.out) else str(path)
+
+    def _status_path(self, step: Step) -> Path:
+        return step.status or self.out / "status" / f"{step.name}.json"
+
+    def _record(self, step: Step, state: str, exit_status: int | None, message: str) -> None:
+        record = {
+            "step": step.name,
+            "state": state,
+            "exit_status": exit_status,
+            "message": message,
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            "ranks": self.world.size,
+            "code_version": provenance.code_version(),
+            **self._wanted(step),
+        }
+        write_atomically(self._status_path(step), json.dumps(record, indent=1) + "\n")
+        summary = {key: record[key] for key in ("step", "state", "exit_status", "message", "updated")}
+        write_atomically(self.out / "status.json", json.dumps(summary, indent=1) + "\n")
+
+    def _refuse_strangers(self, step: Step) -> None:
+        for path in step.outputs:
+            if path.exists():
+                raise CaseError(
+                    f"{path} exists, but there is no record of {step.name} having made it; "
+                    "use --fresh to replace it, or --out DIR to keep it"
+                )
+
+    def _discard(self, step: Step) -> None:
+        for path in (self._status_path(step), *step.outputs, *step.scratch):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _read_status(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        if not {"sections", "inputs", "state"} <= record.keys():
+            raise ValueError("keys are missing")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CaseError(
+            f"{path}: not a readable status file ({error}); use --fresh to redo the stage"
+        ) from None
+    return record
+
+
+def _look_up(tree: dict[str, Any], key: str) -> Any:
+    node: Any = tree
+    for part in key.split("."):
+        node = node[part] if node is not None else None
+    return node
+
+
+def _identity(path: Path) -> str:
+    """What a file holds: a dataset's checksums, any other file's SHA-256."""
+    if path.name == "dataset.h5":
+        return Dataset(path).digest
+    return provenance.file_digest(path)
