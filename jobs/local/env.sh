@@ -20,11 +20,14 @@ if [[ $(id -u) == 0 ]]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 
+# How many cores this shell may use. (nproc alone would answer with OMP_NUM_THREADS.)
+cores() { env -u OMP_NUM_THREADS nproc; }
+
 # mpi_run N COMMAND…: N ranks here, also where N is more than there are cores.
 mpi_run() {
     local ranks=$1 flags=()
     shift
-    if ((ranks > $(nproc))) && mpirun --version | grep -q "Open MPI"; then
+    if ((ranks > $(cores))) && mpirun --version | grep -q "Open MPI"; then
         flags=(--oversubscribe --bind-to none)
     fi
     mpirun "${flags[@]}" -n "$ranks" "$@"

@@ -8,5 +8,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bash jobs/local/setup.sh
 source jobs/local/env.sh
 
-cores=$(nproc)
-mpi_run $((cores < 2 ? cores : 2)) eddyscope run configs/quickstart.toml "$@"
+mpi_run "$(($(cores) < 2 ? 1 : 2))" eddyscope run configs/quickstart.toml "$@"

@@ -88,7 +88,7 @@ class World:
             for g in range(groups)
             if block(self.size, groups, g).start <= self.rank < block(self.size, groups, g).stop
         )
-        return World(cast(MPI.Intracomm, self.comm.Split(mine, self.rank))), mine
+        return World(_split(self.comm, mine, self.rank)), mine
 
     def mesh(self, members: int, rows: int, shape: tuple[int, int] | None = None) -> Mesh:
         """The process mesh (members × y-pencils) of an ensemble of `members`. Collective.
@@ -102,8 +102,8 @@ class World:
         return Mesh(
             comm=self.comm,
             shape=shape,
-            pencil_comm=self.comm.Split(along_members, along_rows),
-            member_comm=self.comm.Split(along_rows, along_members),
+            pencil_comm=_split(self.comm, along_members, along_rows),
+            member_comm=_split(self.comm, along_rows, along_members),
             members=block(members, shape[0], along_members),
             ensemble=members,
         )
@@ -123,6 +123,11 @@ class Mesh:
     """This rank's members among all."""
     ensemble: int
     """How many members there are on all ranks."""
+
+
+def _split(comm: MPI.Intracomm, group: int, place: int) -> MPI.Intracomm:
+    """The ranks of `comm` that name the same `group`, ordered by `place`. Collective."""
+    return cast(MPI.Intracomm, comm.Split(group, place))
 
 
 def choose_mesh(size: int, members: int, rows: int) -> tuple[int, int]:
