@@ -1,0 +1,212 @@
+"""Kernels of a convolution in Fourier space: gains, kinds, and what re-training moved.
+
+A layer computes h_j = Σ_b W_jb ⋆ g_b + b_j, where ⋆ is cross-correlation (what deep
+learning calls convolution). On a periodic grid of n × n points this is, wavenumber by
+wavenumber,
+
+    ĥ_j(k) = Σ_b T_jb(k) ĝ_b(k) + n² b_j δ_k0,      T = conj(FFT W̃),
+
+with W̃ the kernel zero-padded to n × n and its centre rolled to the origin. So |T| says by
+how much a kernel amplifies each wavenumber. A kernel of s × s weights has s² degrees of
+freedom: |T|² is a trigonometric polynomial of degree s − 1 along each axis, and finer
+detail than about n/s in k is interpolation.
+
+Arrays: weights (out, in, s, s), rows first; maps (out, in, ky, kx) in FFT order.
+No function here communicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "KINDS",
+    "Change",
+    "Shape",
+    "change",
+    "describe",
+    "gain",
+    "shell_gain",
+    "shell_index",
+    "transfer",
+]
+
+KINDS = ("silent", "low-pass", "band-pass", "high-pass", "Gabor", "all-pass")
+"""Kinds of kernels; `Shape.kind` holds their places in this tuple."""
+
+FLAT = 0.6
+"""Mean of |T|² over its maximum above which a kernel favours no wavenumber: all-pass."""
+ORIENTED = 0.4
+"""Anisotropy above which a kernel counts as oriented; 19 in 20 random 5 × 5 kernels have less."""
+CENTRED = 0.25
+"""Peaks at |k| below this share of n/2 count as being at k = 0."""
+EDGE = 0.9
+"""Peaks at |k| above this share of n/2 count as being at the edge of the grid."""
+
+Floats = NDArray[np.float64]
+
+
+def transfer(weights: NDArray[Any], n: int) -> NDArray[np.complex128]:
+    """T(k) = conj(FFT W̃) of each kernel, shape (…, n, n) in FFT order.
+
+    weights: (…, s, s) with s odd and at most n.
+    """
+    side = weights.shape[-1]
+    assert side % 2 == 1, f"kernel of even side {side}"
+    assert side <= n, f"kernel of side {side} on a grid of {n}"
+    padded = np.zeros((*weights.shape[:-2], n, n))
+    padded[..., :side, :side] = weights
+    centred = np.roll(padded, (-(side // 2), -(side // 2)), axis=(-2, -1))
+    spectrum: NDArray[np.complex128] = np.conj(np.fft.fft2(centred))
+    return spectrum
+
+
+def gain(weights: NDArray[Any], n: int) -> Floats:
+    """|T(k)|: the factor by which each kernel amplifies wavenumber k, shape (…, n, n)."""
+    amplitude: Floats = np.abs(transfer(weights, n))
+    return amplitude
+
+
+def wavenumbers(n: int) -> tuple[Floats, Floats]:
+    """(|k|, angle of k) on the n × n grid in FFT order, k integer from −n/2 to n/2 − 1."""
+    k = np.fft.fftfreq(n, 1.0 / n)
+    return np.hypot(k[:, None], k[None, :]), np.arctan2(k[:, None], k[None, :])
+
+
+def shell_index(n: int) -> NDArray[np.int64]:
+    """The shell of each wavenumber, |k| to the nearest integer, shape (n, n) in FFT order.
+
+    Shells go up to the corners, n/√2, so that none of the power is left out.
+    """
+    return np.rint(wavenumbers(n)[0]).astype(np.int64)
+
+
+def shell_gain(maps: Floats) -> Floats:
+    """Root mean square of |T| over each shell |k| = 0, 1, …; shape (…, shells)."""
+    n = maps.shape[-1]
+    shells = shell_index(n).ravel()
+    counts = np.bincount(shells)
+    power = (maps**2).reshape(-1, n * n)
+    sums = np.stack([np.bincount(shells, weights=row) for row in power])
+    radial: Floats = np.sqrt(sums / counts).reshape(*maps.shape[:-2], counts.size)
+    return radial
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What kernels look like in Fourier space; every array has the axes (out, in)."""
+
+    centroid: Floats
+    """Σ|k||T|² / Σ|T|², in units of n/2; 0.77 for a kernel that favours no wavenumber."""
+    bandwidth: Floats
+    """Standard deviation of |k| weighted by |T|², in units of n/2."""
+    anisotropy: Floats
+    """|Σ|T|² exp(2iφ)| / Σ|T|²: 0 for rings and discs, towards 1 for two lobes at ±k."""
+    zero_share: Floats
+    """|T(0)| / max|T|: 1 for a mean, 0 for a derivative."""
+    peak: Floats
+    """|k| where |T| is largest, in units of n/2."""
+    kind: NDArray[np.int8]
+    """Index into KINDS."""
+
+
+def describe(maps: Floats) -> Shape:
+    """Centroid, bandwidth, anisotropy and kind of kernels from |T|, shape (out, in, n, n)."""
+    n = maps.shape[-1]
+    radius, angle = (a.ravel() for a in wavenumbers(n))
+    radius = radius / (n / 2)
+    power = (maps**2).reshape(*maps.shape[:-2], n * n)
+    total = power.sum(axis=-1)
+    silent = total == 0.0
+    weight = power / np.where(silent, 1.0, total)[..., None]
+    centroid = weight @ radius
+    bandwidth = np.sqrt(np.maximum(weight @ radius**2 - centroid**2, 0.0))
+    # A Nyquist mode stands for +n/2 and −n/2 alike: its two angles leave the even part.
+    turn = np.where(_has_nyquist(n), np.cos(2 * angle), np.exp(2j * angle))
+    turn[0] = 0.0  # k = 0 points nowhere
+    anisotropy = np.abs(weight @ turn)
+    highest = power.max(axis=-1)
+    safe = np.where(silent, 1.0, highest)
+    zero_share = np.sqrt(power[..., 0] / safe)
+    peak = radius[power.argmax(axis=-1)]
+    flatness = power.mean(axis=-1) / safe
+    kind = _kind(silent, flatness, anisotropy, zero_share, peak)
+    return Shape(centroid, bandwidth, anisotropy, zero_share, peak, kind)
+
+
+def _has_nyquist(n: int) -> NDArray[np.bool_]:
+    """Whether a wavenumber has a component n/2, shape (n²,)."""
+    nyquist = np.arange(n) == n // 2
+    either: NDArray[np.bool_] = nyquist[:, None] | nyquist[None, :]
+    return either.ravel()
+
+
+def _kind(
+    silent: NDArray[np.bool_],
+    flatness: Floats,
+    anisotropy: Floats,
+    zero_share: Floats,
+    peak: Floats,
+) -> NDArray[np.int8]:
+    """The first of the rules that holds, in the order of the tests below."""
+    centred = peak <= CENTRED
+    rules = [
+        (silent, "silent"),
+        (flatness >= FLAT, "all-pass"),
+        (centred, "low-pass"),
+        ((anisotropy >= ORIENTED) & (zero_share < 0.5), "Gabor"),
+        (peak >= EDGE, "high-pass"),
+    ]
+    codes = [KINDS.index(name) for _, name in rules]
+    chosen = np.select([rule for rule, _ in rules], codes, KINDS.index("band-pass"))
+    return chosen.astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far re-training moved each kernel of a layer; arrays have the axes (out, in)."""
+
+    weights: Floats
+    """‖W' − W‖, Frobenius."""
+    spectrum: Floats
+    """‖|T'| − |T|‖ / n: at most `weights` (Parseval and the triangle inequality)."""
+    relative: float
+    """‖W' − W‖ / ‖W‖ of the whole layer."""
+    null: float
+    """Median of ‖|T_a| − |T_b|‖ / n over pairs of different kernels a, b of the base layer."""
+
+    @property
+    def over_null(self) -> Floats:
+        """Spectral change in units of the null: 1 is as different as another kernel altogether."""
+        ratio: Floats = self.spectrum / self.null if self.null > 0 else self.spectrum * np.nan
+        return ratio
+
+
+def change(before: NDArray[Any], after: NDArray[Any], n: int, seed: int) -> Change:
+    """The change of each kernel from `before` to `after`, weights (out, in, s, s).
+
+    The null model takes away the meaning of "changed": it pairs each kernel of the base
+    layer with another one of that layer, drawn by `seed`.
+    """
+    maps, new_maps = gain(before, n), gain(after, n)
+    size = np.linalg.norm(before)
+    moved = np.linalg.norm(after - before, axis=(-2, -1))
+    distance = np.linalg.norm(new_maps - maps, axis=(-2, -1)) / n
+    relative = float(np.linalg.norm(moved) / size) if size > 0 else float("nan")
+    return Change(moved, distance, relative, _null(maps, seed))
+
+
+def _null(maps: Floats, seed: int) -> float:
+    flat = maps.reshape(-1, *maps.shape[-2:])
+    count = len(flat)
+    if count < 2:
+        return float("nan")
+    random = np.random.Generator(np.random.Philox(key=seed))
+    # A random cyclic order pairs every kernel with exactly one other, never with itself.
+    order = random.permutation(count)
+    distance = flat[order] - flat[np.roll(order, 1)]
+    return float(np.median(np.linalg.norm(distance, axis=(-2, -1)) / maps.shape[-1]))
