@@ -147,7 +147,9 @@ def _pinning(world: World) -> Finding:
     node = world.comm.Split_type(MPI.COMM_TYPE_SHARED)
     affinities = node.allgather(frozenset(os.sched_getaffinity(0)))
     node.Free()
-    crowded = [a for a in set(affinities) if affinities.count(a) > len(a)]
+    # Too many ranks for all the cores is `_cores` finding; here cores are left idle.
+    everything = os.cpu_count() or 1
+    crowded = [a for a in set(affinities) if affinities.count(a) > len(a) and len(a) < everything]
     crowded_anywhere = world.comm.allreduce(bool(crowded), op=MPI.LOR)
     words = f"each rank may use {len(affinities[0])} core(s)"
     if not crowded_anywhere:

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Sets up, then checks everything: style, types, the serial tests, the tests on ranks.
+# Ends with one line of counts; the exit status is 0 only if nothing failed.
+#
+#   bash jobs/local/test.sh [pytest's selection, as in: -k checkpoint]
+#   RANKS="2 4" bash jobs/local/test.sh
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+bash jobs/local/setup.sh
+source jobs/local/env.sh
+
+reports=test-reports
+rm -rf "$reports"
+mkdir -p "$reports"
+selected=$([[ $# == 0 ]] && echo no || echo yes)
+
+# Ranks of other users' jobs, or of another clone's tests, may be on the same cores.
+export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
+
+# step NAME RANKS COMMAND…: run it, and write down how it ended. RANKS is 0 if it is no test.
+# In the background, so that an interrupt here can end it.
+step() {
+    local name=$1 ranks=$2 status=0 began=$SECONDS
+    shift 2
+    printf '\n== %s\n' "$name"
+    "$@" &
+    running=$!
+    wait "$running" || status=$?
+    echo "$name $status $ranks $selected" >> "$reports/steps.txt"
+    printf -- '-- %s: %d s\n' "$name" $((SECONDS - began))
+}
+trap 'kill "$running" 2> /dev/null; exit 130' INT TERM
+
+# Hangs are ended by pytest's own limits, with stacks; this hard one is for what is left.
+limited() { exec timeout --kill-after=15 "$@"; }
+
+serial_tests() { limited 900 python -m pytest -q -m "not mpi" --outcomes "$reports/serial" "$@"; }
+
+# No summary: each rank prints its failures at once, since a summary would die with the job.
+rank_tests() {
+    local ranks=$1
+    shift
+    # shellcheck disable=SC2016
+    limited 600 bash -c 'source jobs/local/env.sh && mpi_run "$@"' mpi_run "$ranks" \
+        python -m pytest -q --color=no --no-summary --only-mpi -m mpi \
+        --outcomes "$reports/ranks-$ranks" "$@"
+}
+
+step ruff 0 ruff check .
+step format 0 ruff format --check --quiet .
+step mypy 0 mypy
+step serial 1 serial_tests "$@"
+for ranks in ${RANKS:-1 2 3 4}; do
+    step "ranks-$ranks" "$ranks" rank_tests "$ranks" "$@"
+done
+
+printf '\n'
+python tests/report_counts.py "$reports"
