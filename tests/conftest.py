@@ -59,6 +59,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         session.config.pluginmanager.unregister(reporter)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # pytest-mpi takes a folder's name for a mark, and would skip these without a word.
+    lost = [i.nodeid for i in items if "mpi" in i.keywords and not i.get_closest_marker("mpi")]
+    if lost:
+        raise pytest.UsageError(
+            f"{lost[0]} is under a folder named mpi but has no mpi mark, so it would never run: "
+            "mark it, or move it to another folder"
+        )
+
+
 class Harness:
     """Writes outcomes down as they happen, and sees to it that no rank waits for ever."""
 
@@ -106,7 +117,7 @@ class Harness:
         result = yield
         if RANKS > 1:
             self.meet(item.nodeid)
-        return result  # noqa: B901
+        return result
 
     def meet(self, test: str) -> None:
         """Wait for all ranks to end `test`; abort them all if they do not. Collective."""

@@ -1,0 +1,137 @@
+"""Failing together: no rank is left waiting, and a user sees one message. Started as real jobs."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+from eddyscope.config.case import CaseError
+from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree, guard
+from eddyscope.parallel.world import World
+
+def main():
+    world = World.launched()
+    comm = world.comm
+    {body}
+    return 0
+
+sys.exit(guard(main))
+"""
+
+LIMIT = 30.0
+"""Seconds for a whole job; a healthy end takes about two on an idle machine."""
+
+
+@pytest.fixture
+def job(launch, tmp_path: Path):
+    """Run `body` on three ranks: (exit status, standard error without the launcher's own)."""
+
+    def run(body: str, ranks: int = 3):
+        script = tmp_path / "program.py"
+        script.write_text(PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip()))
+        began = time.monotonic()
+        ended = launch(ranks, [sys.executable, str(script)], LIMIT)
+        assert time.monotonic() - began < LIMIT
+        return ended.returncode, ended.stderr
+
+    return run
+
+
+def test_one_rank_raises_while_the_others_wait(job):
+    status, words = job(
+        """
+        if world.rank == 1:
+            raise RuntimeError("the disk is full")
+        comm.Barrier()
+        """
+    )
+    assert status == 1
+    assert words.count("Traceback (most recent call last)") == 1
+    assert words.count("RuntimeError: the disk is full") == 1
+    assert "rank 1 of 3 failed" in words
+
+
+def test_all_ranks_raise_one_traceback(job):
+    status, words = job('raise RuntimeError("the same everywhere")')
+    assert status == 1
+    assert words.count("RuntimeError: the same everywhere") == 1
+    assert "rank 0 of 3 failed" in words
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_bad_input_on_all_ranks_is_one_line_and_status_2(job, ranks):
+    status, words = job('raise CaseError("grid.n = 7: must be even")', ranks)
+    assert status == 2
+    assert words.count("eddyscope: grid.n = 7: must be even\n") == 1
+    assert "Traceback" not in words
+
+
+def test_bad_input_on_one_rank_alone_does_not_hang(job):
+    status, words = job(
+        """
+        if world.rank == 2:
+            raise CaseError("no such file")
+        comm.Barrier()
+        """
+    )
+    assert status == 2
+    assert words.count("eddyscope: no such file\n") == 1
+    assert "Traceback" not in words
+
+
+def test_agree_raises_the_lowest_ranks_error_everywhere(job):
+    status, words = job(
+        """
+        def check():
+            if world.rank > 0:
+                raise CaseError(f"seen by rank {world.rank}")
+            return "fine"
+        try:
+            agree(comm, check)
+        except CaseError as error:
+            everyone = comm.allgather(str(error))
+            assert everyone == ["seen by rank 1"] * 3, everyone
+            raise
+        """
+    )
+    assert status == 2
+    assert words.count("eddyscope: seen by rank 1\n") == 1
+
+
+@pytest.mark.parametrize(("error", "status"), [("BlewUp", 3), ("StoppedEarly", 4)])
+def test_ends_with_a_status_of_their_own(job, error, status):
+    ended, words = job(f'raise {error}("at step 12")')
+    assert ended == status
+    assert words.count("at step 12") == 1
+    assert "Traceback" not in words
+
+
+def test_exit_inside_one_rank_ends_all(job):
+    status, words = job(
+        """
+        if world.rank == 0:
+            sys.exit("giving up")
+        comm.Barrier()
+        """
+    )
+    assert status == 1
+    assert words.count("giving up") >= 1
+
+
+def test_a_rank_that_fails_after_the_others_ended(job):
+    status, words = job(
+        """
+        import time
+        if world.rank == 2:
+            time.sleep(0.5)
+            raise RuntimeError("late")
+        """
+    )
+    assert status == 1
+    assert words.count("RuntimeError: late") == 1
