@@ -17,16 +17,16 @@ N = 16
 class TwoLayers:
     """A known network: l01 blurs each channel in place, l02 adds the channels up."""
 
-    def __call__(self, x: torch.Tensor) -> Iterator[tuple[str, tuple[torch.Tensor, torch.Tensor]]]:
+    def __call__(self, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
         h = (x + torch.roll(x, 1, dims=-1)) / 2
         g = torch.relu(h)
-        yield "l01", (h, g)
+        yield "l01", h, g
         out = g.sum(dim=1, keepdim=True)
-        yield "l02", (out, out)
+        yield "l02", out, out
 
 
 def probe(samples: torch.Tensor) -> acts.Probe:
-    return acts.Probe(TwoLayers(), lambda part: samples[part], len(samples))
+    return acts.Probe(TwoLayers(), samples)
 
 
 @pytest.fixture(name="alone")
@@ -43,7 +43,7 @@ def test_parseval_at_every_layer(alone: World) -> None:
     x = random_samples(5)
     found = acts.measure(alone, {"a": probe(x)})["a"]
     assert found.layers == ("l01", "l02")
-    for layer, (_, (h, g)) in enumerate(TwoLayers()(x)):
+    for layer, (_, h, g) in enumerate(TwoLayers()(x)):
         assert found.before[layer].sum() == pytest.approx(float((h**2).mean()), rel=1e-12)
         assert found.after[layer].sum() == pytest.approx(float((g**2).mean()), rel=1e-12)
         assert found.active[layer] == pytest.approx(float((h > 0).double().mean()), rel=1e-12)

@@ -28,7 +28,7 @@ __all__ = ["CHUNK", "LayerSpectra", "Probe", "measure", "shell_power"]
 CHUNK = 2
 """Samples a piece of work: fixed, so that sums do not depend on the number of ranks."""
 
-Activations = Iterable[tuple[str, tuple[torch.Tensor, torch.Tensor]]]
+Activations = Iterable[tuple[str, torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,12 @@ class Probe:
     """One network looked at while it works on samples of one system."""
 
     activations: Callable[[torch.Tensor], Activations]
-    """Input (sample, channel, y, x), normalised -> name and (h, g) of every layer, in order."""
-    samples: Callable[[slice], torch.Tensor]
-    """A slice of the samples -> the network's input for them."""
-    count: int
-    """Samples in all."""
+    """Input (sample, channel, y, x), normalised -> name, h and g of every layer, in order."""
+    inputs: torch.Tensor
+    """Normalised samples, (sample, channel, y, x)."""
+
+    def __len__(self) -> int:
+        return len(self.inputs)
 
 
 def measure(world: World, probes: Mapping[str, Probe]) -> dict[str, LayerSpectra]:
@@ -84,24 +85,24 @@ def measure(world: World, probes: Mapping[str, Probe]) -> dict[str, LayerSpectra
     result is the same, bit for bit, on any number of ranks.
     """
     pieces = [
-        (name, slice(start, min(start + CHUNK, probe.count)))
+        (name, slice(start, min(start + CHUNK, len(probe))))
         for name, probe in probes.items()
-        for start in range(0, probe.count, CHUNK)
+        for start in range(0, len(probe), CHUNK)
     ]
     sums = map_in_order(world, lambda piece: _sum_over(probes[piece[0]], piece[1]), pieces)
     totals: dict[str, LayerSpectra] = {}
     for (name, _), part in zip(pieces, sums, strict=True):
         totals[name] = totals[name] + part if name in totals else part
-    return {name: total.scaled(1.0 / probes[name].count) for name, total in totals.items()}
+    return {name: total.scaled(1.0 / len(probes[name])) for name, total in totals.items()}
 
 
 def _sum_over(probe: Probe, samples: slice) -> LayerSpectra:
     """Spectra summed over some samples, averaged over channels. Not collective."""
-    inputs = probe.samples(samples)
+    inputs = probe.inputs[samples]
     names: list[str] = []
     before, after, active = [], [], []
     with torch.no_grad():
-        for name, (h, g) in probe.activations(inputs):
+        for name, h, g in probe.activations(inputs):
             names.append(name)
             before.append(_channel_mean(h))
             after.append(_channel_mean(g))

@@ -47,6 +47,9 @@ CENTRED = 0.25
 EDGE = 0.9
 """Peaks at |k| above this share of n/2 count as being at the edge of the grid."""
 
+PAIRS = 512
+"""Most pairs of kernels in the null model."""
+
 Floats = NDArray[np.float64]
 
 
@@ -177,7 +180,7 @@ class Change:
     relative: float
     """‖W' − W‖ / ‖W‖ of the whole layer."""
     null: float
-    """Median of ‖|T_a| − |T_b|‖ / n over pairs of different kernels a, b of the base layer."""
+    """Median of ‖|T_a| − |T_b|‖ / n over pairs of different kernels a, b of the base's layer."""
 
     @property
     def over_null(self) -> Floats:
@@ -192,21 +195,22 @@ def change(before: NDArray[Any], after: NDArray[Any], n: int, seed: int) -> Chan
     The null model takes away the meaning of "changed": it pairs each kernel of the base
     layer with another one of that layer, drawn by `seed`.
     """
-    maps, new_maps = gain(before, n), gain(after, n)
     size = np.linalg.norm(before)
     moved = np.linalg.norm(after - before, axis=(-2, -1))
-    distance = np.linalg.norm(new_maps - maps, axis=(-2, -1)) / n
+    # One output channel at a time: the maps of a whole layer can take gigabytes.
+    rows = (gain(b, n) - gain(a, n) for b, a in zip(before, after, strict=True))
+    distance = np.stack([np.linalg.norm(row, axis=(-2, -1)) / n for row in rows])
     relative = float(np.linalg.norm(moved) / size) if size > 0 else float("nan")
-    return Change(moved, distance, relative, _null(maps, seed))
+    return Change(moved, distance, relative, _null(before, n, seed))
 
 
-def _null(maps: Floats, seed: int) -> float:
-    flat = maps.reshape(-1, *maps.shape[-2:])
-    count = len(flat)
-    if count < 2:
+def _null(weights: NDArray[Any], n: int, seed: int) -> float:
+    kernels = weights.reshape(-1, *weights.shape[-2:])
+    if len(kernels) < 2:
         return float("nan")
     random = np.random.Generator(np.random.Philox(key=seed))
     # A random cyclic order pairs every kernel with exactly one other, never with itself.
-    order = random.permutation(count)
-    distance = flat[order] - flat[np.roll(order, 1)]
-    return float(np.median(np.linalg.norm(distance, axis=(-2, -1)) / maps.shape[-1]))
+    order = random.permutation(len(kernels))[:PAIRS]
+    pairs = zip(order, np.roll(order, 1), strict=True)
+    distances = [np.linalg.norm(gain(kernels[a], n) - gain(kernels[b], n)) / n for a, b in pairs]
+    return float(np.median(distances))

@@ -1,0 +1,198 @@
+"""`eddyscope analyze`: what the kernels and activations look like in Fourier space.
+
+Writes analysis.h5 (see `analysis/layout.py`). Kernels: the base model and every re-trained
+one (first repeat). Activations: the base model on base and on target samples, the best
+single-layer model (by the evaluation's mean squared error) and `all` on target samples.
+Layers are dealt to the ranks by (model, layer), activations by (run, pair of samples).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eddyscope.config.case import CaseError
+from eddyscope.dataset.reader import Dataset
+from eddyscope.learning.settings import NetworkSettings
+from eddyscope.learning.variants import Variant, layer_parameters, names_of, single_layers
+from eddyscope.parallel.hdf5 import write_artefact
+from eddyscope.stages.job import Job, Step
+
+if TYPE_CHECKING:
+    from eddyscope.learning.artefact import Model
+
+MOST_CHANGED = 8
+"""Kernels shown before and after, of each model."""
+
+MAP_BUDGET = 48 * 2**20
+"""Bytes of maps up to which those of all kernels are stored."""
+
+
+def plan(job: Job) -> list[str]:
+    """What would be analysed and written, a line each."""
+    names = names_of(job.case.transfer, job.case.network.depth)
+    size, maps = _bytes(job.case.network, job.case.network_grid, len(names))
+    return [
+        f"kernels of base and {len(names)} re-trained models ({', '.join(names)})",
+        f"activations over {job.case.analysis.samples} test samples of each system",
+        f"writes analysis.h5, about {size / 2**20:.0f} MiB"
+        + ("" if maps else "; maps of the most changed kernels only, since all would be too many"),
+    ]
+
+
+def run(job: Job) -> None:
+    """Do it, unless it is done. Collective."""
+    names = names_of(job.case.transfer, job.case.network.depth)
+    models = {"base": job.base_model}
+    models |= {name: Variant(name).path(job.transfer_folder) for name in names}
+    output = job.out / "analysis.h5"
+    step = Step(
+        "analyze",
+        sections=("network", "transfer", "analysis"),
+        inputs=(
+            *models.values(),
+            job.dataset("base"),
+            job.dataset("target"),
+            job.out / "evaluation.json",
+        ),
+        outputs=(output,),
+    )
+    job.perform(step, lambda: _analyze(job, models, output))
+
+
+def best_single(evaluation: Path, names: list[str]) -> str:
+    """The single layer whose re-training leaves the least mean squared error on the target.
+
+    Raises CaseError if the evaluation has none of them. Not collective.
+    """
+    try:
+        models = json.loads(evaluation.read_text())["models"]
+        errors = {n: models[n]["target"]["mse"]["mean"] for n in names if n in models}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CaseError(
+            f"{evaluation}: not a readable evaluation ({error!r}); make it again with "
+            "`eddyscope evaluate --fresh`"
+        ) from None
+    if not errors:
+        raise CaseError(
+            f'{evaluation}: no single-layer model in it; set transfer.layers = "each", or name '
+            "at least one layer alone"
+        )
+    return min(errors, key=lambda name: (errors[name], name))
+
+
+def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
+    from eddyscope.analysis import layout
+    from eddyscope.learning.artefact import load_model
+
+    expect = job.case.network
+    models = job.world.on_root(
+        lambda: {name: load_model(path, expect) for name, path in paths.items()}
+    )
+    best = job.world.on_root(
+        lambda: best_single(job.out / "evaluation.json", single_layers(list(paths)))
+    )
+    groups = _kernels(job, models)
+    runs = {
+        "base_on_base": ("base", "base"),
+        "base_on_target": ("base", "target"),
+        "best_on_target": (best, "target"),
+    }
+    if "all" in models:
+        runs["all_on_target"] = ("all", "target")
+    groups |= _activations(job, models, runs)
+    attributes = {
+        **job.provenance(),
+        "format": layout.FORMAT,
+        "n": job.case.network_grid,
+        "best": best,
+        "runs": json.dumps({run: {"model": m, "system": s} for run, (m, s) in runs.items()}),
+    }
+    job.world.on_root(lambda: write_artefact(output, groups, attributes))
+
+
+def _kernels(job: Job, models: Mapping[str, Model]) -> dict[str, Any]:
+    """Groups of the kernels of all models and of their changes. Collective."""
+    from eddyscope.analysis import layout
+    from eddyscope.analysis.kernel_survey import most_changed, survey
+
+    n = job.case.network_grid
+    layers = models["base"].network.names
+    kernels = {
+        name: {layer: model.network.layer(layer).weight.detach().numpy() for layer in layers}
+        for name, model in models.items()
+    }
+    found = survey(job.world, kernels, n, job.case.seed)
+    _, maps = _bytes(job.case.network, n, len(models) - 1)
+    single = {"base", *single_layers(list(models))}
+    groups = {
+        f"kernels/{model}/{layer}": layout.kernel_group(
+            entry, kernels[model][layer], n, maps and model in single
+        )
+        for (model, layer), entry in found.items()
+    }
+    others = [name for name in models if name != "base"]
+    groups["changes"] = layout.change_group(found, others, layers)
+    for name in others:
+        moved = most_changed(found, kernels, name, MOST_CHANGED)
+        if moved:
+            groups[f"most_changed/{name}"] = layout.moved_group(moved, n)
+    return groups
+
+
+def _activations(
+    job: Job, models: Mapping[str, Model], runs: Mapping[str, tuple[str, str]]
+) -> dict[str, Any]:
+    """Groups of the activation spectra of `runs`: name -> (model, system). Collective.
+
+    Every system is normalised by its own training samples, as in training: the base
+    model's statistics for base, a re-trained model's for target.
+    """
+    from eddyscope.analysis import layout
+    from eddyscope.analysis.activation_spectra import Probe, measure
+    from eddyscope.learning.network import INPUTS
+
+    own = {model.normalisation.system: model.normalisation for model in models.values()}
+    inputs = job.world.on_root(
+        lambda: {
+            system: own[system].inputs(*_test_samples(job, system)) for system in ("base", "target")
+        }
+    )
+    probes = {
+        run: Probe(models[model].network.activations, inputs[system])
+        for run, (model, system) in runs.items()
+    }
+    spectra = measure(job.world, probes)
+    return {f"activations/{run}": layout.activation_group(s, INPUTS) for run, s in spectra.items()}
+
+
+def _test_samples(job: Job, system: str) -> tuple[Any, Any]:
+    """psi and omega of the samples to look at; fewer where the test members have fewer."""
+    from eddyscope.learning.batches import load_fields
+
+    dataset = Dataset(job.dataset(system))
+    n = job.case.network_grid
+    dataset.require(n, "test")
+    available = len(dataset.parts["test"]) * dataset.samples
+    fields = load_fields(dataset, n, "test", min(job.case.analysis.samples, available))
+    return fields.psi, fields.omega
+
+
+def _bytes(network: NetworkSettings, n: int, models: int) -> tuple[int, bool]:
+    """Bytes of analysis.h5, about, and whether it has the maps of all kernels.
+
+    Single-layer models have one layer each, so together they count as one model; the
+    controls have all layers.
+    """
+    kernels = sum(layer_parameters(network).values()) // network.kernel_size**2
+    shells = round(n / math.sqrt(2)) + 1
+    controls = max(models - network.depth, 0)
+    per_kernel = 4 * (shells + 9)
+    size = kernels * per_kernel * (2 + controls)
+    size += models * MOST_CHANGED * 8 * n * n
+    maps = 2 * kernels * 4 * min(n, 16) ** 2
+    fits = maps <= MAP_BUDGET
+    return size + (maps if fits else 0), fits
