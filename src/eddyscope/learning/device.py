@@ -1,0 +1,36 @@
+"""torch's threads and determinism, set before anything is computed."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import torch
+
+from eddyscope.parallel.world import World
+
+__all__ = ["configure_torch"]
+
+
+def configure_torch(world: World) -> None:
+    """Deterministic algorithms, full float32 products, and a fair share of the cores. Collective.
+
+    OMP_NUM_THREADS decides the threads where it is set; else a node's cores are shared out
+    to the ranks that may run on them.
+    """
+    # cuBLAS reads it when it is first used; without it some products differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(_threads(world))
+
+
+def _threads(world: World) -> int:
+    chosen = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    everyone = world.comm.allgather((socket.gethostname(), cores))
+    if chosen.isdigit() and int(chosen) > 0:
+        return int(chosen)
+    # Ranks bound to cores of their own share with nobody.
+    return max(1, len(cores) // everyone.count((socket.gethostname(), cores)))
