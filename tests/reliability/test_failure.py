@@ -34,7 +34,9 @@ def job(launch, tmp_path: Path):
 
     def run(body: str, ranks: int = 3):
         script = tmp_path / "program.py"
-        script.write_text(PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip()))
+        script.write_text(
+            PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
+        )
         began = time.monotonic()
         ended = launch(ranks, [sys.executable, str(script)], LIMIT)
         assert time.monotonic() - began < LIMIT
