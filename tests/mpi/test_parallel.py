@@ -11,6 +11,7 @@ import xarray as xr
 from eddyscope.config.case import CaseError
 from eddyscope.parallel import hdf5
 from eddyscope.parallel.failure import agree, all_true, any_true
+from eddyscope.parallel.reduce import largest, total
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World, block
@@ -61,6 +62,14 @@ def test_mesh_covers_all_members_once(world, members):
 def test_work_comes_back_in_order(world, count):
     items = list(range(count))
     assert map_in_order(world, lambda i: i * i, items) == [i * i for i in items]
+
+
+def test_reductions_go_element_by_element(world):
+    mine = np.array([[world.rank, -world.rank]], dtype=float)
+    np.testing.assert_array_equal(largest(world.comm, mine), [[world.size - 1, 0]])
+    ranks = np.arange(world.size).sum()
+    np.testing.assert_array_equal(total(world.comm, mine), [[ranks, -ranks]])
+    assert float(total(world.comm, 1.0)) == world.size
 
 
 def test_single_is_this_rank_alone(world):

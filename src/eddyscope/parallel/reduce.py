@@ -1,0 +1,32 @@
+"""Sums and maxima over ranks, element by element, for rooms that do not import MPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["largest", "total"]
+
+
+def largest(comm: MPI.Intracomm, values: ArrayLike) -> NDArray[Any]:
+    """The largest of each element on any rank, the same bits everywhere. Collective."""
+    return _reduce(comm, values, MPI.MAX)
+
+
+def total(comm: MPI.Intracomm, values: ArrayLike) -> NDArray[Any]:
+    """The sum of each element over the ranks. Collective.
+
+    Its last bits depend on the number of ranks, unless all but one rank give zero: for
+    sums that feed back into a run, put parts into their own places and add them in order.
+    """
+    return _reduce(comm, values, MPI.SUM)
+
+
+def _reduce(comm: MPI.Intracomm, values: ArrayLike, operation: MPI.Op) -> NDArray[Any]:
+    mine = np.ascontiguousarray(values)
+    result = np.empty_like(mine)
+    comm.Allreduce(mine, result, op=operation)
+    return result
