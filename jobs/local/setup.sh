@@ -131,22 +131,22 @@ rm -f "$stamp"
 
 say "installing numpy, mpi4py and the build tools"
 # mpi4py from its wheel, which serves any MPI: compiled here it takes most of an hour.
-pip install -q -c "$pins" --only-binary=numpy,mpi4py numpy mpi4py cython pkgconfig setuptools wheel
+pip install -qq -c "$pins" --only-binary=numpy,mpi4py numpy mpi4py cython pkgconfig setuptools wheel
 
 torch_version=$(pin torch)
 if [[ $torch_build == cpu ]]; then
     # The local version "+cpu" can match a CPU wheel only, never gigabytes of CUDA. It may
     # be among pip's configured sources; if not, it is on PyTorch's index of CPU builds.
     say "installing torch $torch_version, CPU build (about 200 MB)"
-    pip install -q -c "$pins" "torch==$torch_version+cpu" 2> /dev/null ||
-        pip install -q -c "$pins" "torch==$torch_version+cpu" \
+    pip install -qq -c "$pins" "torch==$torch_version+cpu" 2> /dev/null ||
+        pip install -qq -c "$pins" "torch==$torch_version+cpu" \
             --extra-index-url https://download.pytorch.org/whl/cpu
 else
     say "installing torch $torch_version, CUDA build (some gigabytes)"
     if "$venv/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2> /dev/null; then
-        pip uninstall -q -y torch  # the CPU build carries the same version number
+        pip uninstall -qq -y torch  # the CPU build carries the same version number
     fi
-    pip install -q -c "$pins" "torch==$torch_version" ${EDDYSCOPE_TORCH_INDEX:+--index-url "$EDDYSCOPE_TORCH_INDEX"}
+    pip install -qq -c "$pins" "torch==$torch_version" ${EDDYSCOPE_TORCH_INDEX:+--index-url "$EDDYSCOPE_TORCH_INDEX"}
 fi
 found=$("$venv/bin/python" -c 'import torch; print("cuda" if torch.version.cuda else "cpu", torch.__version__)')
 [[ $found == "$torch_build "* ]] || stop \
@@ -169,7 +169,7 @@ if [[ ! -d $cache/$wheels_key ]]; then
     mkdir -p "$cache"
     part=$(mktemp -d "$cache/part.XXXXXX")
     trap 'rm -rf "$part"' EXIT
-    build() { pip wheel -q --no-deps --no-build-isolation --no-cache-dir -c "$pins" -w "$part" "$@"; }
+    build() { pip wheel -qq --no-deps --no-build-isolation --no-cache-dir -c "$pins" -w "$part" "$@"; }
     say "compiling h5py for $hdf5: about three minutes, once on this machine"
     # -O1: at -O3 the generated code takes many minutes and gains nothing, HDF5 does the work.
     HDF5_MPI=ON CFLAGS="-O1 -g0" build --no-binary=h5py h5py
@@ -178,10 +178,10 @@ if [[ ! -d $cache/$wheels_key ]]; then
     mv -T "$part" "$cache/$wheels_key" 2> /dev/null || true # another clone may have been first
 fi
 say "installing h5py (parallel) and mpi4py-fft from $cache/$wheels_key"
-pip install -q --no-deps --no-index --force-reinstall "$cache/$wheels_key"/*.whl
+pip install -qq --no-deps --no-index --force-reinstall "$cache/$wheels_key"/*.whl
 
 say "installing eddyscope (editable) and the tools for its tests"
-pip install -q -c "$pins" --no-build-isolation -e '.[dev]'
+pip install -qq -c "$pins" --no-build-isolation -e '.[dev]'
 
 # --- Does it work? -----------------------------------------------------------------------
 "$venv/bin/python" -c 'import h5py, sys; sys.exit(not h5py.get_config().mpi)' || stop \

@@ -26,7 +26,7 @@ def total(comm: MPI.Intracomm, values: ArrayLike) -> NDArray[Any]:
 
 
 def _reduce(comm: MPI.Intracomm, values: ArrayLike, operation: MPI.Op) -> NDArray[Any]:
-    mine = np.ascontiguousarray(values)
+    mine = np.asarray(values, order="C")
     result = np.empty_like(mine)
     comm.Allreduce(mine, result, op=operation)
     return result
