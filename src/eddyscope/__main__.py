@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> Parser:
     parser = Parser(
         prog="eddyscope",
-        description="From simulations of 2D turbulence to an explained, ranked set of layers to re-train.",
+        description="From 2D turbulence to an explained, ranked set of layers to re-train.",
         epilog=EXAMPLES + "\n" + EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -107,7 +107,7 @@ class Dataset:
         return np.stack(blocks)
 
     def spectra(self) -> dict[str, NDArray[Any]]:
-        """`wavenumber` and the spectra of the unfiltered flow, axes (member, sample, wavenumber)."""
+        """`wavenumber`, and spectra of the unfiltered flow, axes (member, sample, wavenumber)."""
         return self._group("spectra", ("wavenumber", *schema.SPECTRA))
 
     def diagnostics(self) -> dict[str, NDArray[Any]]:

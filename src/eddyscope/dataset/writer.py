@@ -25,6 +25,7 @@ from eddyscope.parallel.hdf5 import (
     open_for_update,
     write_block,
 )
+from eddyscope.parallel.reduce import largest
 from eddyscope.spectral.grid import BOX
 
 __all__ = ["CoarseFields", "DatasetWriter", "Layout", "checksum", "create"]
@@ -190,7 +191,9 @@ class DatasetWriter:
         for name in schema.DIAGNOSTICS:
             empty = members.start == members.stop
             selection = None if empty else (members, record)
-            write_block(self.file[f"diagnostics/{name}"], selection, None if empty else values[name])
+            write_block(
+                self.file[f"diagnostics/{name}"], selection, None if empty else values[name]
+            )
 
     def _write_fields(self, group: str, sample: int, members: Mapping[int, Fields]) -> None:
         dtype = self.layout.dtype
@@ -199,14 +202,16 @@ class DatasetWriter:
             for m, f in members.items()
         }
         for name in schema.VARIABLES:
-            blocks = {m: ((m, sample, slice(None), slice(None)), f[name]) for m, f in rounded.items()}
+            blocks = {
+                m: ((m, sample, slice(None), slice(None)), f[name]) for m, f in rounded.items()
+            }
             self._write_each(self.file[f"{group}/{name}"], blocks)
         sums = {m: ((m, sample), np.uint64(checksum(f))) for m, f in rounded.items()}
         self._write_each(self.file[f"{group}/checksum"], sums)
 
     def _write_each(self, dataset: Any, blocks: Mapping[int, tuple[Any, Any]]) -> None:
         """One collective write a member; ranks with fewer members take part with nothing."""
-        most = self.comm.allreduce(len(blocks), op=max)
+        most = int(largest(self.comm, len(blocks)))
         mine = list(blocks.values())
         for i in range(most):
             selection, data = mine[i] if i < len(mine) else (None, None)

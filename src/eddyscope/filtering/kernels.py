@@ -46,4 +46,5 @@ def transfer_function(
 ) -> NDArray[np.float64]:
     """Ĝ(kx, ky) of the filter of coarse grid `n`: exp(-k²Δ²/24) for the Gaussian."""
     k2 = kx * kx + ky * ky
-    return np.exp(-k2 * (settings.delta(n) ** 2 / 24.0))
+    factor: NDArray[np.float64] = np.exp(-k2 * (settings.delta(n) ** 2 / 24.0))
+    return factor

@@ -40,5 +40,9 @@ class Flow(Protocol):
     def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         """ψ of ω."""
 
-    def velocity_maxima(self) -> tuple[float, float]:
-        """max |u|, max |v| on this rank, of the state given to `advection` last."""
+    def max_velocity(self) -> NDArray[Any]:
+        """max(|u| + |v|) of each local member on this rank, of the state last given to
+        `advection`; shape (member,)."""
+
+    def unforced(self, transform: Transform) -> Flow:
+        """The same equation without its forcing, on another grid."""

@@ -36,7 +36,7 @@ class Deterministic:
         kind: Literal["deterministic"] = "deterministic"
         wavenumber: int = Field(ge=1)
         """k_f."""
-        components: list[Literal["x", "y"]] = ["x", "y"]
+        components: list[Literal["x", "y"]] = Field(default=["x", "y"])
         """Which of cos(k_f x) and cos(k_f y) act."""
         amplitude: float | None = None
         """A; by default the wavenumber."""

@@ -106,19 +106,23 @@ class FromFile:
         omega = self.omega if self.omega.ndim == 2 else self.omega[member]
         if omega.shape[0] != n:
             raise CaseError(
-                f"{self.path}: the initial vorticity is on {omega.shape[0]}² points, but grid.n = {n}"
+                f"{self.path}: the initial vorticity is on {omega.shape[0]}² points, "
+                f"but grid.n = {n}"
             )
         omega_hat = np.fft.rfft2(omega.astype(np.float64)) / omega.size
         return _without_nyquist(omega_hat)
 
 
-INITIALS: Registry[Any] = Registry("initial condition", {"random": RandomSpectrum, "file": FromFile})
+INITIALS: Registry[Any] = Registry(
+    "initial condition", {"random": RandomSpectrum, "file": FromFile}
+)
 
 
 def _modulus(n: int) -> NDArray[np.float64]:
     ky = np.fft.fftfreq(n, 1.0 / n)[:, None]
     kx = np.arange(n // 2 + 1)[None, :]
-    return np.hypot(ky, kx)
+    k: NDArray[np.float64] = np.hypot(ky, kx)
+    return k
 
 
 def _random_phases(n: int, seed: int, member: int) -> NDArray[np.complex128]:
@@ -156,4 +160,5 @@ def _scaled(omega_hat: NDArray[np.complex128], energy: float | None) -> NDArray[
     weight = np.where(np.arange(k.shape[1]) > 0, 2.0, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         density = np.where(k > 0, 0.5 * weight * np.abs(omega_hat) ** 2 / k**2, 0.0)
-    return omega_hat * np.sqrt(energy / density.sum())
+    omega_hat *= np.sqrt(energy / density.sum())
+    return omega_hat

@@ -83,5 +83,11 @@ class NavierStokes:
     def forcing(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
         return self._forcing(time, step, out)  # type: ignore[no-any-return]
 
-    def velocity_maxima(self) -> tuple[float, float]:
-        return float(np.abs(self._u).max()), float(np.abs(self._v).max())
+    def max_velocity(self) -> NDArray[Any]:
+        speed = np.abs(self._u)
+        speed += np.abs(self._v)
+        return np.asarray(speed.max(axis=(1, 2, 3)), dtype=np.float64)
+
+    def unforced(self, transform: Transform) -> NavierStokes:
+        settings = self.settings.model_copy(update={"forcing": NoForcing.Settings()})
+        return NavierStokes(settings, transform)

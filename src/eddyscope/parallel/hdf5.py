@@ -23,6 +23,7 @@ from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
 from eddyscope.config.case import CaseError
+from eddyscope.parallel.failure import BlewUp, StoppedEarly
 
 __all__ = [
     "Variable",
@@ -71,7 +72,9 @@ def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
     require_parallel_hdf5()
     temporary = path.with_name(path.name + ".tmp")
     _check_folder(temporary.parent, comm)
-    with h5py.File(temporary, "w", driver="mpio", comm=comm, libver=LIBVER) as file:
+    with _closing_together(
+        h5py.File(temporary, "w", driver="mpio", comm=comm, libver=LIBVER)
+    ) as file:
         yield file
     comm.Barrier()
     if comm.rank == 0:
@@ -83,8 +86,23 @@ def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
 def open_for_update(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
     """An existing file, opened by all ranks to overwrite raw data in place. Collective."""
     require_parallel_hdf5()
-    with h5py.File(path, "r+", driver="mpio", comm=comm, libver=LIBVER) as file:
+    with _closing_together(h5py.File(path, "r+", driver="mpio", comm=comm, libver=LIBVER)) as file:
         yield file
+
+
+@contextmanager
+def _closing_together(file: h5py.File) -> Iterator[h5py.File]:
+    """Close a parallel file, which is collective, only where all ranks get here.
+
+    An error of one rank alone must not wait in `close` for ranks that know nothing of it:
+    the file then stays open until the job is aborted.
+    """
+    try:
+        yield file
+    except (CaseError, BlewUp, StoppedEarly):  # raised by all ranks together
+        file.close()
+        raise
+    file.close()
 
 
 @contextmanager

@@ -28,6 +28,8 @@ class Stepper(Protocol):
 
     history: dict[str, NDArray[Any]]
     """Arrays beside the vorticity that a restart needs."""
+    scratch: NDArray[Any]
+    """A spectral array that is free between steps."""
 
     def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: Any) -> None:
         """Advance by dt from `time`; `pi_hat` is the closure's Π or None. Collective."""
@@ -47,15 +49,14 @@ class AdamsBashforth2:
         self._before = (1.0 - 0.5 * dt * flow.damping).astype(transform.grid.real)
         after = 1.0 + dt * flow.drag + 0.5 * dt * flow.damping
         self._inverse_after = (transform.keep / after).astype(transform.grid.real)
-        self._advection = transform.zeros_spectral()
+        self.scratch = transform.zeros_spectral()
         self._forcing = transform.zeros_spectral()
         self.history = {"previous_advection": transform.zeros_spectral()}
-        self.started = False
 
     def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: Any) -> None:
         dt = self.dt
         previous = self.history["previous_advection"]
-        advection = self.flow.advection(omega_hat, self._advection)
+        advection = self.flow.advection(omega_hat, self.scratch)
         explicit = self.flow.forcing(time, step, self._forcing)
         if pi_hat is not None:
             explicit -= pi_hat

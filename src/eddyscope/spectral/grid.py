@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from eddyscope.config.case import Section
@@ -78,11 +77,6 @@ class Grid:
     @property
     def complex(self) -> np.dtype[np.complexfloating]:
         return np.dtype("complex128" if self.precision == "float64" else "complex64")
-
-    @cached_property
-    def x(self) -> NDArray[np.float64]:
-        """Coordinates of the grid points along x (and along y), shape (n,)."""
-        return np.arange(self.n) * self.spacing
 
 
 def friendly_even(least: float) -> int:

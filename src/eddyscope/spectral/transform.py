@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
+from pydantic import field_validator
 
 from eddyscope.config.case import Section
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
 
 __all__ = ["Transform", "TransformSettings", "make_transform"]
-
-BACKENDS = ("mpi4py_fft",)
 
 
 class TransformSettings(Section):
@@ -30,6 +29,13 @@ class TransformSettings(Section):
     mesh: Literal["auto"] | list[int] = "auto"
     """Process mesh [members, y-pencils]; "auto" splits by members as far as that balances."""
 
+    @field_validator("mesh")
+    @classmethod
+    def _two_numbers(cls, mesh: str | list[int]) -> str | list[int]:
+        if isinstance(mesh, list) and (len(mesh) != 2 or min(mesh) < 1):
+            raise ValueError('give two positive numbers, [members, y-pencils], or "auto"')
+        return mesh
+
 
 class Transform(Protocol):
     """Real-to-complex transforms of (member, layer, y, x) between modes and the product grid."""
@@ -37,9 +43,9 @@ class Transform(Protocol):
     grid: Grid
     mesh: Mesh
     layers: int
-    physical_shape: tuple[int, int, int, int]
+    physical_shape: tuple[int, ...]
     """This rank's part of a field on the product grid."""
-    spectral_shape: tuple[int, int, int, int]
+    spectral_shape: tuple[int, ...]
     """This rank's part of a field's coefficients."""
     kx: NDArray[Any]
     """Wavenumbers along x of this rank's coefficients, broadcastable to `spectral_shape`."""
@@ -47,6 +53,9 @@ class Transform(Protocol):
     """Wavenumbers along y, likewise."""
     keep: NDArray[Any]
     """1 on the modes kept (|kx|, |ky| < n/2) and 0 on the Nyquist modes, likewise."""
+    spectral_total: tuple[int, ...]
+    """Shape of the coefficients on all ranks together, and this rank's block of it: """
+    spectral_block: tuple[slice, ...]
     weight: NDArray[Any]
     """How many modes of the full plane each coefficient stands for (1 or 2), likewise."""
 
@@ -55,6 +64,24 @@ class Transform(Protocol):
 
     def backward(self, field_hat: NDArray[Any], field: NDArray[Any]) -> NDArray[Any]:
         """The field on the product grid; `field_hat` is kept as it is. Collective."""
+
+    def take(self, coefficients: NDArray[Any]) -> NDArray[Any]:
+        """This rank's part, shape `spectral_shape[2:]`, of one whole field's coefficients.
+
+        `coefficients` are on the half plane, axes (ky, kx), shape (n, n/2 + 1), ky as in
+        numpy's fftfreq. Not collective.
+        """
+
+    def gather(self, field_hat: NDArray[Any], n: int) -> dict[int, NDArray[Any]]:
+        """Whole coefficients of layer 0 truncated to n modes: member -> shape (n, n/2 + 1).
+
+        The ranks that share members share out whole fields between them: each gets the
+        members it owns (`owned`). Nyquist modes are zero. Collective over the pencils.
+        """
+
+    @property
+    def owned(self) -> list[int]:
+        """Members whose whole fields this rank gets from `gather`."""
 
     def empty_physical(self) -> NDArray[Any]:
         """An uninitialised array of `physical_shape`."""

@@ -16,6 +16,7 @@ from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.settings import NetworkSettings, TrainingSettings, TransferSettings
+from eddyscope.solver.checkpoint import CheckpointSettings
 from eddyscope.solver.steppers import TimeSettings
 from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.transform import TransformSettings
@@ -40,6 +41,7 @@ class Case(Section):
     grid: GridSettings
     transform: TransformSettings = TransformSettings()
     time: TimeSettings
+    checkpoint: CheckpointSettings = CheckpointSettings()
     base: SystemSettings | None = None
     target: SystemSettings | None = None
     filter: FilterSettings = FilterSettings()

@@ -95,7 +95,8 @@ class Job:
         except (BlewUp, StoppedEarly) as error:
             code = 3 if isinstance(error, BlewUp) else 4
             state = "blew up" if isinstance(error, BlewUp) else "stopped early"
-            self.world.on_root(lambda: self._record(step, state, code, str(error)))
+            words = str(error)
+            self.world.on_root(lambda: self._record(step, state, code, words))
             raise
         self.world.comm.Barrier()
         took = duration(time.monotonic() - began)
@@ -164,7 +165,9 @@ class Job:
             **self._wanted(step),
         }
         write_atomically(self._status_path(step), json.dumps(record, indent=1) + "\n")
-        summary = {key: record[key] for key in ("step", "state", "exit_status", "message", "updated")}
+        summary = {
+            key: record[key] for key in ("step", "state", "exit_status", "message", "updated")
+        }
         write_atomically(self.out / "status.json", json.dumps(summary, indent=1) + "\n")
 
     def _refuse_strangers(self, step: Step) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
 
+Shape = tuple[int, ...]
+
 __all__ = ["PencilTransform"]
 
 EFFORT = {"estimate": "FFTW_ESTIMATE", "measure": "FFTW_MEASURE"}
@@ -39,9 +41,10 @@ class PencilTransform:
             padding=[1, 1, padding, padding],
             planner_effort=EFFORT[planner],
         )
-        self.physical_shape = tuple(int(length) for length in self.plan.shape(False))
-        self.spectral_shape = tuple(int(length) for length in self.plan.shape(True))
-        part = self.plan.local_slice(True)
+        self.physical_shape: Shape = tuple(map(int, self.plan.shape(False)))
+        self.spectral_shape: Shape = tuple(map(int, self.plan.shape(True)))
+        self.spectral_total: Shape = tuple(map(int, self.plan.global_shape(True)))
+        part = self.spectral_block = tuple(self.plan.local_slice(True))
         ky = np.fft.fftfreq(grid.n, 1.0 / grid.n)[part[2]]
         kx = np.arange(grid.n // 2 + 1, dtype=float)[part[3]]
         self.ky = ky.astype(grid.real).reshape(1, 1, -1, 1)
@@ -58,8 +61,48 @@ class PencilTransform:
         self.plan.backward(field_hat, field)
         return field
 
+    def take(self, coefficients: NDArray[Any]) -> NDArray[Any]:
+        taken: NDArray[Any] = coefficients[self.spectral_block[2:]]
+        return taken
+
+    @property
+    def owned(self) -> list[int]:
+        pencils = self.mesh.pencil_comm
+        members = range(self.mesh.members.start, self.mesh.members.stop)
+        return list(members[pencils.rank :: pencils.size])
+
+    def gather(self, field_hat: NDArray[Any], n: int) -> dict[int, NDArray[Any]]:
+        # Each rank has whole columns of ky; sent as (kx, ky) they come together by joining.
+        pencils = self.mesh.pencil_comm
+        rows = _modes_kept(n, self.grid.n)
+        first = self.spectral_block[3].start
+        columns = max(0, min(self.spectral_block[3].stop, n // 2) - first)
+        counts = pencils.allgather(columns * rows.size)
+        gathered = {}
+        for i, member in enumerate(range(self.mesh.members.start, self.mesh.members.stop)):
+            owner = i % pencils.size
+            mine = np.ascontiguousarray(field_hat[i, 0, rows, :columns].T)
+            whole = np.empty((n // 2, rows.size), mine.dtype) if pencils.rank == owner else None
+            pencils.Gatherv(mine, None if whole is None else (whole, counts), root=owner)
+            if whole is not None:
+                gathered[member] = _half_plane(whole, n)
+        return gathered
+
     def empty_physical(self) -> NDArray[Any]:
         return np.empty(self.physical_shape, self.grid.real)
 
     def zeros_spectral(self) -> NDArray[Any]:
         return np.zeros(self.spectral_shape, self.grid.complex)
+
+
+def _modes_kept(n: int, n_from: int) -> NDArray[np.intp]:
+    """Indices along ky, in a spectrum of `n_from` modes, of |ky| < n/2, in fftfreq order."""
+    half = n // 2
+    return np.concatenate([np.arange(half), np.arange(n_from - half + 1, n_from)])
+
+
+def _half_plane(columns: NDArray[Any], n: int) -> NDArray[Any]:
+    """Coefficients (kx, kept ky) as a half plane (n, n/2 + 1) with zero Nyquist modes."""
+    plane = np.zeros((n, n // 2 + 1), columns.dtype)
+    plane[_modes_kept(n, n), : n // 2] = columns.T
+    return plane

@@ -1,0 +1,124 @@
+"""Checkpoints: the whole state in one file, restartable on any number of ranks.
+
+Written to a temporary file, synced and renamed; the newest `keep` stay. Every column of
+every array has its checksum, so that a damaged file is known and the one before it used.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from eddyscope.config.case import CaseError, Section
+from eddyscope.parallel.failure import all_true
+from eddyscope.parallel.hdf5 import Variable, allocate, create_file, open_to_read, write_block
+from eddyscope.spectral.transform import Transform
+
+__all__ = ["CheckpointSettings", "Checkpoints"]
+
+NAME = re.compile(r"step-(\d{10})\.h5")
+
+
+class CheckpointSettings(Section):
+    """`[checkpoint]`: how often the state is kept for a restart. Results do not depend on it."""
+
+    seconds: float = Field(default=300.0, ge=0.0)
+    """Wall time between checkpoints."""
+    keep: int = Field(default=2, ge=2)
+    """How many are kept; at least two, so that a damaged one does not end the run."""
+
+
+class Checkpoints:
+    """The checkpoints of one run in one folder. All calls collective."""
+
+    def __init__(
+        self, folder: Path, settings: CheckpointSettings, identity: str, transform: Transform
+    ):
+        self.folder = folder
+        self.settings = settings
+        self.identity = identity
+        """Digest of what decides the run; a checkpoint of another run is not used."""
+        self.transform = transform
+        self.comm = transform.mesh.comm
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the interval has passed, as rank 0's clock has it."""
+        passed = time.monotonic() - self.last >= self.settings.seconds
+        return bool(self.comm.bcast(passed))
+
+    def save(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep the state at `step`: spectral arrays by name."""
+        block = self.transform.spectral_block
+        total = self.transform.spectral_total
+        columns = (total[0], total[1], total[3])
+        with create_file(self.folder / f"step-{step:010d}.h5", self.comm) as file:
+            file.attrs["identity"] = self.identity
+            file.attrs["step"] = step
+            variables = {}
+            for name, array in arrays.items():
+                variables[name] = Variable((), shape=total, dtype=array.dtype)
+                variables[f"{name}_checksum"] = Variable((), shape=columns, dtype="uint32")
+            allocate(file, variables)
+            for name, array in arrays.items():
+                empty = array.size == 0
+                write_block(file[name], None if empty else block, None if empty else array)
+                sums = _column_checksums(array)
+                where = (block[0], block[1], block[3])
+                write_block(
+                    file[f"{name}_checksum"], None if empty else where, None if empty else sums
+                )
+        self._prune()
+        self.last = time.monotonic()
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> int | None:
+        """Fill `arrays` from the newest intact checkpoint; its step, or None if there is none."""
+        for path in self._newest_first():
+            step = self._load_one(path, arrays)
+            if all_true(self.comm, step is not None):
+                return step
+        return None
+
+    def _load_one(self, path: Path, arrays: Mapping[str, NDArray[Any]]) -> int | None:
+        """This rank's part of one checkpoint; None if it is damaged or of another run."""
+        block = self.transform.spectral_block
+        try:
+            with open_to_read(path, "checkpoint") as file:
+                if file.attrs["identity"] != self.identity:
+                    return None
+                for name, array in arrays.items():
+                    array[...] = file[name][block]
+                    sums = file[f"{name}_checksum"][block[0], block[1], block[3]]
+                    if not np.array_equal(sums, _column_checksums(array)):
+                        return None
+                return int(file.attrs["step"])
+        except (CaseError, KeyError, OSError):
+            return None
+
+    def _newest_first(self) -> list[Path]:
+        found: list[Path] = []
+        if self.comm.rank == 0 and self.folder.is_dir():
+            found = sorted(p for p in self.folder.iterdir() if NAME.fullmatch(p.name))
+        return list(reversed(self.comm.bcast(found)))
+
+    def _prune(self) -> None:
+        for path in self._newest_first()[self.settings.keep :]:
+            if self.comm.rank == 0:
+                path.unlink(missing_ok=True)
+
+
+def _column_checksums(array: NDArray[Any]) -> NDArray[np.uint32]:
+    """CRC-32 of each column along ky, axes (member, layer, kx): no rank holds part of one."""
+    columns = np.ascontiguousarray(np.moveaxis(array, 2, 3))
+    sums = np.empty(columns.shape[:3], dtype=np.uint32)
+    for index in np.ndindex(*sums.shape):
+        sums[index] = zlib.crc32(columns[index].data)
+    return sums

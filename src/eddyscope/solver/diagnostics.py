@@ -1,0 +1,75 @@
+"""Domain means, budgets and shell spectra of a flow's state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eddyscope.flows.base import Flow
+from eddyscope.parallel.reduce import largest
+from eddyscope.spectral.reductions import ModeSums
+
+__all__ = ["Diagnostics"]
+
+
+class Diagnostics:
+    """Of each local member; the same bits on any number of ranks. All calls collective.
+
+    With coefficients ω̂, k² = kx² + ky² and sums over all modes:
+    E = Σ ½|ω̂|²/k², Z = Σ ½|ω̂|², P = Σ ½k²|ω̂|².
+    """
+
+    def __init__(self, flow: Flow):
+        self.flow = flow
+        transform = flow.transform
+        self.sums = ModeSums(transform)
+        self.k2 = np.asarray(transform.kx**2 + transform.ky**2, dtype=np.float64)
+        nonzero = np.where(self.k2 > 0, self.k2, 1.0)
+        self.inverse_k2 = np.where(self.k2 > 0, 1.0 / nonzero, 0.0)
+        self.loss = np.asarray(flow.damping + flow.drag, dtype=np.float64)
+        self._f_hat = transform.zeros_spectral()
+
+    def means(self, omega_hat: NDArray[Any], time: float, step: int) -> dict[str, NDArray[Any]]:
+        """Domain means and their sources and sinks, each of shape (member,)."""
+        square = _square(omega_hat)
+        f_hat = self.flow.forcing(time, step, self._f_hat)
+        work = -(omega_hat * np.conj(f_hat)).real.astype(np.float64)
+        total, inverse = self.sums.total, self.inverse_k2
+        return {
+            "energy": total(0.5 * square * inverse),
+            "enstrophy": total(0.5 * square),
+            "palinstrophy": total(0.5 * square * self.k2),
+            "energy_input": total(work * inverse),
+            "enstrophy_input": total(work),
+            "energy_dissipation": total(self.loss * square * inverse),
+            "enstrophy_dissipation": total(self.loss * square),
+        }
+
+    def spectra(
+        self, omega_hat: NDArray[Any], advection_hat: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
+        """E(k), Z(k) and the fluxes through k, each of shape (member, shell).
+
+        The flux of energy through k is the sum of the transfer out of the modes below it,
+        Σ_{k' ≤ k} Re(ψ̂* Ĵ); that of enstrophy has ω̂ in place of ψ̂.
+        """
+        square = _square(omega_hat)
+        transfer = (np.conj(omega_hat) * advection_hat).real.astype(np.float64)
+        shells, inverse = self.sums.shells, self.inverse_k2
+        return {
+            "energy": shells(0.5 * square * inverse),
+            "enstrophy": shells(0.5 * square),
+            "energy_flux": np.cumsum(shells(transfer * inverse), axis=1),
+            "enstrophy_flux": np.cumsum(shells(transfer), axis=1),
+        }
+
+    def max_velocity(self) -> NDArray[np.float64]:
+        """max(|u| + |v|) of each local member, of the state last given to `flow.advection`."""
+        return largest(self.sums.comm, self.flow.max_velocity())
+
+
+def _square(omega_hat: NDArray[Any]) -> NDArray[np.float64]:
+    squared: NDArray[Any] = omega_hat.real**2 + omega_hat.imag**2
+    return squared.astype(np.float64)
