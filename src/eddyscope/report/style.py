@@ -1,0 +1,201 @@
+"""How every picture of the report looks: one palette, one size of type, one way of saving.
+
+Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart, and
+mean the same thing everywhere: base, target and transfer learning each keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+__all__ = [
+    "COLOURS",
+    "DIVERGING",
+    "SEQUENTIAL",
+    "Picture",
+    "canvas",
+    "grid_size",
+    "log_limits",
+    "mark",
+    "plain_log",
+    "show_field",
+    "styled",
+    "wavenumber_axis",
+    "words",
+]
+
+COLOURS = {
+    "base": "#0072B2",
+    "target": "#D55E00",
+    "transfer": "#009E73",
+    "truth": "#222222",
+    "all": "#CC79A7",
+    "gain": "#E69F00",
+    "scratch": "#56B4E9",
+    "scale": "#7F7F7F",
+    "none": "#999999",
+    "ink": "#333333",
+    "faint": "#D9DDE1",
+}
+"""What a line shows -> its colour."""
+
+DIVERGING = "RdBu_r"
+"""For fields about zero."""
+SEQUENTIAL = "cividis"
+"""For amplitudes."""
+
+WIDTH = 9.0
+"""Inches of every picture: type then has one size on the page."""
+DPI = 150
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.edgecolor": "#8A9299",
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": "#333333",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E8EBEE",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#5A6268",
+    "ytick.color": "#5A6268",
+    "xtick.labelcolor": "#333333",
+    "ytick.labelcolor": "#333333",
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.color": "#222222",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with the words that belong to it."""
+
+    name: str
+    """File stem of the PNG."""
+    title: str
+    caption: str
+    """For readers who have read nothing else; plain text."""
+    alt: str
+    """What the picture shows, for those who cannot see it; plain text."""
+    figure: Figure
+
+    def save(self, folder: Path) -> Path:
+        """Write <folder>/<name>.png."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.png"
+        with styled():
+            self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        return path
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The report's settings of matplotlib, for the time of a `with` block."""
+    settings: Any = SETTINGS
+    with mpl.rc_context(settings):
+        yield
+
+
+def canvas(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure of the report's width and its axes, always an array (rows, columns)."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, **{"squeeze": False, **options})
+    return figure, axes
+
+
+def grid_size(count: int, widest: int) -> tuple[int, int]:
+    """Rows and columns for `count` panels, at most `widest` columns, as even as possible."""
+    rows = -(-count // widest)
+    return rows, -(-count // rows)
+
+
+def show_field(
+    axes: Any, field: NDArray[Any], limit: float, title: str, colour: str = "#222222"
+) -> Any:
+    """A field over the box 2π × 2π, colours from −limit to limit. Returns the image."""
+    extent = (0.0, 2.0, 0.0, 2.0)
+    image = axes.imshow(
+        field, origin="lower", extent=extent, cmap=DIVERGING, vmin=-limit, vmax=limit
+    )
+    axes.set_title(title, color=colour)
+    axes.set(xticks=[0, 1, 2], yticks=[0, 1, 2], xlabel="x / π", ylabel="y / π")
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def words(text: str) -> str:
+    """Text over several lines of source as one line."""
+    return " ".join(text.split())
+
+
+def wavenumber_axis(axes: Any, largest: float, label: str = "wavenumber k") -> None:
+    """A logarithmic axis of wavenumbers from 1 to `largest`, with plain numbers."""
+    ticks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if k <= largest]
+    axes.set(xscale="log", xlim=(1.0, largest), xlabel=label)
+    axes.set_xticks(ticks, [str(k) for k in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def plain_log(axes: Any, axis: str = "y") -> None:
+    """A logarithmic axis with numbers as people write them: 0.2, 0.5, 1, 2, 5."""
+    side = getattr(axes, f"{axis}axis")
+    getattr(axes, f"set_{axis}scale")("log")
+    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    side.set_minor_formatter(NullFormatter())
+
+
+def mark(axes: Any, x: float, text: str, colour: str, top: bool = False) -> None:
+    """A vertical line at `x`, with words beside it near the bottom or the top of the panel."""
+    axes.axvline(x, color=colour, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate(
+        text,
+        (x, 0.97 if top else 0.03),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        color=colour,
+        fontsize=7.5,
+        rotation=90,
+        va="top" if top else "bottom",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        zorder=5,
+    )
+
+
+def log_limits(curves: Sequence[NDArray[Any]], decades: float) -> tuple[float, float]:
+    """Limits of a logarithmic axis: the curves' range, but at most so many decades deep."""
+    values = np.concatenate([np.ravel(c) for c in curves])
+    values = values[np.isfinite(values) & (values > 0)]
+    if values.size == 0:
+        return 0.1, 1.0
+    top = float(values.max()) * 2.0
+    return max(float(values.min()) / 2.0, top * 10.0**-decades), top

@@ -1,0 +1,86 @@
+"""The table of layers: the same rows for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eddyscope.report.findings import CONTROLS, Findings
+from eddyscope.report.results import Absent
+
+__all__ = ["Table", "layer_table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under a header; `strong` are the places of rows to point out."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    strong: tuple[int, ...] = ()
+    note: str = ""
+
+    def text(self) -> str:
+        """For a terminal: columns aligned, the rows pointed out marked by a star."""
+        lines = [("", *self.header)]
+        lines += [("*" if i in self.strong else "", *row) for i, row in enumerate(self.rows)]
+        widths = [max(len(line[c]) for line in lines) for c in range(len(lines[0]))]
+        aligned = [_align(line, widths) for line in lines]
+        aligned.insert(1, "-" * max(len(line) for line in aligned))
+        return "\n".join([*aligned, *([self.note] if self.note else [])])
+
+
+def layer_table(findings: Findings) -> Table:
+    """Every model on the target: base, the layers, the controls; best layer pointed out."""
+    others = [n for n in findings.target if n not in ("base", *findings.layers, *CONTROLS)]
+    names = ["base", *findings.layers, *sorted(others), *CONTROLS]
+    names = [name for name in names if name in findings.target]
+    header = (
+        "re-trained",
+        "error on target",
+        "less than base",
+        "spectrum error",
+        *(score.name.replace("_", " ") for score in findings.scores),
+    )
+    rows = tuple(_row(findings, name) for name in names)
+    strong = (names.index(findings.best),) if findings.layers else ()
+    note = (
+        "error: mean squared error over mean square, mean ± standard deviation over held-out "
+        "members\n* least error of the single layers"
+    )
+    if findings.scores:
+        note += "; last columns: rank that each score gave before any re-training"
+    return Table(header, rows, strong, note)
+
+
+def _row(findings: Findings, name: str) -> tuple[str, ...]:
+    ranks = [score.rank(name) for score in findings.scores]
+    return (
+        _label(name),
+        str(findings.error(name)),
+        "" if name == "base" else f"{100 * findings.gain(name):.0f} %",
+        _spectrum_error(findings, name),
+        *("" if rank is None else str(rank) for rank in ranks),
+    )
+
+
+def _label(name: str) -> str:
+    if name == "base":
+        return "nothing (base)"
+    return f"{name} ({CONTROLS[name]})" if name in CONTROLS else name
+
+
+def _spectrum_error(findings: Findings, name: str) -> str:
+    try:
+        return str(findings.metric(name, "spectrum_error"))
+    except Absent:
+        return "not there"
+
+
+def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Names to the left, numbers to the right."""
+    parts = [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(parts).rstrip()
