@@ -8,7 +8,7 @@ import numpy as np
 
 from eddyscope.report.findings import CONTROLS, Findings, find
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import COLOURS, Picture, canvas, plain_log, words
+from eddyscope.report.style import COLOURS, Picture, canvas, plain_log, spread_apart, words
 
 __all__ = ["ranking", "training"]
 
@@ -116,10 +116,8 @@ def _reference_lines(axes: Any, findings: Findings) -> None:
         for name, text in lines.items()
         if name in findings.target
     )
-    top = axes.get_ylim()[1]
-    place = -np.inf
-    for value, name, text in found:
-        place = max(value, place + 0.052 * top)
+    places = spread_apart([value for value, _, _ in found], 0.052 * axes.get_ylim()[1])
+    for (value, name, text), place in zip(found, places, strict=True):
         axes.axhline(value, color=COLOURS[name], linewidth=1.2, linestyle=(0, (5, 2)), zorder=3)
         axes.annotate(
             f"{text} {value:.3f}",
@@ -130,7 +128,14 @@ def _reference_lines(axes: Any, findings: Findings) -> None:
             color=COLOURS[name],
             fontsize=8,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.7},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": COLOURS[name],
+                "linewidth": 0.7,
+                "relpos": (0.0, 0.5),
+                "shrinkA": 1.0,
+                "shrinkB": 0.0,
+            },
             annotation_clip=False,
         )
 

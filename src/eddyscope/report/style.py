@@ -31,6 +31,7 @@ __all__ = [
     "mark",
     "plain_log",
     "show_field",
+    "spread_apart",
     "styled",
     "wavenumber_axis",
     "words",
@@ -189,6 +190,23 @@ def mark(axes: Any, x: float, text: str, colour: str, top: bool = False) -> None
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
         zorder=5,
     )
+
+
+def spread_apart(values: Sequence[float], gap: float) -> list[float]:
+    """Places for labels of ascending values: at least `gap` apart, and near what they name."""
+    blocks: list[tuple[float, list[float]]] = []
+    for value in values:
+        middle, members = value, [value]
+        # Labels that would overlap are stacked about the mean of what they name.
+        while blocks and middle - blocks[-1][0] < gap * (len(members) + len(blocks[-1][1])) / 2:
+            members = [*blocks.pop()[1], *members]
+            middle = sum(members) / len(members)
+        blocks.append((middle, members))
+    return [
+        middle + gap * (place - (len(members) - 1) / 2)
+        for middle, members in blocks
+        for place in range(len(members))
+    ]
 
 
 def log_limits(curves: Sequence[NDArray[Any]], decades: float) -> tuple[float, float]:
