@@ -44,7 +44,11 @@ environment_key() {
         readlink -f "$(command -v "${CC:-mpicc}" || true)"
     } | sha256sum | cut -c -16
 }
-up_to_date() { [[ -x $venv/bin/eddyscope && $(cat "$stamp" 2> /dev/null) == "$(environment_key)" ]]; }
+h5py_is_parallel() { "$venv/bin/python" -c 'import h5py, sys; sys.exit(not h5py.get_config().mpi)'; }
+up_to_date() {
+    [[ -x $venv/bin/eddyscope && $(cat "$stamp" 2> /dev/null) == "$(environment_key)" ]] &&
+        h5py_is_parallel # any pip install may have brought the serial one
+}
 
 if up_to_date; then
     say "up to date (.venv, torch for $torch_build)"
@@ -184,7 +188,7 @@ say "installing eddyscope (editable) and the tools for its tests"
 pip install -qq -c "$pins" --no-build-isolation -e '.[dev]'
 
 # --- Does it work? -----------------------------------------------------------------------
-"$venv/bin/python" -c 'import h5py, sys; sys.exit(not h5py.get_config().mpi)' || stop \
+h5py_is_parallel || stop \
     "h5py was installed without MPI; remove $cache/$wheels_key and call this again"
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$venv/bin/python" -m eddyscope doctor ||
     stop "the environment is installed but does not work; see the lines marked FAIL above"
