@@ -113,7 +113,7 @@ def _correlation(p: Array, t: Array, where: Array) -> NDArray[np.float64]:
     count = np.maximum(where.sum(axis=(1, 2)), 1)
 
     def mean(field: Array) -> Array:
-        return np.where(where, field, 0.0).sum(axis=(1, 2)) / count
+        return np.asarray(np.where(where, field, 0.0).sum(axis=(1, 2)) / count)
 
     dp = p - mean(p)[:, None, None]
     dt = t - mean(t)[:, None, None]
