@@ -18,6 +18,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     strong: tuple[int, ...] = ()
+    strong_means: str = ""
     note: str = ""
 
     def text(self) -> str:
@@ -27,7 +28,8 @@ class Table:
         widths = [max(len(line[c]) for line in lines) for c in range(len(lines[0]))]
         aligned = [_align(line, widths) for line in lines]
         aligned.insert(1, "-" * max(len(line) for line in aligned))
-        return "\n".join([*aligned, *([self.note] if self.note else [])])
+        notes = [f"* {self.strong_means}"] if self.strong else []
+        return "\n".join([*aligned, *notes, *([self.note] if self.note else [])])
 
 
 def layer_table(findings: Findings) -> Table:
@@ -45,12 +47,11 @@ def layer_table(findings: Findings) -> Table:
     rows = tuple(_row(findings, name) for name in names)
     strong = (names.index(findings.best),) if findings.layers else ()
     note = (
-        "error: mean squared error over mean square, mean ± standard deviation over held-out "
-        "members\n* least error of the single layers"
+        "error: mean squared error over mean square; mean ± standard deviation over held-out runs"
     )
     if findings.scores:
-        note += "; last columns: rank that each score gave before any re-training"
-    return Table(header, rows, strong, note)
+        note += "; last columns: the rank that each score gave before any re-training"
+    return Table(header, rows, strong, "the least error of the single layers", note)
 
 
 def _row(findings: Findings, name: str) -> tuple[str, ...]:

@@ -1,0 +1,76 @@
+"""All pictures of the report, in their order, and the drawing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eddyscope.report import (
+    activation_figures,
+    flow_figures,
+    kernel_figures,
+    learning_figures,
+    les_figures,
+)
+from eddyscope.report.results import Absent, Results
+from eddyscope.report.style import Picture, styled
+
+__all__ = ["SECTIONS", "Drawn", "NotDrawn", "draw", "draw_all"]
+
+SECTIONS: dict[str, tuple[Callable[[Results], Picture], ...]] = {
+    "The two flows": (flow_figures.fields, flow_figures.spectra, flow_figures.histories),
+    "Learning and re-training": (
+        learning_figures.ranking,
+        learning_figures.training,
+    ),
+    "What re-training changed": (
+        kernel_figures.changes,
+        kernel_figures.most_changed,
+        kernel_figures.kinds,
+    ),
+    "What flows through the network": (
+        activation_figures.spectra_before,
+        activation_figures.spectra_after,
+        activation_figures.drift,
+    ),
+    "Back in a simulation": (les_figures.statistics, les_figures.trajectories),
+}
+"""Section -> its pictures: functions of the results that raise Absent where they lack something."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture on the disk."""
+
+    picture: Picture
+    path: Path
+
+
+@dataclass(frozen=True)
+class NotDrawn:
+    """A picture that could not be drawn, by its purpose, and why."""
+
+    purpose: str
+    reason: str
+
+
+def draw_all(results: Results, folder: Path) -> dict[str, list[Drawn | NotDrawn]]:
+    """Draw every picture into `folder`, section by section. Not collective: call it on one rank."""
+    return {
+        section: [draw(function, results, folder) for function in functions]
+        for section, functions in SECTIONS.items()
+    }
+
+
+def draw(
+    function: Callable[[Results], Picture], results: Results, folder: Path
+) -> Drawn | NotDrawn:
+    """Draw and save one picture, or say why not."""
+    purpose = (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
+    try:
+        with styled():
+            picture = function(results)
+            return Drawn(picture, picture.save(folder))
+    except Absent as gap:
+        return NotDrawn(purpose, str(gap))

@@ -1,0 +1,138 @@
+"""Pictures of large-eddy simulation: what closures do when they are run back in the flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eddyscope.report.results import Absent, Artefact, Results
+from eddyscope.report.style import (
+    COLOURS,
+    Picture,
+    canvas,
+    log_limits,
+    wavenumber_axis,
+    words,
+)
+
+__all__ = ["statistics", "trajectories"]
+
+TRUTH = "dns"
+"""Name of the filtered DNS among the closures."""
+
+
+def statistics(results: Results) -> Picture:
+    """Time-mean energy spectra and PDFs of vorticity, against the filtered DNS."""
+    truth = results.closure(TRUTH)
+    figure, axes = canvas(1, 2, 3.3)
+    spectrum, pdf = axes[0]
+    spectra, densities = [], []
+    for name, closure in {TRUTH: truth, **_closures(results)}.items():
+        found = closure.group()
+        k, energy = found["wavenumber"], _mean(found["energy_spectrum"])
+        spectra.append(_line(spectrum, k[k > 0], energy[k > 0], results, name))
+        density = _mean(found["vorticity_pdf"])
+        densities.append(_line(pdf, found["vorticity_bin"], density, results, name))
+    spectrum.set(yscale="log", ylabel="energy spectrum E(k)", title="Energy by scale")
+    spectrum.set_ylim(log_limits(spectra, 6.0))
+    wavenumber_axis(spectrum, float(k[-1]))
+    pdf.set(yscale="log", xlabel="vorticity ω̄", ylabel="probability density")
+    pdf.set_ylim(log_limits(densities, 6.0))
+    pdf.set_title("How often each vorticity occurs")
+    handles, labels = spectrum.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
+    caption = words(
+        """Closures run back in a coarse simulation of the target. Black: what the filtered full
+        simulation does, which a good closure reproduces. Left: energy at each scale. Right: how
+        often each vorticity occurs; the tails are the strongest eddies. Means over all test runs,
+        each for as long as it lasted."""
+    )
+    alt = "Energy spectra and vorticity densities of the closures against the filtered DNS."
+    return Picture("les", "The closures in a simulation", caption, alt, figure)
+
+
+def trajectories(results: Results) -> Picture:
+    """Energy and enstrophy against time, and where a run blew up."""
+    closures = _closures(results)
+    shown = {TRUTH: results.les[TRUTH], **closures} if TRUTH in results.les else closures
+    figure, axes = canvas(1, 2, 3.0)
+    for panel, name in zip(axes[0], ("energy", "enstrophy"), strict=True):
+        limit = 0.0
+        for closure, artefact in shown.items():
+            found = artefact.group()
+            _plot_members(panel, found, name, results, closure)
+            if closure == TRUTH:
+                limit = 3.0 * float(np.nanmax(found[name]))
+        if limit > 0.0:
+            panel.set_ylim(0.0, min(limit, panel.get_ylim()[1]))
+        panel.set(xlabel="time t", ylabel=name, title=f"{name.capitalize()} against time")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
+    caption = words(
+        f"""One line for each test run of each closure; black is the filtered full simulation.
+        Single runs of turbulence drift apart by nature, so it is level and trend that count, not
+        every wiggle. Crosses mark runs that blew up. {_stability(closures)}"""
+    )
+    alt = "Energy and enstrophy against time for every closure and the filtered DNS."
+    return Picture("les_time", "Do the simulations stay stable?", caption, alt, figure)
+
+
+def _closures(results: Results) -> dict[str, Artefact]:
+    found = {name: results.les[name] for name in sorted(results.les) if name != TRUTH}
+    if not found:
+        raise Absent("no closure was run in a simulation")
+    return found
+
+
+def _mean(values: NDArray[Any]) -> NDArray[Any]:
+    """Mean over members; those that were never sampled hold no numbers."""
+    kept = values[np.isfinite(values).all(axis=1)]
+    mean: NDArray[Any] = kept.mean(axis=0) if len(kept) else np.full(values.shape[1], np.nan)
+    return mean
+
+
+def _colour(results: Results, name: str) -> str:
+    """truth black, base model as base, re-trained layers as transfer, others as they are named."""
+    if name == TRUTH:
+        return COLOURS["truth"]
+    return COLOURS.get(name, COLOURS["transfer"])
+
+
+def _label(name: str) -> str:
+    special = {TRUTH: "filtered DNS", "none": "no closure", "base": "base model"}
+    return special.get(name, f"{name} re-trained")
+
+
+def _line(axes: Any, x: NDArray[Any], y: NDArray[Any], results: Results, name: str) -> NDArray[Any]:
+    style = "-" if name == TRUTH else "--"
+    width = 2.0 if name == TRUTH else 1.4
+    axes.plot(x, y, style, color=_colour(results, name), linewidth=width, label=_label(name))
+    return y
+
+
+def _plot_members(axes: Any, found: dict[str, Any], name: str, results: Results, who: str) -> None:
+    colour = _colour(results, who)
+    for member, values in enumerate(found[name]):
+        time = found["time"][member] if found["time"].ndim == 2 else found["time"]
+        label = _label(who) if member == 0 else None
+        axes.plot(time, values, color=colour, linewidth=1.0, alpha=0.85, label=label)
+        good = np.flatnonzero(np.isfinite(values))
+        if "stable" in found and not found["stable"][member] and good.size:
+            axes.plot(time[good[-1]], values[good[-1]], "x", color=colour, markersize=6)
+
+
+def _stability(closures: dict[str, Artefact]) -> str:
+    told = []
+    for name, artefact in closures.items():
+        found = artefact.group()
+        stable = found.get("stable")
+        if stable is None:
+            told.append(f"{_label(name)}: stability not recorded")
+            continue
+        text = f"{_label(name)}: {int(np.sum(stable))} of {len(stable)} runs reached the end"
+        times = found.get("blow_up_time", np.array([]))[np.asarray(stable) == 0]
+        text += f" (blow-up at t = {', '.join(f'{t:.3g}' for t in times)})" if times.size else ""
+        told.append(text)
+    return "; ".join(told) + "."
