@@ -46,11 +46,9 @@ def layer_table(findings: Findings) -> Table:
     )
     rows = tuple(_row(findings, name) for name in names)
     strong = (names.index(findings.best),) if findings.layers else ()
-    note = (
-        "error: mean squared error over mean square; mean ± standard deviation over held-out runs"
-    )
+    note = "error: mean squared error over mean square; ±: standard deviation over held-out runs"
     if findings.scores:
-        note += "; last columns: the rank that each score gave before any re-training"
+        note += "\nlast columns: the rank that each score gave before any re-training"
     return Table(header, rows, strong, "the least error of the single layers", note)
 
 
