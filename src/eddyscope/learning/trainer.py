@@ -7,9 +7,9 @@ samples by ranks / (samples of the whole batch); a rank without samples adds zer
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -23,7 +23,7 @@ from eddyscope.learning.checkpoint import restore, save_checkpoint
 from eddyscope.learning.device import configure_torch
 from eddyscope.learning.history import History
 from eddyscope.learning.order import Batch, batches, rotated
-from eddyscope.parallel.failure import BlewUp
+from eddyscope.parallel.failure import BlewUp, all_true
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World, block
 
@@ -77,20 +77,27 @@ def train(
     history = History()
     if saved is not None:
         history = restore(saved.path, saved.identity, _trainable(network), optimiser, world)
-    with _parallel(network, samples, world, device) as model:
+
+    def loop(model: nn.Module) -> None:
         for epoch in range(len(history.train), recipe.epochs):
-            loss = _epoch(model, samples, recipe, epoch, optimiser, world)
-            history.train.append(loss)
+            history.train.append(_epoch(model, samples, recipe, epoch, optimiser, world))
             if validation is not None:
                 history.validation.append(mean_loss(network, validation, recipe.batch_size, world))
-            _check_finite(network, history, world)
+            if not _is_finite(network, history, world):
+                return
             done = epoch + 1
             if saved is not None and done % recipe.checkpoint_every == 0 and done < recipe.epochs:
-                save_checkpoint(
-                    saved.path, saved.identity, _trainable(network), optimiser, history, world
-                )
+                trained = _trainable(network)
+                save_checkpoint(saved.path, saved.identity, trained, optimiser, history, world)
             report(done, history.words)
+
+    _on_all_ranks(network, samples, world, device, loop)
     network.to("cpu")
+    if not _is_finite(network, history, world):
+        raise BlewUp(
+            f"training: the loss is no longer finite in epoch {len(history.train)}; lower the "
+            "learning rate, or look for samples that are not finite"
+        )
     return history
 
 
@@ -136,13 +143,16 @@ def _squared_error(model: nn.Module, samples: Samples, batch: Batch) -> Tensor:
     return cast(Tensor, (prediction - targets).square().sum())
 
 
-@contextmanager
-def _parallel(
-    network: nn.Module, samples: Samples, world: World, device: torch.device
-) -> Iterator[nn.Module]:
-    """`network` as it is trained on all ranks of `world` together. Collective."""
+def _on_all_ranks(
+    network: nn.Module,
+    samples: Samples,
+    world: World,
+    device: torch.device,
+    loop: Callable[[nn.Module], None],
+) -> None:
+    """Call `loop` with `network` as all ranks of `world` train it together. Collective."""
     if world.size == 1:
-        yield network
+        loop(network)
         return
     with process_group(world.comm, device):
         ids = [device.index] if device.type == "cuda" else None
@@ -152,19 +162,18 @@ def _parallel(
         model(samples.inputs[:1]).sum().backward()
         for parameter in network.parameters():
             parameter.grad = None
-        yield model
+        loop(model)
+        # DDP must go before its process group: as the last owner it would wait for the
+        # group's threads while it holds the interpreter's lock, which they may need.
+        del model
+        gc.collect()
 
 
-def _check_finite(network: nn.Module, history: History, world: World) -> None:
-    """Raise BlewUp on all ranks unless losses and parameters are finite on all. Collective."""
-    losses = [history.train[-1], *history.validation[-1:]]
+def _is_finite(network: nn.Module, history: History, world: World) -> bool:
+    """Whether the latest losses and all trained parameters are finite on all ranks. Collective."""
+    losses = [*history.train[-1:], *history.validation[-1:]]
     sums = [float(p.detach().sum()) for p in _trainable(network).values()]
-    finite = all(math.isfinite(value) for value in [*losses, *sums])
-    if not all(world.comm.allgather(finite)):
-        raise BlewUp(
-            f"training: the loss is no longer finite in epoch {len(history.train)}; lower the "
-            "learning rate, or look for samples that are not finite"
-        )
+    return all_true(world.comm, all(math.isfinite(value) for value in [*losses, *sums]))
 
 
 def _trainable(network: nn.Module) -> dict[str, nn.Parameter]:
