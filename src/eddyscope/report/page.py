@@ -106,7 +106,8 @@ def _table(table: Table | str) -> str:
         kind = ' class="strong"' if place in table.strong else ""
         rows.append(f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
     lines = [f"bold: {table.strong_means}"] if table.strong else []
-    note = "; ".join([*lines, *table.note.splitlines()]).capitalize()
+    note = "; ".join([*lines, *table.note.splitlines()])
+    note = note[:1].upper() + note[1:]
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

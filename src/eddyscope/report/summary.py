@@ -112,8 +112,10 @@ def resolution(results: Results, system: str) -> float:
     dataset = results.dataset(system)
     records = dataset.diagnostics()
     window = (records["time"] >= dataset.time.min()) & (records["time"] <= dataset.time.max())
-    palinstrophy = float(np.nanmean(records["palinstrophy"][:, window]))
-    if not palinstrophy > 0.0:
+    known = records["palinstrophy"][:, window]
+    known = known[np.isfinite(known)]
+    palinstrophy = float(known.mean()) if known.size else 0.0
+    if palinstrophy <= 0.0:
         raise Absent(f"the {system} dataset has no diagnostics of its sampled window")
     viscosity = 1.0 / float(results.case[system]["flow"]["reynolds"])
     eta = (viscosity**2 / (2.0 * palinstrophy)) ** (1.0 / 6.0)

@@ -1,0 +1,108 @@
+"""The analysis on ranks: the same numbers, bit for bit, on any number of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import synthetic
+import synthetic_models
+from eddyscope.analysis import activation_spectra as acts
+from eddyscope.analysis.kernel_survey import BASE, survey
+from eddyscope.parallel.world import World
+from eddyscope.report.results import Artefact
+from eddyscope.stages import analyze
+from eddyscope.stages.job import Job
+
+pytestmark = pytest.mark.mpi
+
+
+def prepare(out: Path, world: World) -> Any:
+    """A case with datasets, models and an evaluation under `out`. Collective."""
+    case = world.on_root(lambda: synthetic.make_case(out))
+    synthetic.write_datasets(case, out, world)
+    world.on_root(lambda: synthetic_models.write_models(case, out))
+    return case
+
+
+def everything(path: Path) -> dict[str, Any]:
+    """All variables of an artefact, by group and name."""
+    artefact = Artefact(path)
+    return {f"{g}/{name}": v for g in artefact.groups for name, v in artefact.group(g).items()}
+
+
+def test_the_stage_writes_the_same_file_on_any_ranks(world, shared_tmp_path, everywhere):
+    case = prepare(shared_tmp_path, world)
+    analyze.run(Job(case, world, shared_tmp_path))
+    together = everything(shared_tmp_path / "analysis.h5")
+    world.comm.Barrier()
+    problem = ""
+    if world.is_root:
+        alone = Job(case, World.single(), shared_tmp_path, fresh=True)
+        analyze.run(alone)
+        expected = everything(shared_tmp_path / "analysis.h5")
+        problem = "" if len(expected) > 100 else f"only {len(expected)} variables"
+        problem = problem if expected.keys() == together.keys() else "other variables"
+        for name, values in expected.items():
+            same = values.dtype.kind == "U" or np.array_equal(
+                values, together[name], equal_nan=True
+            )
+            problem = problem or ("" if same else name)
+    everywhere(not problem, problem)
+
+
+def test_what_the_file_says(world, shared_tmp_path, everywhere):
+    case = prepare(shared_tmp_path, world)
+    analyze.run(Job(case, world, shared_tmp_path))
+    path = shared_tmp_path / "analysis.h5"
+    with xr.open_dataset(path, group="changes", engine="h5netcdf") as changes:
+        for model in changes.model.values:
+            touched = changes.layer.values[changes.relative.sel(model=model).values > 0]
+            expected = [model] if model[0] == "l" else list(changes.layer.values)
+            everywhere(list(touched) == expected, f"{model} changed {touched}")
+    with xr.open_dataset(path, group="activations/best_on_target", engine="h5netcdf") as run:
+        everywhere(run.h.dims == ("layer", "wavenumber"), str(run.h.dims))
+        everywhere(run.h.attrs["units"] != "", "no units")
+        last = run.isel(layer=-1)
+        everywhere(bool((last.h == last.g).all()), "the last layer has no ReLU")
+        everywhere(bool((run.g.sum("wavenumber") <= run.h.sum("wavenumber")).all()), "g > h")
+    with xr.open_dataset(path, engine="h5netcdf") as root:
+        everywhere(root.attrs["best"] == synthetic_models.BEST, root.attrs["best"])
+        everywhere({"case", "case_hash", "code_version"} <= root.attrs.keys(), "provenance")
+
+
+def test_more_ranks_than_pieces_of_work(world, everywhere):
+    def network(x: torch.Tensor) -> Any:
+        yield "l01", x, torch.relu(x)
+
+    x = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    probe = {"only": acts.Probe(network, x)}
+    together = acts.measure(world, probe)["only"]
+    alone = acts.measure(World.single(), probe)["only"]
+    everywhere(np.array_equal(together.after, alone.after), "activations differ")
+    weights = np.random.default_rng(5).standard_normal((2, 2, 3, 3))
+    found = survey(world, {BASE: {"l01": weights}}, 8, seed=1)
+    lone = survey(World.single(), {BASE: {"l01": weights}}, 8, seed=1)
+    everywhere(list(found) == [(BASE, "l01")], str(list(found)))
+    everywhere(
+        np.array_equal(found[BASE, "l01"].radial, lone[BASE, "l01"].radial), "kernels differ"
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_samples_are_summed_in_their_order(world, everywhere, count):
+    def network(x: torch.Tensor) -> Any:
+        h = torch.roll(x, 1, dims=-1) * x
+        yield "l01", h, torch.relu(h)
+
+    x = torch.randn(count, 2, 8, 8, generator=torch.Generator().manual_seed(count))
+    together = acts.measure(world, {"a": acts.Probe(network, x)})["a"]
+    alone = acts.measure(World.single(), {"a": acts.Probe(network, x)})["a"]
+    for name in ("before", "after", "active", "inputs"):
+        same = np.array_equal(getattr(together, name), getattr(alone, name))
+        everywhere(same, f"{name} differs with {count} samples")
