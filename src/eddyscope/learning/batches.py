@@ -40,7 +40,8 @@ class Normalisation:
     """x -> (x - mean) / std for psi and omega, pi -> pi / std. Stored with every model.
 
     The kind "own" takes each system's own training samples: the standard deviations of
-    psi, omega and pi about zero, since all three have zero mean on a periodic box.
+    psi, omega and pi about zero, since all three have zero mean on a periodic box. The
+    kind "per_snapshot" takes those of psi and omega from the snapshot at hand instead.
     """
 
     kind: str
@@ -66,7 +67,11 @@ class Normalisation:
 
     def inputs(self, psi: NDArray[Any], omega: NDArray[Any]) -> Tensor:
         """Normalised psi and omega as one float32 tensor (sample, 2, y, x)."""
-        scaled = [(psi - self.psi_mean) / self.psi_std, (omega - self.omega_mean) / self.omega_std]
+        psi_std: Any = self.psi_std
+        omega_std: Any = self.omega_std
+        if self.kind == "per_snapshot":
+            psi_std, omega_std = (field.std(axis=(1, 2), keepdims=True) for field in (psi, omega))
+        scaled = [(psi - self.psi_mean) / psi_std, (omega - self.omega_mean) / omega_std]
         return torch.from_numpy(np.stack(scaled, axis=1).astype(np.float32))
 
     def as_dict(self) -> dict[str, Any]:
