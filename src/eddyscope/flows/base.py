@@ -34,15 +34,15 @@ class Flow(Protocol):
     def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         """J(ω, ψ) with the β term, of the modes kept, dealiased. Collective."""
 
-    def forcing(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
-        """f at a time (with its sign as written above: it enters the equation as −f)."""
+    def add_forcing(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+        """out += factor · f̂, f with its sign as above; factor broadcasts to (1, 1, kx, ky)."""
 
     def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         """ψ of ω."""
 
     def max_velocity(self) -> NDArray[Any]:
         """max(|u| + |v|) of each local member on this rank, of the state last given to
-        `advection`; shape (member,)."""
+        `advection`; shape (member,). Valid until `advection` is called again."""
 
     def unforced(self, transform: Transform) -> Flow:
         """The same equation without its forcing, on another grid."""

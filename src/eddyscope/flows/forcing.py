@@ -24,9 +24,8 @@ class NoForcing:
     def __init__(self, settings: Settings, transform: Transform):
         pass
 
-    def __call__(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
-        out[...] = 0
-        return out
+    def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+        """out += factor · f̂; factor broadcasts to the modes' axes (1, 1, kx, ky)."""
 
 
 class Deterministic:
@@ -60,11 +59,14 @@ class Deterministic:
         # cos has two modes of half its amplitude; those with kx < 0 are not stored.
         along_x = (np.abs(kx) == k) & (ky == 0) & ("x" in settings.components)
         along_y = (kx == 0) & (np.abs(ky) == k) & ("y" in settings.components)
-        self._f_hat = (0.5 * amplitude * (along_x | along_y)).astype(transform.grid.complex)
+        self._modes = np.nonzero((along_x | along_y)[0, 0])
+        self._f_hat = transform.grid.real.type(0.5 * amplitude)
 
-    def __call__(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
-        out[...] = self._f_hat
-        return out
+    def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+        """out += factor · f̂, at the few modes that are forced."""
+        kx, ky = self._modes
+        at_modes = factor[0, 0, kx, ky] if np.ndim(factor) else factor
+        out[:, 0, kx, ky] += at_modes * self._f_hat
 
 
 FORCINGS: Registry[Any] = Registry("forcing", {"none": NoForcing, "deterministic": Deterministic})

@@ -12,6 +12,11 @@ from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
 from eddyscope.flows.forcing import FORCINGS, NoForcing
 from eddyscope.flows.initial import INITIALS, RandomSpectrum
+from eddyscope.flows.products import (
+    advection_from_products,
+    velocity_columns,
+    velocity_products,
+)
 from eddyscope.spectral.transform import Transform
 
 __all__ = ["NavierStokes"]
@@ -38,55 +43,34 @@ class NavierStokes:
     def __init__(self, settings: Settings, transform: Transform):
         self.settings = settings
         self.transform = transform
-        kx, ky, keep = transform.kx, transform.ky, transform.keep
-        k2 = kx * kx + ky * ky
-        self.damping = (k2 / settings.reynolds).astype(transform.grid.real)
+        real = transform.grid.real
+        k2 = transform.kx**2 + transform.ky**2
+        self.damping = (k2 / settings.reynolds).astype(real)
         self.drag = np.full_like(self.damping, settings.drag)
         nonzero = np.where(k2 > 0, k2, 1.0)
-        self._inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * keep).astype(k2.dtype)
-        self._uv_factor = ((ky * ky - kx * kx) * keep).astype(k2.dtype)
-        self._square_factor = (-kx * ky * keep).astype(k2.dtype)
+        self._inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * transform.keep).astype(real)
+        self._kx, self._ky = transform.kx.ravel(), transform.ky.ravel()
+        self._scale = real.type(transform.scale)
         self._forcing = FORCINGS.build(settings.forcing, transform)
-        self._u = transform.empty_physical()
-        self._v = transform.empty_physical()
-        self._product = transform.empty_physical()
-        self._psi_hat = transform.zeros_spectral()
-        self._work_hat = transform.zeros_spectral()
+        self._max_velocity = np.zeros(transform.spectral_shape[0])
 
     def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         np.multiply(omega_hat, self._inverse_k2, out=out)
         return out
 
     def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        transform, u, v, product, work = (
-            self.transform,
-            self._u,
-            self._v,
-            self._product,
-            self._work_hat,
-        )
-        psi_hat = self.streamfunction(omega_hat, self._psi_hat)
-        np.multiply(psi_hat, 1j * transform.ky, out=work)
-        transform.backward(work, u)
-        np.multiply(psi_hat, -1j * transform.kx, out=work)
-        transform.backward(work, v)
-        np.multiply(u, v, out=product)
-        transform.forward(product, out)
-        out *= self._uv_factor
-        np.subtract(v, u, out=product)
-        product *= v + u
-        transform.forward(product, work)
-        work *= self._square_factor
-        out += work
+        columns, kx, ky = self.transform.columns, self._kx, self._ky
+        for i in range(len(omega_hat)):
+            velocity_columns(omega_hat[i, 0], self._inverse_k2[0, 0], kx, ky, columns)
+            self._max_velocity[i] = self.transform.map_points(velocity_products)
+            advection_from_products(columns, kx, ky, self._scale, out[i, 0])
         return out
 
-    def forcing(self, time: float, step: int, out: NDArray[Any]) -> NDArray[Any]:
-        return self._forcing(time, step, out)  # type: ignore[no-any-return]
+    def add_forcing(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+        self._forcing.add(out, time, step, factor)
 
     def max_velocity(self) -> NDArray[Any]:
-        speed = np.abs(self._u)
-        speed += np.abs(self._v)
-        return np.asarray(speed.max(axis=(1, 2, 3)), dtype=np.float64)
+        return self._max_velocity
 
     def unforced(self, transform: Transform) -> NavierStokes:
         settings = self.settings.model_copy(update={"forcing": NoForcing.Settings()})

@@ -59,7 +59,7 @@ class Checkpoints:
         """Keep the state at `step`: spectral arrays by name."""
         block = self.transform.spectral_block
         total = self.transform.spectral_total
-        columns = (total[0], total[1], total[3])
+        columns = total[:3]
         with create_file(self.folder / f"step-{step:010d}.h5", self.comm) as file:
             file.attrs["identity"] = self.identity
             file.attrs["step"] = step
@@ -72,7 +72,7 @@ class Checkpoints:
                 empty = array.size == 0
                 write_block(file[name], None if empty else block, None if empty else array)
                 sums = _column_checksums(array)
-                where = (block[0], block[1], block[3])
+                where = block[:3]
                 write_block(
                     file[f"{name}_checksum"], None if empty else where, None if empty else sums
                 )
@@ -96,7 +96,7 @@ class Checkpoints:
                     return None
                 for name, array in arrays.items():
                     array[...] = file[name][block]
-                    sums = file[f"{name}_checksum"][block[0], block[1], block[3]]
+                    sums = file[f"{name}_checksum"][block[:3]]
                     if not np.array_equal(sums, _column_checksums(array)):
                         return None
                 return int(file.attrs["step"])
@@ -117,8 +117,7 @@ class Checkpoints:
 
 def _column_checksums(array: NDArray[Any]) -> NDArray[np.uint32]:
     """CRC-32 of each column along ky, axes (member, layer, kx): no rank holds part of one."""
-    columns = np.ascontiguousarray(np.moveaxis(array, 2, 3))
-    sums = np.empty(columns.shape[:3], dtype=np.uint32)
+    sums = np.empty(array.shape[:3], dtype=np.uint32)
     for index in np.ndindex(*sums.shape):
-        sums[index] = zlib.crc32(columns[index].data)
+        sums[index] = zlib.crc32(array[index].data)
     return sums

@@ -45,8 +45,7 @@ class Simulation:
 
     def advance(self) -> None:
         """One time step. Collective."""
-        pi_hat = self.closure.pi_hat(self.omega_hat)
-        self.stepper.step(self.omega_hat, self.time, self.step_number, pi_hat)
+        self.stepper.step(self.omega_hat, self.time, self.step_number, self.closure.pi_hat)
         self.step_number += 1
 
     def run(self, last: int, observers: Sequence[Observer]) -> None:

@@ -7,6 +7,7 @@ axes (member, layer, y, x) in physical space; `_hat` is spectral. Forward is nor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -38,26 +39,44 @@ class TransformSettings(Section):
 
 
 class Transform(Protocol):
-    """Real-to-complex transforms of (member, layer, y, x) between modes and the product grid."""
+    """Fields of an ensemble between their modes and the product grid.
+
+    In physical space a rank has rows (y) of its members; in spectral space it has columns
+    (kx), stored in the order (member, layer, kx, ky): ky is contiguous, as in numpy's
+    fftfreq, and kx = 0 … n/2 - 1. Nyquist modes are zero.
+    """
 
     grid: Grid
     mesh: Mesh
-    layers: int
     physical_shape: tuple[int, ...]
-    """This rank's part of a field on the product grid."""
+    """This rank's part of a field on the product grid: (member, layer, y, x)."""
     spectral_shape: tuple[int, ...]
-    """This rank's part of a field's coefficients."""
+    """This rank's part of a field's coefficients: (member, layer, kx, ky)."""
+    spectral_total: tuple[int, ...]
+    """Shape of the coefficients on all ranks together, and this rank's block of it:"""
+    spectral_block: tuple[slice, ...]
     kx: NDArray[Any]
     """Wavenumbers along x of this rank's coefficients, broadcastable to `spectral_shape`."""
     ky: NDArray[Any]
     """Wavenumbers along y, likewise."""
     keep: NDArray[Any]
     """1 on the modes kept (|kx|, |ky| < n/2) and 0 on the Nyquist modes, likewise."""
-    spectral_total: tuple[int, ...]
-    """Shape of the coefficients on all ranks together, and this rank's block of it: """
-    spectral_block: tuple[slice, ...]
     weight: NDArray[Any]
     """How many modes of the full plane each coefficient stands for (1 or 2), likewise."""
+
+    columns: NDArray[Any]
+    """Work space of `map_points`: coefficients of two fields of one member, axes (field, kx, ky)
+    with ky padded to the product grid."""
+    scale: float
+    """What the coefficients that `map_points` leaves in `columns` are to be multiplied by."""
+
+    def map_points(self, function: Callable[[Any, Any], None]) -> float:
+        """Apply a pointwise function on the product grid to the two fields in `columns`.
+
+        function(points, maxima) changes points, axes (field, y, x), in place, some rows at
+        a time (rows of zeros may be added), and may raise maxima[0], which starts at 0.
+        Gives this rank's maxima[0]. Collective over the pencils; allocates nothing.
+        """
 
     def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
         """Coefficients of a field on the product grid, truncated to n modes. Collective."""
@@ -66,7 +85,7 @@ class Transform(Protocol):
         """The field on the product grid; `field_hat` is kept as it is. Collective."""
 
     def take(self, coefficients: NDArray[Any]) -> NDArray[Any]:
-        """This rank's part, shape `spectral_shape[2:]`, of one whole field's coefficients.
+        """This rank's part, axes (kx, ky), of one whole field's coefficients.
 
         `coefficients` are on the half plane, axes (ky, kx), shape (n, n/2 + 1), ky as in
         numpy's fftfreq. Not collective.
@@ -90,10 +109,8 @@ class Transform(Protocol):
         """A zero array of `spectral_shape`."""
 
 
-def make_transform(
-    settings: TransformSettings, grid: Grid, mesh: Mesh, layers: int = 1
-) -> Transform:
+def make_transform(settings: TransformSettings, grid: Grid, mesh: Mesh) -> Transform:
     """The transform that `settings.kind` names. Collective over the mesh."""
     from eddyscope.spectral.backends.pencil import PencilTransform
 
-    return PencilTransform(grid, mesh, layers, settings.planner)
+    return PencilTransform(grid, mesh, settings.planner)

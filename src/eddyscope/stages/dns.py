@@ -186,7 +186,7 @@ class Recorder:
             raise BlewUp(
                 f"member(s) {', '.join(map(str, everywhere))} not finite at "
                 f"t = {simulation.time:g} (step {simulation.step_number}); "
-                f"use a smaller time.dt than {simulation.dt:g}"
+                f'use a smaller time.dt than {simulation.dt:g}, or time.scheme = "ifrk3"'
             )
 
 

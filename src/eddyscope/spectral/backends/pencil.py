@@ -1,68 +1,161 @@
-"""CPU transforms by mpi4py-fft: pencils of y in physical space, of kx in spectral space.
+"""CPU transforms from mpi4py-fft's parts: FFTW plans, pencils and transfers, put together so
+that every transform runs along contiguous memory.
 
-One plan for the axes (2, 3) of (member, layer, y, x) on a process grid
-(members, 1, y-pencils, 1). The plan truncates the product grid to n modes before it
-transposes, so the modes that dealiasing drops are never sent.
+    columns (kx, y)     pencils of kx, y contiguous      c2c along y, in place
+      | transfer        only where a field is split over several ranks
+    columns (kx, y)     pencils of y
+      | block by block of a few rows, small enough to stay in cache:
+      |   copy to (y, kx), c2r along x, a pointwise function, r2c along x, copy back
+    columns (kx, y)     and back the same way
+
+Only the n/2 columns of modes that are kept exist, so what dealiasing drops is neither sent
+nor stored, and no field in physical space is ever stored whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from mpi4py_fft import PFFT
+from mpi4py_fft import fftw
+from mpi4py_fft.pencil import Pencil, Subcomm
 from numpy.typing import NDArray
 
-from eddyscope.parallel.world import Mesh
+from eddyscope.parallel.world import Mesh, block
+from eddyscope.spectral.backends.blocks import put_block, take_block
 from eddyscope.spectral.grid import Grid
-
-Shape = tuple[int, ...]
 
 __all__ = ["PencilTransform"]
 
-EFFORT = {"estimate": "FFTW_ESTIMATE", "measure": "FFTW_MEASURE"}
+EFFORT = {"estimate": fftw.FFTW_ESTIMATE, "measure": fftw.FFTW_MEASURE}
+
+CACHE = 2**19
+"""Bytes that a block of rows may take: within the second-level cache of current processors."""
 
 
 class PencilTransform:
     """See `spectral.transform.Transform`. Making one is collective over the mesh."""
 
-    def __init__(self, grid: Grid, mesh: Mesh, layers: int, planner: str):
+    fields = 2
+
+    def __init__(self, grid: Grid, mesh: Mesh, planner: str):
         self.grid = grid
         self.mesh = mesh
-        self.layers = layers
-        # mpi4py-fft takes floor(n · padding) points; the half keeps rounding from losing one.
-        padding = (grid.n_product + 0.5) / grid.n
-        self.plan = PFFT(
-            mesh.comm,
-            shape=(mesh.ensemble, layers, grid.n, grid.n),
-            axes=(2, 3),
-            dtype=grid.real,
-            grid=(mesh.shape[0], 1, mesh.shape[1], 1),
-            padding=[1, 1, padding, padding],
-            planner_effort=EFFORT[planner],
-        )
-        self.physical_shape: Shape = tuple(map(int, self.plan.shape(False)))
-        self.spectral_shape: Shape = tuple(map(int, self.plan.shape(True)))
-        self.spectral_total: Shape = tuple(map(int, self.plan.global_shape(True)))
-        part = self.spectral_block = tuple(self.plan.local_slice(True))
-        ky = np.fft.fftfreq(grid.n, 1.0 / grid.n)[part[2]]
-        kx = np.arange(grid.n // 2 + 1, dtype=float)[part[3]]
-        self.ky = ky.astype(grid.real).reshape(1, 1, -1, 1)
-        self.kx = kx.astype(grid.real).reshape(1, 1, 1, -1)
-        kept = (np.abs(self.kx) < grid.n / 2) & (np.abs(self.ky) < grid.n / 2)
+        self.scale = 1.0 / grid.n_product**2
+        pencils, n, n_product = mesh.pencil_comm, grid.n, grid.n_product
+        mine = block(n // 2, pencils.size, pencils.rank)
+        self._rows = block(n_product, pencils.size, pencils.rank)
+        members = mesh.members.stop - mesh.members.start
+        self.physical_shape = (members, 1, self._rows.stop - self._rows.start, n_product)
+        self.spectral_shape = (members, 1, mine.stop - mine.start, n)
+        self.spectral_total = (mesh.ensemble, 1, n // 2, n)
+        self.spectral_block = (mesh.members, slice(0, 1), mine, slice(0, n))
+        ky = np.fft.fftfreq(n, 1.0 / n)
+        self.ky = ky.astype(grid.real).reshape(1, 1, 1, -1)
+        self.kx = np.arange(mine.start, mine.stop).astype(grid.real).reshape(1, 1, -1, 1)
+        kept = np.broadcast_to(np.abs(self.ky) < n / 2, (1, 1, self.kx.size, n))
         self.keep = kept.astype(grid.real)
         self.weight = np.where(self.kx > 0, 2.0, 1.0).astype(grid.real)
+        self._plan(EFFORT[planner])
+
+    def _plan(self, effort: int) -> None:
+        """Work arrays, FFTW plans on them, and the transfer between the two pencil layouts."""
+        n_product, kind = self.grid.n_product, self.grid.complex.char
+        pencils, kept = self.mesh.pencil_comm, self.spectral_shape[2]
+        self.columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
+        one = self.columns[0]
+        self._along_y = (
+            fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
+            fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
+        )
+        row = self.fields * (n_product // 2 + 1) * 2 * self.grid.complex.itemsize
+        depth = max(8, min(64, CACHE // row))
+        self._modes = fftw.aligned((self.fields, depth, n_product // 2 + 1), dtype=kind, fill=0)
+        self._points = fftw.aligned((self.fields, depth, n_product), dtype=self.grid.real.char)
+        flags = (effort, fftw.FFTW_DESTROY_INPUT)
+        self._to_points = fftw.irfftn(
+            self._modes, s=(n_product,), axes=(2,), output_array=self._points, flags=flags
+        )
+        self._to_modes = fftw.rfftn(self._points, axes=(2,), output_array=self._modes, flags=flags)
+        self._modes[...] = 0  # planning may have left rubbish behind
+        self.columns[...] = 0
+        self._maxima = np.zeros(1, self.grid.real)
+        self._transfer = None
+        self._split = self.columns
+        if pencils.size > 1:
+            total = (self.fields, self.grid.n // 2, n_product)
+            of_kx = Pencil(Subcomm(pencils, [1, pencils.size, 1]), total, axis=2)
+            of_y = of_kx.pencil(1)
+            self._transfer = of_kx.transfer(of_y, kind)
+            self._split = np.zeros(of_y.subshape, self.grid.complex)
+
+    def map_points(self, function: Callable[[Any, Any], None]) -> float:
+        self._columns_along_y(1)
+        if self._transfer is not None:
+            self._transfer.forward(self.columns, self._split)
+        self._maxima[...] = 0
+        modes, points, split = self._modes, self._points, self._split
+        total, depth = self.physical_shape[2], modes.shape[1]
+        for first in range(0, total, depth):
+            rows = min(depth, total - first)
+            take_block(split, modes, first, rows)
+            self._to_points(modes, points)
+            function(points, self._maxima)
+            self._to_modes(points, modes)
+            put_block(split, modes, first, rows)
+        if self._transfer is not None:
+            self._transfer.backward(self._split, self.columns)
+        self._columns_along_y(0)
+        return float(self._maxima[0])
+
+    def _columns_along_y(self, direction: int) -> None:
+        plan = self._along_y[direction]
+        for field in self.columns:
+            plan(field, field)
 
     def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
-        self.plan.forward(field, field_hat)
+        for i in range(self.physical_shape[0]):
+            rows = iter(self._row_blocks(field[i, 0]))
+
+            def read(points: NDArray[Any], _: Any, rows: Any = rows) -> None:
+                source = next(rows)
+                points[1] = 0
+                points[0, : len(source)] = source
+
+            self.columns[...] = 0
+            self.map_points(read)
+            field_hat[i, 0] = self._truncated(self.columns[0]) * self.scale
         return field_hat
 
     def backward(self, field_hat: NDArray[Any], field: NDArray[Any]) -> NDArray[Any]:
-        self.plan.backward(field_hat, field)
+        for i in range(self.physical_shape[0]):
+            rows = iter(self._row_blocks(field[i, 0]))
+
+            def write(points: NDArray[Any], _: Any, rows: Any = rows) -> None:
+                target = next(rows)
+                target[...] = points[0, : len(target)]
+
+            self.columns[...] = 0
+            half = self.grid.n // 2
+            self.columns[0, :, :half] = field_hat[i, 0, :, :half]
+            self.columns[0, :, 1 - half :] = field_hat[i, 0, :, 1 - half :]
+            self.map_points(write)
         return field
 
+    def _row_blocks(self, field: NDArray[Any]) -> list[NDArray[Any]]:
+        depth = self._points.shape[1]
+        return [field[first : first + depth] for first in range(0, len(field), depth)]
+
+    def _truncated(self, columns: NDArray[Any]) -> NDArray[Any]:
+        n, half = self.grid.n, self.grid.n // 2
+        kept = np.zeros((len(columns), n), columns.dtype)
+        kept[:, :half] = columns[:, :half]
+        kept[:, 1 - half :] = columns[:, 1 - half :]
+        return kept
+
     def take(self, coefficients: NDArray[Any]) -> NDArray[Any]:
-        taken: NDArray[Any] = coefficients[self.spectral_block[2:]]
+        taken: NDArray[Any] = coefficients.T[self.spectral_block[2]]
         return taken
 
     @property
@@ -72,18 +165,17 @@ class PencilTransform:
         return list(members[pencils.rank :: pencils.size])
 
     def gather(self, field_hat: NDArray[Any], n: int) -> dict[int, NDArray[Any]]:
-        # Each rank has whole columns of ky; sent as (kx, ky) they come together by joining.
         pencils = self.mesh.pencil_comm
-        rows = _modes_kept(n, self.grid.n)
-        first = self.spectral_block[3].start
-        columns = max(0, min(self.spectral_block[3].stop, n // 2) - first)
-        counts = pencils.allgather(columns * rows.size)
+        kept = _modes_kept(n, self.grid.n)
+        mine = self.spectral_block[2]
+        columns = max(0, min(mine.stop, n // 2) - mine.start)
+        counts = pencils.allgather(columns * kept.size)
         gathered = {}
         for i, member in enumerate(range(self.mesh.members.start, self.mesh.members.stop)):
             owner = i % pencils.size
-            mine = np.ascontiguousarray(field_hat[i, 0, rows, :columns].T)
-            whole = np.empty((n // 2, rows.size), mine.dtype) if pencils.rank == owner else None
-            pencils.Gatherv(mine, None if whole is None else (whole, counts), root=owner)
+            part = np.ascontiguousarray(field_hat[i, 0, :columns, kept].T)
+            whole = np.empty((n // 2, kept.size), part.dtype) if pencils.rank == owner else None
+            pencils.Gatherv(part, None if whole is None else (whole, counts), root=owner)
             if whole is not None:
                 gathered[member] = _half_plane(whole, n)
         return gathered

@@ -1,0 +1,60 @@
+"""Compiled loops of the advection term: velocities, products, and J from their transforms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+__all__ = ["advection_from_products", "velocity_columns", "velocity_products"]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def velocity_columns(omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, columns: Any) -> None:
+    """û = i ky ψ̂ and v̂ = −i kx ψ̂ with ψ̂ = ω̂/k², padded along ky with zeros."""
+    n, n_product = omega_hat.shape[1], columns.shape[2]
+    half = n // 2
+    for i in range(omega_hat.shape[0]):
+        for j in range(half):
+            psi = omega_hat[i, j] * inverse_k2[i, j]
+            columns[0, i, j] = complex(-ky[j] * psi.imag, ky[j] * psi.real)
+            columns[1, i, j] = complex(kx[i] * psi.imag, -kx[i] * psi.real)
+        for j in range(half, n_product - half + 1):
+            columns[0, i, j] = 0
+            columns[1, i, j] = 0
+        for j in range(half + 1, n):
+            psi = omega_hat[i, j] * inverse_k2[i, j]
+            to = n_product - n + j
+            columns[0, i, to] = complex(-ky[j] * psi.imag, ky[j] * psi.real)
+            columns[1, i, to] = complex(kx[i] * psi.imag, -kx[i] * psi.real)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def velocity_products(points: Any, maxima: Any) -> None:
+    """(u, v) -> (uv, v² − u²), in place; maxima[0] is raised to max(|u| + |v|)."""
+    fastest = maxima[0]
+    for y in range(points.shape[1]):
+        for x in range(points.shape[2]):
+            u, v = points[0, y, x], points[1, y, x]
+            fastest = max(fastest, abs(u) + abs(v))
+            points[0, y, x] = u * v
+            points[1, y, x] = v * v - u * u
+    maxima[0] = fastest
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def advection_from_products(columns: Any, kx: Any, ky: Any, scale: Any, out: Any) -> None:
+    """Ĵ = (ky² − kx²) (uv)^ − kx ky (v² − u²)^ of the modes kept; zero at the Nyquist mode."""
+    n, n_product = out.shape[1], columns.shape[2]
+    half = n // 2
+    for i in range(out.shape[0]):
+        for j in range(half):
+            a = scale * (ky[j] * ky[j] - kx[i] * kx[i])
+            b = scale * kx[i] * ky[j]
+            out[i, j] = a * columns[0, i, j] - b * columns[1, i, j]
+        out[i, half] = 0
+        for j in range(half + 1, n):
+            a = scale * (ky[j] * ky[j] - kx[i] * kx[i])
+            b = scale * kx[i] * ky[j]
+            at = n_product - n + j
+            out[i, j] = a * columns[0, i, at] - b * columns[1, i, at]

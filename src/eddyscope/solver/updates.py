@@ -1,0 +1,34 @@
+"""Compiled updates of the time-stepping schemes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+__all__ = ["ab2cn_update", "rk_update"]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def ab2cn_update(
+    omega_hat: Any, advection: Any, previous: Any, before: Any, inverse_after: Any, dt: Any
+) -> None:
+    """ω̂ <- [before·ω̂ − Δt(3/2 Ĵ − 1/2 Ĵ₋)] · inverse_after, and Ĵ₋ <- Ĵ; axes (kx, ky)."""
+    now, then = dt * 1.5, dt * 0.5
+    for i in range(omega_hat.shape[0]):
+        for j in range(omega_hat.shape[1]):
+            change = now * advection[i, j] - then * previous[i, j]
+            omega_hat[i, j] = (before[i, j] * omega_hat[i, j] - change) * inverse_after[i, j]
+            previous[i, j] = advection[i, j]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def rk_update(
+    omega_hat: Any, loss: Any, increment: Any, decay: Any, a: Any, b: Any, dt: Any
+) -> None:
+    """G <- a G − Δt·loss; ω̂ <- decay·(ω̂ + b G); G <- decay·G; axes (kx, ky)."""
+    for i in range(omega_hat.shape[0]):
+        for j in range(omega_hat.shape[1]):
+            change = a * increment[i, j] - dt * loss[i, j]
+            omega_hat[i, j] = decay[i, j] * (omega_hat[i, j] + b * change)
+            increment[i, j] = decay[i, j] * change
