@@ -65,4 +65,6 @@ def write_evaluation(out: Path, errors: dict[str, float]) -> None:
         }
         for name, error in errors.items()
     }
-    (out / "evaluation.json").write_text(json.dumps({"models": models}))
+    layers = [name for name in errors if name[0] == "l"]
+    best = min(layers, key=lambda name: errors[name])
+    (out / "evaluation.json").write_text(json.dumps({"models": models, "best": best}))

@@ -5,6 +5,7 @@
     changes                   change of every layer of every model, beside the null model
     most_changed/<model>      the kernels that changed most: weights and |T|, before and after
     activations/<run>         spectra before and after the ReLU of each layer
+    example_on_base           Π of one held-out sample of the base: exact, and the base model's
 
 Only layers whose kernels differ from the base model's have a group of their own.
 Wavenumbers are those of the network's grid; maps have k = 0 in the middle.
@@ -22,12 +23,14 @@ from eddyscope.analysis.activation_spectra import LayerSpectra
 from eddyscope.analysis.kernel_spectra import KINDS, gain
 from eddyscope.analysis.kernel_survey import LayerSurvey, Moved
 from eddyscope.parallel.hdf5 import Variable
+from eddyscope.spectral.grid import BOX
 
 __all__ = [
     "FORMAT",
     "MAP_SIDE",
     "activation_group",
     "change_group",
+    "example_group",
     "kernel_group",
     "map_side",
     "moved_group",
@@ -155,6 +158,17 @@ def activation_group(spectra: LayerSpectra, channels: Sequence[str]) -> Group:
         "input": Variable(
             ("channel", "wavenumber"), spectra.inputs, units, "spectrum of the network's inputs"
         ),
+    }
+
+
+def example_group(exact: NDArray[Any], predicted: NDArray[Any]) -> Group:
+    """One sample of the subgrid term, in physical units, beside a prediction of it."""
+    points = np.arange(len(exact)) * (BOX / len(exact))
+    return {
+        "y": Variable(("y",), points, long_name="coordinate y"),
+        "x": Variable(("x",), points, long_name="coordinate x"),
+        "pi_exact": Variable(("y", "x"), exact, long_name="exact subgrid term"),
+        "pi_base": Variable(("y", "x"), predicted, long_name="prediction of the base model"),
     }
 
 

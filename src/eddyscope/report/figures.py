@@ -12,6 +12,7 @@ from eddyscope.report import (
     kernel_figures,
     learning_figures,
     les_figures,
+    prediction_figures,
 )
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import Picture, styled
@@ -23,6 +24,8 @@ SECTIONS: dict[str, tuple[Callable[[Results], Picture], ...]] = {
     "Learning and re-training": (
         learning_figures.ranking,
         learning_figures.training,
+        prediction_figures.fields,
+        prediction_figures.spectra,
     ),
     "What re-training changed": (
         kernel_figures.changes,

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from eddyscope.report.results import Absent, Results
 
 __all__ = ["CONTROLS", "Findings", "Score", "Value", "find"]
@@ -66,8 +64,10 @@ class Findings:
     """The advice's own words."""
     layers: tuple[str, ...] = field(default=())
     """Single layers that were re-trained, first to last."""
-    by_member: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Model -> error of each held-out member of the target."""
+    gains: Mapping[str, Value] = field(default_factory=dict)
+    """Model -> share of the base model's error that it takes away, run by run."""
+    controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Advice that needs no data ("first_layer", …) -> its score card."""
 
     def error(self, model: str) -> Value:
         """Error of a model on the target. Absent if it was not evaluated."""
@@ -105,14 +105,8 @@ class Findings:
         return 1.0 - self.error(model).mean / base if base > 0 else float("nan")
 
     def paired_gain(self, model: str) -> Value | None:
-        """`gain`, member by member: mean and spread; None where the members are not known."""
-        if model not in self.by_member or "base" not in self.by_member:
-            return None
-        base, other = np.array(self.by_member["base"]), np.array(self.by_member[model])
-        if len(base) < 2:
-            return None
-        gains = 1.0 - other / base
-        return Value(float(gains.mean()), float(gains.std(ddof=1)))
+        """`gain` run by run: mean and spread; None where it was not recorded."""
+        return self.gains.get(model)
 
     def regret(self, layer: str, metric: str = "error") -> float:
         """By how much more error than the best layer's one pays for re-training `layer`."""
@@ -142,6 +136,8 @@ def find(results: Results) -> Findings:
         advice.get("default_score", ""),
         advice.get("reason", ""),
         tuple(sorted(name for name in target if re.fullmatch(r"l\d\d", name))),
+        _values(evaluation.get("transfer_gain", {})),
+        evaluation.get("controls", {}),
     )
 
 

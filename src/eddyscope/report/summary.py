@@ -199,7 +199,18 @@ def _predicted(findings: Findings) -> str:
             f". Its whole order agrees with the measured one with a rank correlation of {rho:.2f} "
             "(1: the same order, 0: unrelated, −1: reversed)"
         )
-    return words + "."
+    return f"{words}. {_without_advice(findings)}".rstrip()
+
+
+def _without_advice(findings: Findings) -> str:
+    """What habits that look at no data would have cost."""
+    habits = {"first_layer": "the first layer", "last_layer": "the last", "random": "any at random"}
+    costs = [
+        f"{text} {100 * findings.controls[name]['regret_mse']:.0f} %"
+        for name, text in habits.items()
+        if findings.controls.get(name, {}).get("regret_mse") is not None
+    ]
+    return f"Without advice, always choosing {', '.join(costs)} more." if costs else ""
 
 
 def _floor(findings: Findings) -> str:

@@ -34,7 +34,9 @@ class Table:
 
 def layer_table(findings: Findings) -> Table:
     """Every model on the target: base, the layers, the controls; best layer pointed out."""
-    others = [n for n in findings.target if n not in ("base", *findings.layers, *CONTROLS)]
+    known = ("base", *findings.layers, *CONTROLS)
+    # Single repeats ("l02.seed1") are in their mean already.
+    others = [name for name in findings.target if name not in known and "." not in name]
     names = ["base", *findings.layers, *sorted(others), *CONTROLS]
     names = [name for name in names if name in findings.target]
     header = (
@@ -57,10 +59,19 @@ def _row(findings: Findings, name: str) -> tuple[str, ...]:
     return (
         _label(name),
         str(findings.error(name)),
-        "" if name == "base" else f"{100 * findings.gain(name):.0f} %",
+        _gain(findings, name),
         _spectrum_error(findings, name),
         *("" if rank is None else str(rank) for rank in ranks),
     )
+
+
+def _gain(findings: Findings, name: str) -> str:
+    if name == "base":
+        return ""
+    paired = findings.paired_gain(name)
+    if paired is None:
+        return f"{100 * findings.gain(name):.0f} %"
+    return f"{100 * paired.mean:.0f} ± {100 * paired.spread:.0f} %"
 
 
 def _label(name: str) -> str:

@@ -2,8 +2,9 @@
 
 Writes analysis.h5 (see `analysis/layout.py`). Kernels: the base model and every re-trained
 one (first repeat). Activations: the base model on base and on target samples, the best
-single-layer model (by the evaluation's mean squared error) and `all` on target samples.
+single-layer model (as evaluated) and `all` on target samples.
 Layers are dealt to the ranks by (model, layer), activations by (run, pair of samples).
+One held-out sample of the base is kept beside what the base model makes of it.
 """
 
 from __future__ import annotations
@@ -63,25 +64,24 @@ def run(job: Job) -> None:
     job.perform(step, lambda: _analyze(job, models, output))
 
 
-def best_single(evaluation: Path, names: list[str]) -> str:
-    """The single layer whose re-training leaves the least mean squared error on the target.
+def best_single(evaluation: Path) -> str:
+    """The single layer whose re-training left the least error on the target.
 
-    Raises CaseError if the evaluation has none of them. Not collective.
+    Raises CaseError if the evaluation names none. Not collective.
     """
     try:
-        models = json.loads(evaluation.read_text())["models"]
-        errors = {n: models[n]["target"]["mse"]["mean"] for n in names if n in models}
+        best = json.loads(evaluation.read_text())["best"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CaseError(
             f"{evaluation}: not a readable evaluation ({error!r}); make it again with "
             "`eddyscope evaluate --fresh`"
         ) from None
-    if not errors:
+    if not isinstance(best, str):
         raise CaseError(
             f'{evaluation}: no single-layer model in it; set transfer.layers = "each", or name '
             "at least one layer alone"
         )
-    return min(errors, key=lambda name: (errors[name], name))
+    return best
 
 
 def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
@@ -92,9 +92,7 @@ def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
     models = job.world.on_root(
         lambda: {name: load_model(path, expect) for name, path in paths.items()}
     )
-    best = job.world.on_root(
-        lambda: best_single(job.out / "evaluation.json", single_layers(list(paths)))
-    )
+    best = job.world.on_root(lambda: best_single(job.out / "evaluation.json"))
     groups = _kernels(job, models)
     runs = {
         "base_on_base": ("base", "base"),
@@ -104,6 +102,7 @@ def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
     if "all" in models:
         runs["all_on_target"] = ("all", "target")
     groups |= _activations(job, models, runs)
+    groups["example_on_base"] = job.world.on_root(lambda: _example(job, models["base"]))
     attributes = {
         **job.provenance(),
         "format": layout.FORMAT,
@@ -167,6 +166,17 @@ def _activations(
     }
     spectra = measure(job.world, probes)
     return {f"activations/{run}": layout.activation_group(s, INPUTS) for run, s in spectra.items()}
+
+
+def _example(job: Job, model: Model) -> dict[str, Any]:
+    """Exact and predicted Π of one test sample of the base. Not collective."""
+    from eddyscope.analysis import layout
+    from eddyscope.learning.batches import load_fields
+    from eddyscope.learning.prediction import predict
+
+    fields = load_fields(Dataset(job.dataset("base")), job.case.network_grid, "test", 1)
+    predicted = predict(model.network, model.normalisation, fields.psi, fields.omega)
+    return layout.example_group(fields.pi[0], predicted[0])
 
 
 def _test_samples(job: Job, system: str) -> tuple[Any, Any]:
