@@ -21,7 +21,7 @@ class NoForcing:
     class Settings(Section):
         kind: Literal["none"] = "none"
 
-    def __init__(self, settings: Settings, transform: Transform):
+    def __init__(self, settings: Settings, transform: Transform, response: Any = 1.0):
         pass
 
     def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
@@ -47,7 +47,7 @@ class Deterministic:
                 raise ValueError('give "x", "y" or both, each once; for none set kind = "none"')
             return components
 
-    def __init__(self, settings: Settings, transform: Transform):
+    def __init__(self, settings: Settings, transform: Transform, response: Any = 1.0):
         k = settings.wavenumber
         if k > transform.grid.k_max:
             raise CaseError(
@@ -60,7 +60,10 @@ class Deterministic:
         along_x = (np.abs(kx) == k) & (ky == 0) & ("x" in settings.components)
         along_y = (kx == 0) & (np.abs(ky) == k) & ("y" in settings.components)
         self._modes = np.nonzero((along_x | along_y)[0, 0])
-        self._f_hat = transform.grid.real.type(0.5 * amplitude)
+        strength = np.broadcast_to(
+            0.5 * amplitude * np.asarray(response), (1, 1, *along_x.shape[2:])
+        )
+        self._f_hat = strength[0, 0][self._modes].astype(transform.grid.real)
 
     def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
         """out += factor · f̂, at the few modes that are forced."""

@@ -40,7 +40,10 @@ class NavierStokes:
         forcing: Annotated[Any, Choice(FORCINGS)] = NoForcing.Settings()
         initial: Annotated[Any, Choice(INITIALS)] = RandomSpectrum.Settings()
 
-    def __init__(self, settings: Settings, transform: Transform):
+    def __init__(
+        self, settings: Settings, transform: Transform, forcing_response: NDArray[Any] | float = 1.0
+    ):
+        """`forcing_response` scales each mode of the forcing: the filter's, in LES."""
         self.settings = settings
         self.transform = transform
         real = transform.grid.real
@@ -51,7 +54,7 @@ class NavierStokes:
         self._inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * transform.keep).astype(real)
         self._kx, self._ky = transform.kx.ravel(), transform.ky.ravel()
         self._scale = real.type(transform.scale)
-        self._forcing = FORCINGS.build(settings.forcing, transform)
+        self._forcing = FORCINGS.build(settings.forcing, transform, forcing_response)
         self._max_velocity = np.zeros(transform.spectral_shape[0])
 
     def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from numba import njit
 __all__ = ["advection_from_products", "velocity_columns", "velocity_products"]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def velocity_columns(omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, columns: Any) -> None:
     """û = i ky ψ̂ and v̂ = −i kx ψ̂ with ψ̂ = ω̂/k², padded along ky with zeros."""
     n, n_product = omega_hat.shape[1], columns.shape[2]
@@ -29,7 +29,7 @@ def velocity_columns(omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, columns:
             columns[1, i, to] = complex(kx[i] * psi.imag, -kx[i] * psi.real)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def velocity_products(points: Any, maxima: Any) -> None:
     """(u, v) -> (uv, v² − u²), in place; maxima[0] is raised to max(|u| + |v|)."""
     fastest = maxima[0]
@@ -42,7 +42,7 @@ def velocity_products(points: Any, maxima: Any) -> None:
     maxima[0] = fastest
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def advection_from_products(columns: Any, kx: Any, ky: Any, scale: Any, out: Any) -> None:
     """Ĵ = (ky² − kx²) (uv)^ − kx ky (v² − u²)^ of the modes kept; zero at the Nyquist mode."""
     n, n_product = out.shape[1], columns.shape[2]

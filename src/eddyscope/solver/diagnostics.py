@@ -31,6 +31,7 @@ class Diagnostics:
         self.loss = np.asarray(flow.damping + flow.drag, dtype=np.float64)
         self._f_hat = transform.zeros_spectral()
 
+    @np.errstate(over="ignore", invalid="ignore")  # a state that blew up is told in words
     def means(self, omega_hat: NDArray[Any], time: float, step: int) -> dict[str, NDArray[Any]]:
         """Domain means and their sources and sinks, each of shape (member,)."""
         square = _square(omega_hat)
@@ -47,6 +48,10 @@ class Diagnostics:
             "energy_dissipation": total(self.loss * square * inverse),
             "enstrophy_dissipation": total(self.loss * square),
         }
+
+    def energy_density(self, omega_hat: NDArray[Any]) -> NDArray[np.float64]:
+        """½|ω̂|²/k² of each coefficient, for sums over modes or shells. Not collective."""
+        return 0.5 * _square(omega_hat) * self.inverse_k2
 
     def spectra(
         self, omega_hat: NDArray[Any], advection_hat: NDArray[Any]
@@ -72,6 +77,5 @@ class Diagnostics:
 
 
 def _square(omega_hat: NDArray[Any]) -> NDArray[np.float64]:
-    with np.errstate(over="ignore", invalid="ignore"):  # a state that blew up is told in words
-        squared: NDArray[Any] = omega_hat.real**2 + omega_hat.imag**2
+    squared: NDArray[Any] = omega_hat.real**2 + omega_hat.imag**2
     return squared.astype(np.float64)

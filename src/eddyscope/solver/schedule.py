@@ -42,13 +42,13 @@ class Schedule:
         return number if rest == 0 else None
 
 
-def whole_steps(name: str, time: float, dt: float) -> int:
+def whole_steps(name: str, time: float, dt: float, dt_name: str = "time.dt") -> int:
     """`time` in steps of dt. CaseError, naming the setting, if it is not a whole number."""
     steps = round(time / dt)
     if abs(time / dt - steps) > 1e-6 * max(steps, 1):
         below, above = int(time / dt), int(time / dt) + 1
         ways = " or ".join(f"{k * dt:.12g}" for k in (below, above) if k > 0)
         raise CaseError(
-            f"{name} = {time:g} is not a whole number of steps of time.dt = {dt:g}; use {ways}"
+            f"{name} = {time:g} is not a whole number of steps of {dt_name} = {dt:g}; use {ways}"
         )
     return steps

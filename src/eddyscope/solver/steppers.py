@@ -127,4 +127,7 @@ class RungeKutta3:
                 )
 
 
-SCHEMES = {"ab2cn": AdamsBashforth2, "ifrk3": RungeKutta3}
+SCHEMES: dict[str, Callable[[Flow, float], Stepper]] = {
+    "ab2cn": AdamsBashforth2,
+    "ifrk3": RungeKutta3,
+}

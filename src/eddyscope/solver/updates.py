@@ -9,7 +9,7 @@ from numba import njit
 __all__ = ["ab2cn_update", "rk_update"]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def ab2cn_update(
     omega_hat: Any, advection: Any, previous: Any, before: Any, inverse_after: Any, dt: Any
 ) -> None:
@@ -22,7 +22,7 @@ def ab2cn_update(
             previous[i, j] = advection[i, j]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def rk_update(
     omega_hat: Any, loss: Any, increment: Any, decay: Any, a: Any, b: Any, dt: Any
 ) -> None:

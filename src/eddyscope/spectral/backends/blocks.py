@@ -9,7 +9,7 @@ from numba import njit
 __all__ = ["put_block", "take_block"]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def take_block(columns: Any, block: Any, first: int, rows: int) -> None:
     """block[f, b, kx] = columns[f, kx, first + b] for b < rows; zero elsewhere.
 
@@ -29,7 +29,7 @@ def take_block(columns: Any, block: Any, first: int, rows: int) -> None:
                 block[f, b, kx] = 0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def put_block(columns: Any, block: Any, first: int, rows: int) -> None:
     """columns[f, kx, first + b] = block[f, b, kx] for the modes kept and b < rows."""
     for f in range(block.shape[0]):
