@@ -36,6 +36,9 @@ RIDGE = 1e-6
 FOLDS = 4
 """Most parts that the samples are held out in."""
 
+PATIENCE = 6
+"""Iterations without a gain on the held-out parts after which the fit stops."""
+
 Parameters = dict[str, Tensor]
 
 
@@ -132,27 +135,28 @@ def linearised_gain(
 ) -> tuple[float, dict[str, NDArray[np.float64]]]:
     """R² of layer `name` on held-out samples; samples may be as few as one.
 
-    Curves: `fitted` and `held_out`, R² after each iteration (0 first); `band_gain`, the
-    share of the error's power that goes in each shell k = 1 … n/2 - 1, held out.
+    Curves: `fitted` and `held_out`, R² after each iteration (0 first, NaN once it has
+    stopped); `band_gain`, the share of the error's power that goes in each shell
+    k = 1 … n/2 - 1, held out.
     """
     jacobian = LayerJacobian(network, name, samples.inputs)
     error = samples.targets - jacobian.output.detach()
-    masks = folds_of(error)
-    inside = np.zeros((len(masks), settings.iterations + 1))
-    outside = np.zeros_like(inside)
-    history: list[list[Tensor]] = []
-    for i, mask in enumerate(masks):
-        fit = Fit(jacobian, error, mask)
-        history.append([fit.residual * (1 - mask)])
-        inside[i, 0], outside[i, 0] = _powers(fit.residual, mask)
-        for iteration in range(1, settings.iterations + 1):
+    fits = [Fit(jacobian, error, mask) for mask in folds_of(error)]
+    fitted, held_out = np.full((2, settings.iterations + 1), np.nan)
+    fitted[0] = held_out[0] = 0.0
+    best, remaining = 0, error
+    for iteration in range(1, settings.iterations + 1):
+        for fit in fits:
             fit.step()
-            inside[i, iteration], outside[i, iteration] = _powers(fit.residual, mask)
-            history[-1].append(fit.residual * (1 - mask))
-    fitted = 1.0 - inside.sum(0) / inside[:, 0].sum()
-    held_out = 1.0 - outside.sum(0) / outside[:, 0].sum()
-    best = int(np.argmax(held_out))
-    remaining = sum((part[best] for part in history), torch.zeros_like(error))
+        # Every sample is held out once, so the held-out parts make up one whole field.
+        left = sum((fit.residual * (1 - fit.mask) for fit in fits), torch.zeros_like(error))
+        inside = sum(_power(fit.residual * fit.mask) for fit in fits)
+        fitted[iteration] = 1.0 - inside / sum(_power(error * fit.mask) for fit in fits)
+        held_out[iteration] = 1.0 - _power(left) / _power(error)
+        if held_out[iteration] > held_out[best]:
+            best, remaining = iteration, left
+        elif iteration - best >= PATIENCE:
+            break
     curves = {"fitted": fitted, "held_out": held_out, "band_gain": _band_gain(error, remaining)}
     return float(held_out[best]), curves
 
@@ -170,9 +174,8 @@ def folds_of(error: Tensor) -> list[Tensor]:
     return [(owner != part).to(error.dtype).reshape(shape) for part in range(parts)]
 
 
-def _powers(residual: Tensor, mask: Tensor) -> tuple[float, float]:
-    square = residual.double().square()
-    return float((square * mask).sum()), float((square * (1 - mask)).sum())
+def _power(field: Tensor) -> float:
+    return float(field.double().square().sum())
 
 
 def _band_gain(error: Tensor, remaining: Tensor) -> NDArray[np.float64]:

@@ -11,7 +11,8 @@ advice.json
     The higher the value the better the layer; seconds of one rank, all layers together.
 advice.h5
     values          (score, layer)       each score of each layer
-    fitted          (layer, iteration)   linearised_gain: R² on the samples it is fitted to
+    fitted          (layer, iteration)   linearised_gain: R² on the samples it is fitted to; NaN
+                                         once the fit has stopped
     held_out        (layer, iteration)   … and on those held out; iteration 0 is the base model
     band_gain       (layer, wavenumber)  … share of the error's power removed by shell, held out
     error_spectrum  (wavenumber)         power of the base model's error on the samples, by shell

@@ -1,0 +1,79 @@
+"""Metrics against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics, summary
+
+N = 16
+X = np.arange(N) * 2 * np.pi / N
+COS = np.broadcast_to(np.cos(2 * X), (N, N))
+SIN = np.broadcast_to(np.sin(3 * X), (N, N)).T
+
+
+def one(predicted: np.ndarray, true: np.ndarray, omega: np.ndarray, std: float = 1.0):
+    values = snapshot_metrics(predicted[None], true[None], omega[None], std)
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def test_perfect_prediction():
+    found = one(COS, COS, SIN + COS, 0.5)
+    assert found["mse"] == found["error"] == found["relative_rmse"] == 0.0
+    assert found["spectrum_error"] == found["transfer_error"] == 0.0
+    for name in ("correlation", "correlation_forward", "correlation_backscatter"):
+        assert found[name] == pytest.approx(1.0)
+    assert found.keys() == METRICS.keys()
+
+
+def test_half_the_amplitude():
+    """Π = cos, p = cos / 2: ⟨(p - Π)²⟩ = 1/8, ⟨Π²⟩ = 1/2; every shell is off by a half."""
+    found = one(0.5 * COS, COS, COS, 0.5)
+    assert found["mse"] == pytest.approx(0.125 / 0.25)
+    assert found["error"] == pytest.approx(0.25)
+    assert found["relative_rmse"] == pytest.approx(0.5)
+    assert found["correlation"] == pytest.approx(1.0)
+    assert found["spectrum_error"] == pytest.approx(0.5)
+    assert found["transfer_error"] == pytest.approx(0.5)
+
+
+def test_half_of_the_variance_explained():
+    """Π = cos + sin of equal variance, p = cos: correlation 1/√2."""
+    found = one(COS, COS + SIN, SIN)
+    assert found["correlation"] == pytest.approx(np.sqrt(0.5))
+    assert found["error"] == pytest.approx(0.5)
+
+
+def test_sense_of_transfer_splits_the_points():
+    """With ω = -∇⁻²Π the product Π ∇²ω = -Π² is negative everywhere: all is backscatter."""
+    shifted = np.broadcast_to(np.cos(2 * X + 0.1), (N, N))  # no point where it is zero
+    found = one(shifted, shifted, shifted / 4)
+    assert found["correlation_forward"] == 0.0  # no such point: nothing is told
+    assert found["correlation_backscatter"] == pytest.approx(1.0)
+
+
+def test_error_is_relative_to_all_snapshots():
+    true = np.stack([COS, 3 * COS])
+    found = snapshot_metrics(np.zeros_like(true), true, true, 1.0)
+    np.testing.assert_allclose(found["error"], [0.2, 1.8])
+    np.testing.assert_allclose(found["relative_rmse"], [1.0, 1.0])
+
+
+def test_shells_hold_their_modes():
+    spectrum = shell_spectrum(np.stack([COS, 2 * SIN]))
+    expected = np.zeros((2, N // 2 - 1))
+    expected[0, 1], expected[1, 2] = 1.0, 2.0  # two modes of amplitude 1/2 each, or 1
+    np.testing.assert_allclose(spectrum, expected, atol=1e-14)
+    power = shell_spectrum(COS + SIN, power=2)
+    np.testing.assert_allclose(power.sum(), np.mean((COS + SIN) ** 2))
+
+
+def test_spread_is_over_members():
+    found = summary(np.array([1.0, 2.0, 5.0, 6.0]), [0, 0, 1, 1])
+    assert found["mean"] == 3.5
+    assert found["std"] == pytest.approx(np.std([1.5, 5.5], ddof=1))
+    assert found["std_samples"] == pytest.approx(np.std([1, 2, 5, 6], ddof=1))
+    alone = summary(np.array([1.0, 2.0]), [4, 4])
+    assert alone["std"] == alone["std_samples"] == pytest.approx(np.sqrt(0.5))
+    assert summary(np.array([2.0]), [4])["std"] == 0.0
