@@ -1,0 +1,235 @@
+"""How fast is a time step, and what part of it is transforms?
+
+    python jobs/bench/solver.py                             n = 256, 512, 1024 on 1 and 2 ranks
+    python jobs/bench/solver.py --json jobs/results/solver.json
+    python jobs/bench/solver.py --n 682 1364 --schemes ab2cn --precisions float64 float32
+
+Everything that is compared is timed in one process, in turn: the unit (one r2c transform of
+the product grid by pyfftw, one thread, MEASURE), the four padded transforms of a right-hand
+side alone, and whole steps. Times are the slowest rank's; the median of the rounds is
+quoted, with the least and the most. Needs `pip install pyfftw` (the extra "bench").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FLOW = {"kind": "navier_stokes", "reynolds": 1e4, "drag": 0.1}
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.worker:
+        work(json.loads(arguments.worker))
+        return
+    from eddyscope.parallel.launch import launch
+
+    records: list[dict[str, Any]] = []
+    for configuration in configurations(arguments):
+        command = [sys.executable, __file__, "--worker", json.dumps(configuration)]
+        done = launch(configuration["ranks"], command, 900, {"OMP_NUM_THREADS": "1"})
+        if done.returncode:
+            sys.exit(f"benchmark failed at {configuration}:\n{done.stderr}")
+        record = json.loads(done.stdout.splitlines()[-1])
+        records.append(record)
+        print(row(record), flush=True)
+    if arguments.json:
+        command_line = " ".join(["python", *sys.argv])
+        text = {"command": command_line, "machine": machine(), "records": records}
+        Path(arguments.json).write_text(json.dumps(text, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--n", type=int, nargs="+", default=[256, 512, 1024], help="modes")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--planners", nargs="+", default=["estimate"])
+    parser.add_argument("--precisions", nargs="+", default=["float64"])
+    parser.add_argument("--schemes", nargs="+", default=["ab2cn"])
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each measurement")
+    parser.add_argument("--json", help="file for the raw figures")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    print_header = "--worker" not in sys.argv
+    arguments = parser.parse_args()
+    if print_header:
+        print(
+            f"{'n':>5} {'grid':>5} {'ranks':>5} {'mesh':>7} {'type':>8} {'planner':>9} "
+            f"{'scheme':>6} {'unit ms':>8} {'step ms':>8} {'units':>6} {'4 FFTs':>7} {'step/4 FFTs':>11} "
+            f"{'Mpts/s/core':>11} {'MiB/rank':>8}"
+        )
+    return arguments
+
+
+def configurations(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every combination asked for; more than one rank is tried by members and by pencils."""
+    return [
+        {
+            "n": n,
+            "ranks": ranks,
+            "mesh": mesh,
+            "members": mesh[0],
+            "precision": precision,
+            "planner": planner,
+            "scheme": scheme,
+            "rounds": arguments.rounds,
+        }
+        for n in arguments.n
+        for precision in arguments.precisions
+        for planner in arguments.planners
+        for scheme in arguments.schemes
+        for ranks in arguments.ranks
+        for mesh in ([[1, 1]] if ranks == 1 else [[ranks, 1], [1, ranks]])
+    ]
+
+
+def work(configuration: dict[str, Any]) -> None:
+    """Measure one configuration on the ranks that were launched; rank 0 prints its record."""
+    from eddyscope.flows.navier_stokes import NavierStokes
+    from eddyscope.parallel.world import World
+    from eddyscope.solver.closure import NoClosure
+    from eddyscope.solver.steppers import SCHEMES
+    from eddyscope.spectral.grid import Grid
+    from eddyscope.spectral.transform import TransformSettings, make_transform
+
+    world = World.launched()
+    n, members = configuration["n"], configuration["members"]
+    grid = Grid(n, precision=configuration["precision"])
+    mesh = world.mesh(members, n // 2, tuple(configuration["mesh"]))
+    settings = TransformSettings(planner=configuration["planner"])
+    transform = make_transform(settings, grid, mesh)
+    flow = NavierStokes(NavierStokes.Settings.model_validate(FLOW), transform)
+    stepper = SCHEMES[configuration["scheme"]](flow, 1e-6)
+    omega_hat = transform.zeros_spectral()
+    random = np.random.default_rng(world.rank)
+    omega_hat[...] = random.standard_normal(omega_hat.shape) * transform.keep
+    closure = NoClosure()
+    local = len(omega_hat)
+
+    def step() -> None:
+        stepper.step(omega_hat, 0.0, 1, closure.pi_hat)
+
+    def transforms() -> None:
+        for _ in range(local):
+            transform.map_points(nothing)
+
+    unit = unit_of(grid.n_product, configuration["precision"])
+    seconds = in_turn(
+        world, {"unit": unit, "transforms": transforms, "step": step}, configuration["rounds"]
+    )
+    if world.is_root:
+        print(json.dumps(summary(configuration, grid.n_product, local, seconds)))
+
+
+def nothing(points: Any, maxima: Any) -> None:
+    """The pointwise function that leaves only the transforms."""
+
+
+def unit_of(n_product: int, precision: str) -> Callable[[], Any]:
+    """One r2c transform of the product grid by pyfftw: one thread, MEASURE, out of place."""
+    import pyfftw
+
+    complex_kind = "complex128" if precision == "float64" else "complex64"
+    field = pyfftw.empty_aligned((n_product, n_product), dtype=precision)
+    field_hat = pyfftw.empty_aligned((n_product, n_product // 2 + 1), dtype=complex_kind)
+    plan = pyfftw.FFTW(field, field_hat, axes=(0, 1), flags=("FFTW_MEASURE",), threads=1)
+    field[...] = np.random.default_rng(0).standard_normal(field.shape)
+    return plan.execute  # type: ignore[no-any-return]
+
+
+def in_turn(world: Any, what: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of one call of each, round by round, the slowest rank's; the unit on rank 0 alone."""
+    from eddyscope.parallel.reduce import largest
+
+    calls = {name: calls_for(world, function) for name, function in what.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in what}
+    for _ in range(rounds):
+        for name, function in what.items():
+            world.comm.Barrier()
+            began = time.perf_counter()
+            if name != "unit" or world.is_root:
+                for _ in range(calls[name]):
+                    function()
+            took = (time.perf_counter() - began) / calls[name]
+            seconds[name].append(float(largest(world.comm, took)))
+    return seconds
+
+
+def calls_for(world: Any, function: Callable[[], Any], target: float = 0.3) -> int:
+    """How many calls take about `target` seconds, agreed by all ranks; warms up."""
+    function()
+    world.comm.Barrier()
+    began = time.perf_counter()
+    function()
+    took = world.comm.allreduce(time.perf_counter() - began) / world.size
+    return int(min(1000, max(1, target / took)))
+
+
+def summary(
+    configuration: dict[str, Any], n_product: int, local: int, seconds: dict[str, list[float]]
+) -> dict[str, Any]:
+    import resource
+
+    ms = {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
+    members = configuration["members"]
+    per_member = ms["step"] / members
+    spread = {name: [1e3 * min(values), 1e3 * max(values)] for name, values in seconds.items()}
+    return {
+        **configuration,
+        "product_grid": n_product,
+        "unit_ms": ms["unit"],
+        "step_ms": ms["step"],
+        "step_units": per_member / ms["unit"],
+        "transforms_ms": ms["transforms"],
+        "transforms_units": ms["transforms"] / members / ms["unit"],
+        "step_over_transforms": ms["step"] / ms["transforms"],
+        "points_per_second_and_core": 1e3
+        * members
+        * n_product**2
+        / ms["step"]
+        / configuration["ranks"],
+        "memory_mib_per_rank": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "spread_ms": spread,
+    }
+
+
+def row(record: dict[str, Any]) -> str:
+    mesh = "x".join(map(str, record["mesh"]))
+    return (
+        f"{record['n']:>5} {record['product_grid']:>5} {record['ranks']:>5} {mesh:>7} "
+        f"{record['precision']:>8} {record['planner']:>9} {record['scheme']:>6} "
+        f"{record['unit_ms']:>8.2f} {record['step_ms']:>8.2f} {record['step_units']:>6.2f} "
+        f"{record['transforms_units']:>7.2f} {record['step_over_transforms']:>11.2f} "
+        f"{record['points_per_second_and_core'] / 1e6:>11.1f} {record['memory_mib_per_rank']:>8.0f}"
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
