@@ -178,7 +178,7 @@ def test_an_empty_folder_is_reported_as_such(tmp_path: Path, capsys: Any) -> Non
     for artefact in ("base/dataset.h5", "target/dataset.h5", "models/base.safetensors"):
         assert artefact in page
     for stage in ("dns", "train", "transfer", "advise", "evaluate", "analyze", "les"):
-        assert f"`eddyscope {stage}" in page
+        assert f"<code>eddyscope {stage}" in page
     assert "Whether transfer learning helped cannot be said" in page
     assert Page(page).figures == []
     assert page.count("Not drawn") == sum(len(f) for f in SECTIONS.values())
@@ -188,7 +188,7 @@ def test_an_empty_folder_is_reported_as_such(tmp_path: Path, capsys: Any) -> Non
 @pytest.mark.parametrize(
     ("piece", "words"),
     [
-        ("analysis.h5", "analysis.h5: not there; make it with `eddyscope analyze`"),
+        ("analysis.h5", "analysis.h5: not there; make it with  eddyscope analyze"),
         ("advice.json", "Not known: there is no advice."),
         ("evaluation.json", "No table of layers: evaluation.json is missing."),
         ("target/dataset.h5", "Whether the target is resolved cannot be said"),
@@ -252,8 +252,8 @@ def test_the_summary_says_what_the_prediction_would_have_cost(made: tuple[Case, 
     cost = 100 * find(results).regret("l03")
     assert "put l03 first" in said
     assert f"cost {cost:.0f} % more error" in said
-    assert "rank correlation of -0.50" in said
-    assert "none ran to the end in 1 of 2 runs" in said
+    assert "rank correlation of −0.50" in said
+    assert "no closure: 1 of 2 (1.00)" in said
     assert "l02 alone leaves 0.200 ± 0.010, 78 % less" in said
 
 

@@ -50,6 +50,7 @@ tr.strong td { font-weight: 700; color: var(--accent); }
   vertical-align: -.1rem; margin-right: .35rem; }
 details { margin: 1rem 0; }
 summary { cursor: pointer; color: var(--accent); }
+code { font-size: .88em; background: var(--tint); border-radius: 4px; padding: .1em .35em; }
 pre { background: var(--tint); border-radius: 6px; padding: 1rem; overflow-x: auto;
   font-size: .8rem; line-height: 1.45; }
 @media print {

@@ -14,8 +14,8 @@ __all__ = ["changes", "kinds", "most_changed"]
 SHOWN = 6
 """Kernels in the picture of those that changed most."""
 
-KIND_COLOURS = ("#DDDDDD", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00")
-"""silent, low-pass, band-pass, high-pass, Gabor, all-pass."""
+KIND_COLOURS = ("#DDDDDD", "#332288", "#88CCEE", "#DDCC77", "#AA4499", "#999933")
+"""silent, low-pass, band-pass, high-pass, Gabor, all-pass: Tol's muted palette, none of ours."""
 
 
 def most_changed(results: Results) -> Picture:

@@ -41,7 +41,7 @@ def training(results: Results) -> Picture:
         predicting nothing. Left: the base model learns the base flow. Right: it is re-trained on a
         few samples of the target, one layer at a time (green, from the first layer, dark, to the
         last, light) or as a control (dashed). These are errors on the samples that were learnt
-        from: how well each does on flows it has not seen is in the next picture."""
+        from; how well each does on flows it has not seen is in the picture above."""
     )
     alt = "Training loss against epoch: base model on the left, re-trained models on the right."
     return Picture("training", "How the networks learnt", caption, alt, figure)
@@ -76,7 +76,7 @@ def ranking(results: Results) -> Picture:
 
 
 def _curve(axes: Any, losses: list[float], colour: Any, label: str, style: Any = "-") -> None:
-    if losses:
+    if len(losses) > 1:  # a single number is no curve: nothing was trained
         axes.plot(np.arange(1, len(losses) + 1), losses, linestyle=style, color=colour, label=label)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -22,19 +24,23 @@ __all__ = ["statistics", "trajectories"]
 TRUTH = "dns"
 """Name of the filtered DNS among the closures."""
 
+GREENS = (COLOURS["transfer"], "#5CC4A4", "#00513C", "#A8DCCB")
+"""For re-trained layers, in their order."""
+
 
 def statistics(results: Results) -> Picture:
     """Time-mean energy spectra and PDFs of vorticity, against the filtered DNS."""
     truth = results.closure(TRUTH)
     figure, axes = canvas(1, 2, 3.3)
     spectrum, pdf = axes[0]
+    colours = _colours(results)
     spectra, densities = [], []
     for name, closure in {TRUTH: truth, **_closures(results)}.items():
         found = closure.group()
         k, energy = found["wavenumber"], _mean(found["energy_spectrum"])
-        spectra.append(_line(spectrum, k[k > 0], energy[k > 0], results, name))
+        spectra.append(_line(spectrum, k[k > 0], energy[k > 0], colours[name], name))
         density = _mean(found["vorticity_pdf"])
-        densities.append(_line(pdf, found["vorticity_bin"], density, results, name))
+        densities.append(_line(pdf, found["vorticity_bin"], density, colours[name], name))
     spectrum.set(yscale="log", ylabel="energy spectrum E(k)", title="Energy by scale")
     spectrum.set_ylim(log_limits(spectra, 6.0))
     wavenumber_axis(spectrum, float(k[-1]))
@@ -58,11 +64,12 @@ def trajectories(results: Results) -> Picture:
     closures = _closures(results)
     shown = {TRUTH: results.les[TRUTH], **closures} if TRUTH in results.les else closures
     figure, axes = canvas(1, 2, 3.0)
+    colours = _colours(results)
     for panel, name in zip(axes[0], ("energy", "enstrophy"), strict=True):
         limit = 0.0
         for closure, artefact in shown.items():
             found = artefact.group()
-            _plot_members(panel, found, name, results, closure)
+            _plot_members(panel, found, name, colours[closure], closure)
             if closure == TRUTH:
                 limit = 3.0 * float(np.nanmax(found[name]))
         if limit > 0.0:
@@ -73,7 +80,7 @@ def trajectories(results: Results) -> Picture:
     caption = words(
         f"""One line for each test run of each closure; black is the filtered full simulation.
         Single runs of turbulence drift apart by nature, so it is level and trend that count, not
-        every wiggle. Crosses mark runs that blew up. {_stability(closures)}"""
+        every wiggle. Crosses at the top mark runs that blew up. {_stability(closures)}"""
     )
     alt = "Energy and enstrophy against time for every closure and the filtered DNS."
     return Picture("les_time", "Do the simulations stay stable?", caption, alt, figure)
@@ -93,11 +100,18 @@ def _mean(values: NDArray[Any]) -> NDArray[Any]:
     return mean
 
 
-def _colour(results: Results, name: str) -> str:
-    """truth black, base model as base, re-trained layers as transfer, others as they are named."""
-    if name == TRUTH:
-        return COLOURS["truth"]
-    return COLOURS.get(name, COLOURS["transfer"])
+def _colours(results: Results) -> dict[str, str]:
+    """Truth black, the base model as base, re-trained layers in greens, others apart from them."""
+    layers = [name for name in sorted(results.les) if re.match(r"l\d\d|best", name)]
+    named = {"none": "none", TRUTH: "truth", "base": "base", "all": "all", "gain": "gain"}
+    free = itertools.cycle((COLOURS["gain"], COLOURS["scratch"], COLOURS["all"]))
+    colours = {}
+    for name in sorted(results.les):
+        if name in layers:
+            colours[name] = GREENS[layers.index(name) % len(GREENS)]
+        else:
+            colours[name] = COLOURS[named[name]] if name in named else next(free)
+    return colours
 
 
 def _label(name: str) -> str:
@@ -105,22 +119,29 @@ def _label(name: str) -> str:
     return special.get(name, f"{name} re-trained")
 
 
-def _line(axes: Any, x: NDArray[Any], y: NDArray[Any], results: Results, name: str) -> NDArray[Any]:
+def _line(axes: Any, x: NDArray[Any], y: NDArray[Any], colour: str, name: str) -> NDArray[Any]:
     style = "-" if name == TRUTH else "--"
     width = 2.0 if name == TRUTH else 1.4
-    axes.plot(x, y, style, color=_colour(results, name), linewidth=width, label=_label(name))
+    axes.plot(x, y, style, color=colour, linewidth=width, label=_label(name))
     return y
 
 
-def _plot_members(axes: Any, found: dict[str, Any], name: str, results: Results, who: str) -> None:
-    colour = _colour(results, who)
+def _plot_members(axes: Any, found: dict[str, Any], name: str, colour: str, who: str) -> None:
+    """A line for each member, and a cross at the top edge where it blew up."""
     for member, values in enumerate(found[name]):
         time = found["time"][member] if found["time"].ndim == 2 else found["time"]
         label = _label(who) if member == 0 else None
         axes.plot(time, values, color=colour, linewidth=1.0, alpha=0.85, label=label)
-        good = np.flatnonzero(np.isfinite(values))
-        if "stable" in found and not found["stable"][member] and good.size:
-            axes.plot(time[good[-1]], values[good[-1]], "x", color=colour, markersize=6)
+    for time in found.get("blow_up_time", [])[found.get("stable", np.array([])) == 0]:
+        axes.plot(
+            time,
+            0.97,
+            "X",
+            color=colour,
+            markeredgecolor="white",
+            markersize=8,
+            transform=axes.get_xaxis_transform(),
+        )
 
 
 def _stability(closures: dict[str, Artefact]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -80,6 +81,12 @@ def _key() -> str:
     return f'<p class="key note">Colours throughout: {items}</p>'
 
 
+def _inline(text: str) -> str:
+    """A sentence: commands in backquotes set as code, numbers kept with their signs."""
+    kept = text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(kept))
+
+
 def _cards(headlines: Sequence[tuple[str, str]]) -> str:
     cards = "".join(
         f"<div><b>{escape(figure)}</b><span>{escape(text)}</span></div>"
@@ -89,12 +96,12 @@ def _cards(headlines: Sequence[tuple[str, str]]) -> str:
 
 
 def _paragraphs(sentences: Sequence[str], kind: str) -> str:
-    inside = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    inside = "".join(f"<p>{_inline(sentence)}</p>" for sentence in sentences)
     return f'<div class="{kind}">{inside}</div>'
 
 
 def _list(sentences: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+    return "<ul>" + "".join(f"<li>{_inline(sentence)}</li>" for sentence in sentences) + "</ul>"
 
 
 def _table(table: Table | str) -> str:
@@ -124,7 +131,7 @@ def _picture(item: Drawn | NotDrawn) -> str:
     return (
         f"<figure><h3>{escape(picture.title)}</h3>"
         f'<img alt="{escape(picture.alt)}" src="data:image/png;base64,{image}">'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        f"<figcaption>{_inline(picture.caption)}</figcaption></figure>"
     )
 
 
@@ -146,7 +153,7 @@ def _provenance(results: Results, provenance: Mapping[str, object]) -> str:
         )
         for record in sorted(results.status, key=lambda r: str(r.get("updated", "")))
     )
-    steps = Table(("step", "state", "ranks", "took", "finished (UTC)", "code"), rows)
+    steps = Table(("step", "state", "ranks", "outcome", "at (UTC)", "code"), rows)
     facts = _list([f"{key}: {value}" for key, value in provenance.items()])
     case = escape(json.dumps(results.case, indent=1, ensure_ascii=False))
     return (

@@ -24,31 +24,24 @@ __all__ = ["fields", "spectra"]
 
 def fields(results: Results) -> Picture:
     """Subgrid term true and predicted on held-out samples of base and target."""
-    rows = {"target": _target_fields(results)}
-    home = _base_fields(results)
-    if home is not None:
-        rows = {"base": home, **rows}
-    columns = max(len(panels) for panels in rows.values())
-    figure, axes = canvas(len(rows), columns, 0.35 + 2.75 * len(rows))
-    for row, (system, panels) in enumerate(rows.items()):
-        truth = panels["exact"][1]
-        limit = 3.0 * float(np.sqrt(np.mean(truth**2)))
-        for column, (title, field) in enumerate(panels.values()):
-            colour = _title_colour(column, system)
-            image = show_field(axes[row, column], field, limit, title, colour)
-            if column:
-                axes[row, column].set(ylabel="", yticks=[])
-        for panel in axes[row, len(panels) :]:
-            panel.set_visible(False)
-        figure.colorbar(image, ax=list(axes[row]), shrink=0.85, pad=0.01, label="Π")
+    panels = [*_base_fields(results), *_target_fields(results)]
+    figure, axes = canvas(1, len(panels), 2.3)
+    for place, (title, colour, field) in enumerate(panels):
+        image = show_field(axes[0, place], field, 3.0, title, COLOURS[colour])
+        axes[0, place].title.set_fontsize(8.5)
+        if place:
+            axes[0, place].set(ylabel="", yticks=[])
+    bar = figure.colorbar(image, ax=list(axes[0]), shrink=0.75, pad=0.01)
+    bar.set_label("Π / rms of exact Π")
     caption = words(
-        """The subgrid term Π at one moment of a run that no training has seen: what it is (left)
-        and what networks make of it. Panels of a row share one colour scale, so paler means too
-        weak. The number over each prediction is its error: the mean squared difference from the
-        truth, over the truth's mean square (0 is perfect, 1 as bad as predicting nothing)."""
+        """The subgrid term Π at one moment of a run that no training has seen, as it is (exact) and
+        as networks predict it. All panels share one colour scale, in units of the exact field's
+        root mean square (rms) on that flow, so paler means too weak. The number over each
+        prediction is its error: the mean squared difference from the exact field, over that field's
+        mean square (0 is perfect, 1 as bad as predicting nothing)."""
     )
-    alt = "Maps of the exact and the predicted subgrid term, rows by system."
-    return Picture("pi", "The subgrid term, true and predicted", caption, alt, figure)
+    alt = f"{len(panels)} maps of the exact and the predicted subgrid term on base and on target."
+    return Picture("pi", "The subgrid term, exact and predicted", caption, alt, figure)
 
 
 def spectra(results: Results) -> Picture:
@@ -68,10 +61,10 @@ def spectra(results: Results) -> Picture:
             curves.append(curve)
             panel.plot(k, curve, "--", color=COLOURS[colour], label=label)
         wavenumber_axis(panel, float(k[-1]))
-        panel.set_ylabel("sum of |Π̂| over a shell")
+        panel.set_ylabel(r"sum of $|\hat{\Pi}|$ over a shell")
         panel.set_title(f"on {system}", color=COLOURS[system])
-        plain_log(panel)
         panel.set_ylim(log_limits(curves, 3.0))
+        plain_log(panel)
         panel.legend(loc="lower right")
     caption = words(
         """How the subgrid term is spread over scales (large on the left, small on the right): exact
@@ -83,44 +76,41 @@ def spectra(results: Results) -> Picture:
     return Picture("pi_spectra", "The subgrid term, scale by scale", caption, alt, figure)
 
 
-Panels = dict[str, tuple[str, NDArray[Any]]]
+Panel = tuple[str, str, NDArray[Any]]
+"""Title, colour's name, field in units of the exact one's rms."""
 
 
-def _target_fields(results: Results) -> Panels:
-    """Panels of the target: exact, base model, best re-trained model."""
-    evaluation = results.file("evaluation")
-    found = evaluation.group("examples")
+def _target_fields(results: Results) -> list[Panel]:
+    """The target: exact, base model, best re-trained model."""
+    found = results.file("evaluation").group("examples")
     by_name = dict(zip(found["field"], found["pi"], strict=True))
-    truth = by_name["exact"]
-    panels: Panels = {"exact": ("target: exact Π", truth)}
+    truth = by_name.pop("exact")
+    panels = [_panel("target: exact", "target", truth, truth)]
     for name, field in by_name.items():
-        if name != "exact":
-            who = "base model" if name == "base" else f"{name} re-trained"
-            panels[name] = (f"{who}, error {_error(field, truth):.2f}", field)
+        who, colour = ("base model", "base") if name == "base" else (str(name), "transfer")
+        panels.append(_panel(f"{who}: {_error(field, truth):.2f}", colour, field, truth))
     return panels
 
 
-def _base_fields(results: Results) -> Panels | None:
-    """Panels of the base system, if the analysis has them."""
+def _base_fields(results: Results) -> list[Panel]:
+    """The base: exact and base model; none where there is no analysis."""
     try:
         found = results.file("analysis").group("example_on_base")
     except Absent:
-        return None
-    truth = found["pi_exact"]
-    error = _error(found["pi_base"], truth)
-    return {
-        "exact": ("base: exact Π", truth),
-        "base": (f"base model, error {error:.2f}", found["pi_base"]),
-    }
+        return []
+    truth, field = found["pi_exact"], found["pi_base"]
+    return [
+        _panel("base: exact", "base", truth, truth),
+        _panel(f"base model: {_error(field, truth):.2f}", "base", field, truth),
+    ]
+
+
+def _panel(title: str, colour: str, field: NDArray[Any], truth: NDArray[Any]) -> Panel:
+    return title, colour, field / float(np.sqrt(np.mean(truth**2)))
 
 
 def _error(field: NDArray[Any], truth: NDArray[Any]) -> float:
     return float(np.mean((field - truth) ** 2) / np.mean(truth**2))
-
-
-def _title_colour(column: int, system: str) -> str:
-    """Truth in the system's colour, the base model in base's, re-trained ones in theirs."""
-    return COLOURS[(system, "base", "transfer")[min(column, 2)]]
 
 
 def _shown(system: str, best: str, models: list[str]) -> list[tuple[str, str, str]]:

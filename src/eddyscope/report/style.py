@@ -165,13 +165,14 @@ def wavenumber_axis(axes: Any, largest: float, label: str = "wavenumber k") -> N
     axes.set_xticks([], minor=True)
 
 
-def plain_log(axes: Any, axis: str = "y") -> None:
-    """A logarithmic axis with numbers as people write them: 0.2, 0.5, 1, 2, 5."""
-    side = getattr(axes, f"{axis}axis")
-    getattr(axes, f"set_{axis}scale")("log")
-    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    side.set_minor_formatter(NullFormatter())
+def plain_log(axes: Any) -> None:
+    """A logarithmic y axis, once its curves are drawn, with plain numbers: 0.2, 0.5, 1, 2."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    wide = high / max(low, 1e-300) > 12.0
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 7)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def mark(axes: Any, x: float, text: str, colour: str, top: bool = False) -> None:

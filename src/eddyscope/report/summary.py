@@ -173,7 +173,25 @@ def _order(findings: Findings) -> str:
     return (
         f"The best layer is {best}, the worst {worst} ({findings.error(worst)}, "
         f"{100 * findings.regret(worst):.0f} % more error than {best}). "
-        f"In order: {', '.join(findings.measured)}."
+        f"In order: {', '.join(findings.measured)}. {_lead(findings)}"
+    ).rstrip()
+
+
+def _lead(findings: Findings) -> str:
+    """Whether the best layer can be told from the next ones."""
+    best, *others = findings.measured
+    first = findings.paired_gain(best)
+    rivals = []
+    for name in others:
+        other = findings.paired_gain(name)
+        if first is None or other is None:
+            return ""
+        if first.mean - other.mean <= max(first.spread, other.spread):
+            rivals.append(name)
+    if not rivals:
+        return f"{best} leads by more than the spread over runs."
+    return (
+        f"{best} cannot be told from {', '.join(rivals)}: the lead is within the spread over runs."
     )
 
 
@@ -196,7 +214,8 @@ def _predicted(findings: Findings) -> str:
     rho = score.card.get("spearman")
     if rho is not None:
         words += (
-            f". Its whole order agrees with the measured one with a rank correlation of {rho:.2f} "
+            f". Its whole order agrees with the measured one with a rank correlation of "
+            f"{f'{rho:.2f}'.replace('-', '−')} "
             "(1: the same order, 0: unrelated, −1: reversed)"
         )
     return f"{words}. {_without_advice(findings)}".rstrip()
@@ -230,16 +249,40 @@ def _floor(findings: Findings) -> str:
 
 
 def _in_the_loop(results: Results) -> list[str]:
+    """What closures did in a simulation: how many runs ended, how far their spectra are off."""
     closures = [name for name in results.les if name != "dns"]
     if not closures:
         return ["No closure was run back in a simulation (`eddyscope les`)."]
-    stable = {name: results.les[name].group().get("stable") for name in closures}
-    told = [
-        f"{name} ran to the end in {int(np.sum(flags))} of {len(flags)} runs"
-        for name, flags in stable.items()
-        if flags is not None
+    told = []
+    for name in closures:
+        found = results.les[name].group()
+        if "stable" in found:
+            words = f"{_closure(name)}: {int(np.sum(found['stable']))} of {len(found['stable'])}"
+            told.append(words + _spectrum_words(results, found))
+    if not told:
+        return ["How the closures did in a simulation was not recorded."]
+    return [
+        "Back in a coarse simulation of the target, runs that reached the end, and by what factor "
+        f"the energy at each scale is off on average (1 is perfect): {'; '.join(told)}."
     ]
-    return [f"Back in a coarse simulation of the target: {'; '.join(told)}."] if told else []
+
+
+def _closure(name: str) -> str:
+    return {"none": "no closure", "base": "the base model"}.get(name, name)
+
+
+def _spectrum_words(results: Results, found: Mapping[str, Any]) -> str:
+    """The typical factor between a closure's energy spectrum and the filtered DNS's."""
+    if "dns" not in results.les or "energy_spectrum" not in found:
+        return " (not compared)"
+    truth = np.nanmean(results.les["dns"].group()["energy_spectrum"], axis=0)
+    kept = found["energy_spectrum"][np.isfinite(found["energy_spectrum"]).all(axis=1)]
+    if not len(kept):
+        return " (no spectrum)"
+    spectrum = kept.mean(axis=0)
+    shells = (truth > 0) & (spectrum > 0)
+    factor = np.exp(np.mean(np.abs(np.log(spectrum[shells] / truth[shells]))))
+    return f" ({factor:.2f})"
 
 
 def _said(part: Callable[[Findings], str], findings: Findings) -> str:

@@ -70,8 +70,8 @@ def _gain(findings: Findings, name: str) -> str:
         return ""
     paired = findings.paired_gain(name)
     if paired is None:
-        return f"{100 * findings.gain(name):.0f} %"
-    return f"{100 * paired.mean:.0f} ± {100 * paired.spread:.0f} %"
+        return f"{round(100 * findings.gain(name))} %"
+    return f"{round(100 * paired.mean)} ± {round(100 * paired.spread)} %"
 
 
 def _label(name: str) -> str:
