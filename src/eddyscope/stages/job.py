@@ -10,9 +10,11 @@ result and the digests of the files it read. Called again, the step compares:
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +30,13 @@ from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
 
 __all__ = ["Job", "Step"]
+
+ENDINGS: dict[type[Exception], tuple[str, int]] = {
+    BlewUp: ("blew up", 3),
+    StoppedEarly: ("stopped early", 4),
+    CaseError: ("bad input", 2),
+}
+"""How a step may end early on all ranks together: its state and exit status."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +101,23 @@ class Job:
         began = time.monotonic()
         try:
             work()
-        except (BlewUp, StoppedEarly) as error:
-            code = 3 if isinstance(error, BlewUp) else 4
-            state = "blew up" if isinstance(error, BlewUp) else "stopped early"
-            words = str(error)
-            self.world.on_root(lambda: self._record(step, state, code, words))
+        except Exception as error:
+            self._record_failure(step, error)
             raise
         self.world.comm.Barrier()
         took = duration(time.monotonic() - began)
         self.world.on_root(lambda: self._record(step, "complete", 0, f"done in {took}"))
+
+    def _record_failure(self, step: Step, error: Exception) -> None:
+        """Not collective: the error may be of this rank alone, with the others waiting."""
+        state, code = ENDINGS.get(type(error), ("failed", 1))
+        words = str(error)
+        if code == 1:
+            words = f"rank {self.world.rank}: {type(error).__name__}: {error}"
+        elif not self.world.is_root:
+            return  # rank 0 has it too
+        with suppress(OSError):  # the error itself is what must be heard
+            self._record(step, state, code, words)
 
     def _prepare(self, step: Step) -> str:
         """Compare with the record of an earlier call; gives "skip" or words for what is done."""
@@ -111,16 +128,13 @@ class Job:
                     f"first, or `eddyscope run` for all"
                 )
         wanted = self._wanted(step)
-        found = _read_status(self._status_path(step))
-        words = "starting"
-        if self.fresh:
-            self._discard(step)
-            words = "starting afresh"
-        elif found is None:
+        found = None if self.fresh else _read_status(self._status_path(step))
+        discard, words = self.fresh, "starting afresh" if self.fresh else "starting"
+        if found is None and not self.fresh:
             if self.resume:
                 raise CaseError(f"{step.name}: nothing to resume in {self.out}; leave out --resume")
             self._refuse_strangers(step)
-        else:
+        if found is not None:
             changed = provenance.differences(found["sections"], wanted["sections"])
             if changed:
                 raise CaseError(
@@ -129,21 +143,53 @@ class Job:
                     + "; use --fresh to redo it, or --out DIR to keep both"
                 )
             complete = found["state"] == "complete" and all(p.exists() for p in step.outputs)
-            if found["inputs"] != wanted["inputs"]:
-                self._discard(step)
-                words = "starting afresh, since what it reads was made anew"
-            elif complete:
+            discard = found["inputs"] != wanted["inputs"]
+            if complete and not discard:
                 return "skip"
-            else:
-                words = "going on"
+            words = "starting afresh, since what it reads was made anew" if discard else "going on"
+        for path in step.inputs:
+            self._check_input(path)
+        self._require_folder()
+        # From here on there is nothing left to refuse: what is there may be changed.
+        if discard:
+            self._discard(step)
         self._record(step, "running", None, words)
         return words
+
+    def _check_input(self, path: Path) -> None:
+        """Raise CaseError for an artefact that the step could not use."""
+        if self._is_dataset(path):
+            Dataset(path).require(self.case.network_grid)
+        elif path.suffix == ".safetensors":
+            from eddyscope.learning.artefact import load_model
+
+            load_model(path, self.case.network)
+
+    def _is_dataset(self, path: Path) -> bool:
+        return path in (self.dataset("base"), self.dataset("target"))
+
+    def _identity(self, path: Path) -> str:
+        """What a file holds: a dataset's checksums, any other file's SHA-256."""
+        return Dataset(path).digest if self._is_dataset(path) else provenance.file_digest(path)
+
+    def _require_folder(self) -> None:
+        problem = ""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.out, os.W_OK | os.X_OK):
+                problem = "not writable"
+        except OSError as error:
+            problem = error.strerror or str(error)
+        if problem:
+            raise CaseError(
+                f"{self.out}: cannot write here ({problem}); choose another folder with --out"
+            )
 
     def _wanted(self, step: Step) -> dict[str, Any]:
         resolved = self.case.resolved()
         return {
             "sections": {key: _look_up(resolved, key) for key in ("seed", *step.sections)},
-            "inputs": {self._name(path): _identity(path) for path in step.inputs},
+            "inputs": {self._name(path): self._identity(path) for path in step.inputs},
         }
 
     def _name(self, path: Path) -> str:
@@ -191,7 +237,7 @@ def _read_status(path: Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text())
         if not {"sections", "inputs", "state"} <= record.keys():
             raise ValueError("keys are missing")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise CaseError(
@@ -205,10 +251,3 @@ def _look_up(tree: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         node = node[part] if node is not None else None
     return node
-
-
-def _identity(path: Path) -> str:
-    """What a file holds: a dataset's checksums, any other file's SHA-256."""
-    if path.name == "dataset.h5":
-        return Dataset(path).digest
-    return provenance.file_digest(path)

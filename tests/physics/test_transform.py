@@ -1,0 +1,280 @@
+"""Transforms and compiled loops against plain numpy, on one rank."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eddyscope.flows.products import (
+    advection_from_products,
+    velocity_columns,
+    velocity_products,
+)
+from eddyscope.parallel.world import World
+from eddyscope.solver.updates import ab2cn_update, rk_update
+from eddyscope.spectral.backends.blocks import put_block, take_block
+from eddyscope.spectral.grid import friendly_even
+from small_flows import make_flow, make_transform_on, random_coefficients, state_of
+
+SIZES = [8, 16, 18, 22, 30]
+"""Powers of two and others, with n/2 even and odd."""
+
+PRECISIONS = {"float64": 1e-14, "float32": 4e-6}
+"""Precision -> what rounding may leave of a relative difference."""
+
+
+@pytest.fixture(params=SIZES)
+def n(request):
+    return request.param
+
+
+@pytest.fixture(params=list(PRECISIONS))
+def precision(request):
+    return request.param
+
+
+def complex_noise(rng, shape, precision):
+    kind = np.complex128 if precision == "float64" else np.complex64
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(kind)
+
+
+def close(found, expected, precision):
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=PRECISIONS[precision] * 20 * scale)
+    assert found.dtype == expected.dtype
+
+
+def padded(whole, n_product):
+    """Half plane of n modes -> half plane of n_product modes, the rest zero."""
+    n = len(whole)
+    half = n // 2
+    wide = np.zeros((n_product, n_product // 2 + 1), complex)
+    wide[:half, :half] = whole[:half, :half]
+    wide[1 - half :, :half] = whole[1 - half :, :half]
+    return wide
+
+
+# --- Transforms ----------------------------------------------------------------------------
+
+
+def test_backward_is_numpys_inverse_of_the_padded_modes(n, precision):
+    transform = make_transform_on(World.single(), n, members=2, precision=precision)
+    points = transform.backward(state_of(transform), transform.empty_physical())
+    size = transform.grid.n_product
+    assert points.shape == (2, 1, size, size)
+    assert points.dtype == precision
+    for member in range(2):
+        wide = padded(random_coefficients(n, member), size)
+        expected = np.fft.irfft2(wide, s=(size, size), norm="forward").astype(precision)
+        close(points[member, 0], expected, precision)
+
+
+def test_forward_is_numpys_transform_truncated(n, precision, rng):
+    transform = make_transform_on(World.single(), n, members=2, precision=precision)
+    field = rng.standard_normal(transform.physical_shape).astype(precision)
+    field_hat = transform.forward(field, transform.zeros_spectral())
+    assert field_hat.dtype == transform.grid.complex
+    for member in range(2):
+        whole = np.fft.fft2(field[member, 0].astype(float), norm="forward").T
+        kept = whole[: n // 2, np.fft.fftfreq(n, 1 / n).astype(int)].copy()
+        kept[:, n // 2] = 0
+        close(field_hat[member, 0], kept.astype(field_hat.dtype), precision)
+
+
+def test_round_trip_gives_the_modes_back(n, precision):
+    transform = make_transform_on(World.single(), n, members=3, precision=precision)
+    before = state_of(transform)
+    kept = before.copy()
+    points = transform.backward(before, transform.empty_physical())
+    np.testing.assert_array_equal(before, kept)  # the input is left as it was
+    close(transform.forward(points, transform.zeros_spectral()), kept, precision)
+
+
+def test_nyquist_modes_do_not_reach_the_points(n):
+    transform = make_transform_on(World.single(), n)
+    clean, dirty = state_of(transform), state_of(transform)
+    dirty[..., n // 2] = 7.0
+    np.testing.assert_array_equal(
+        transform.backward(clean, transform.empty_physical()),
+        transform.backward(dirty, transform.empty_physical()),
+    )
+
+
+@pytest.mark.parametrize("dealias", [1.5, 2.0])
+def test_product_of_band_limited_fields_is_the_direct_convolution(n, dealias, rng):
+    transform = make_transform_on(World.single(), n, dealias=dealias)
+    fields = [random_coefficients(n, member, peak=n / 3) for member in (0, 1)]
+    hats = [transform.take(field)[None, None] for field in fields]
+    first, second = (transform.backward(hat, transform.empty_physical()) for hat in hats)
+    product_hat = transform.forward(first * second, transform.zeros_spectral())
+    expected = convolution(*(full_plane(field) for field in fields))
+    close(product_hat[0, 0], expected[: n // 2].astype(product_hat.dtype), "float64")
+
+
+def full_plane(whole):
+    """Half plane (ky, kx ≥ 0) of a real field -> (kx, ky), both in fftfreq order."""
+    n = len(whole)
+    return np.fft.fft2(np.fft.irfft2(whole, s=(n, n), norm="forward"), norm="forward").T
+
+
+def convolution(a, b):
+    """Σ over all pairs of modes with sums that are kept, by the definition."""
+    n = len(a)
+    half = n // 2
+    k = range(1 - half, half)
+    centred = np.zeros((2, 2 * half - 1, 2 * half - 1), complex)
+    for at, field in zip(centred, (a, b), strict=True):
+        at[...] = field[np.ix_(k, k)]
+    full = np.zeros((4 * half - 3, 4 * half - 3), complex)
+    for i in range(len(k)):
+        for j in range(len(k)):
+            full[i : i + len(k), j : j + len(k)] += centred[0, i, j] * centred[1]
+    result = np.zeros((n, n), complex)
+    middle = slice(half - 1, half - 1 + len(k))
+    result[np.ix_(k, k)] = full[middle, middle]
+    return result
+
+
+@pytest.mark.parametrize("n_coarse", [4, 8, 14])
+def test_gather_gives_the_whole_field_truncated(n_coarse):
+    n = 18
+    transform = make_transform_on(World.single(), n, members=2)
+    gathered = transform.gather(state_of(transform), n_coarse)
+    assert list(gathered) == [0, 1] == transform.owned
+    half = n_coarse // 2
+    for member, plane in gathered.items():
+        whole = random_coefficients(n, member)
+        expected = np.zeros((n_coarse, half + 1), complex)
+        expected[:half, :half] = whole[:half, :half]
+        expected[1 - half :, :half] = whole[1 - half :, :half]
+        np.testing.assert_array_equal(plane, expected)
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [(24.0, 24), (33.0, 36), (45.0, 48), (96.0, 96), (1.5 * 22, 36), (11, 12)]
+)
+def test_product_grids_are_even_and_smooth(least, size):
+    assert friendly_even(least) == size
+
+
+# --- Compiled loops and their numpy twins --------------------------------------------------
+
+
+@pytest.fixture
+def modes(n, precision, rng):
+    """(ω̂, 1/k², kx, ky) of n modes, axes (kx, ky)."""
+    transform = make_transform_on(World.single(), n, precision=precision)
+    k2 = (transform.kx**2 + transform.ky**2)[0, 0]
+    inverse = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
+    omega_hat = complex_noise(rng, (n // 2, n), precision)
+    omega_hat[:, n // 2] = 0
+    return omega_hat, inverse, transform.kx.ravel(), transform.ky.ravel()
+
+
+def along_ky(modes, n_product):
+    """Modes padded along ky with zeros."""
+    n = modes.shape[1]
+    wide = np.zeros((len(modes), n_product), modes.dtype)
+    wide[:, : n // 2] = modes[:, : n // 2]
+    wide[:, 1 - n // 2 :] = modes[:, 1 - n // 2 :]
+    return wide
+
+
+def test_velocity_columns(modes, n, precision, rng):
+    omega_hat, inverse, kx, ky = modes
+    n_product = friendly_even(1.5 * n)
+    columns = complex_noise(rng, (2, n // 2, n_product), precision)  # rubbish to be replaced
+    velocity_columns(omega_hat, inverse, kx, ky, columns)
+    psi_hat = omega_hat * inverse
+    i = psi_hat.dtype.type(1j)
+    close(columns[0], along_ky(i * ky * psi_hat, n_product), precision)
+    close(columns[1], along_ky(-i * kx[:, None] * psi_hat, n_product), precision)
+
+
+def test_velocity_products(precision, rng):
+    u, v = rng.standard_normal((2, 5, 12)).astype(precision)
+    points, maxima = np.stack([u, v]), np.zeros(1, precision)
+    velocity_products(points, maxima)
+    close(points, np.stack([u * v, v * v - u * u]), precision)
+    assert maxima[0] == (np.abs(u) + np.abs(v)).max()
+    velocity_products(np.zeros_like(points), maxima)
+    assert maxima[0] > 0  # a maximum found before stays
+
+
+def test_advection_from_products(modes, n, precision, rng):
+    _, _, kx, ky = modes
+    n_product = friendly_even(1.5 * n)
+    columns = complex_noise(rng, (2, n // 2, n_product), precision)
+    out = complex_noise(rng, (n // 2, n), precision)
+    scale = np.dtype(precision).type(0.25)
+    advection_from_products(columns, kx, ky, scale, out)
+    uv, difference = columns[..., ky.astype(int)]
+    expected = scale * ((ky**2 - kx[:, None] ** 2) * uv - kx[:, None] * ky * difference)
+    expected[:, n // 2] = 0
+    close(out, expected, precision)
+
+
+def test_ab2cn_update(precision, rng):
+    omega_hat, advection, previous = complex_noise(rng, (3, 4, 8), precision)
+    before, inverse = rng.random((2, 4, 8)).astype(precision)
+    dt = np.dtype(precision).type(0.1)
+    expected = (before * omega_hat - dt * (1.5 * advection - 0.5 * previous)) * inverse
+    ab2cn_update(omega_hat, advection, previous, before, inverse, dt)
+    close(omega_hat, expected.astype(omega_hat.dtype), precision)
+    np.testing.assert_array_equal(previous, advection)
+
+
+def test_rk_update(precision, rng):
+    omega_hat, loss, increment = complex_noise(rng, (3, 4, 8), precision)
+    decay = rng.random((4, 8)).astype(precision)
+    a, b, dt = np.array([-0.5, 0.9, 0.1], precision)
+    change = a * increment - dt * loss
+    expected = decay * (omega_hat + b * change)
+    rk_update(omega_hat, loss, increment, decay, a, b, dt)
+    close(omega_hat, expected, precision)
+    close(increment, decay * change, precision)
+
+
+@pytest.mark.parametrize(("first", "rows"), [(0, 4), (8, 4), (9, 3), (11, 1)])
+def test_blocks_go_out_and_come_back(first, rows, precision, rng):
+    columns = complex_noise(rng, (2, 5, 12), precision)
+    block = complex_noise(rng, (2, 4, 8), precision)
+    take_block(columns, block, first, rows)
+    expected = np.zeros_like(block)
+    expected[:, :rows, :5] = columns[:, :, first : first + rows].transpose(0, 2, 1)
+    np.testing.assert_array_equal(block, expected)
+    back = complex_noise(rng, columns.shape, precision)
+    untouched = back.copy()
+    put_block(back, block, first, rows)
+    untouched[:, :, first : first + rows] = columns[:, :, first : first + rows]
+    np.testing.assert_array_equal(back, untouched)
+
+
+def test_advection_is_the_gradient_form_on_a_fine_grid(n, precision):
+    """u·∇ω with dense transforms and twofold padding: another formula, another grid."""
+    transform = make_transform_on(World.single(), n, precision=precision)
+    flow = make_flow(transform)
+    found = flow.advection(state_of(transform), transform.zeros_spectral())
+    expected = transform.take(gradient_form(random_coefficients(n)))
+    close(found[0, 0], expected.astype(found.dtype), precision)
+    fastest = flow.max_velocity()
+    assert fastest.shape == (1,) and fastest[0] > 0
+
+
+def gradient_form(whole):
+    n = len(whole)
+    wide = padded(whole, 2 * n)
+    ky = np.fft.fftfreq(2 * n, 0.5 / n)[:, None]
+    kx = np.arange(n + 1)[None, :]
+    k2 = kx**2 + ky**2
+    psi = np.divide(wide, k2, out=np.zeros_like(wide), where=k2 > 0)
+    u, v, omega_x, omega_y = (
+        np.fft.irfft2(hat, s=(2 * n, 2 * n), norm="forward")
+        for hat in (1j * ky * psi, -1j * kx * psi, 1j * kx * wide, 1j * ky * wide)
+    )
+    product = np.fft.rfft2(u * omega_x + v * omega_y, norm="forward")
+    keep = np.r_[0 : n // 2, -(n // 2) : 0]
+    kept = product[keep, : n // 2 + 1].copy()
+    kept[n // 2] = 0
+    kept[:, n // 2] = 0
+    return kept
