@@ -66,8 +66,8 @@ def parse() -> argparse.Namespace:
     if print_header:
         print(
             f"{'n':>5} {'grid':>5} {'ranks':>5} {'mesh':>7} {'type':>8} {'planner':>9} "
-            f"{'scheme':>6} {'unit ms':>8} {'step ms':>8} {'units':>6} {'4 FFTs':>7} {'step/4 FFTs':>11} "
-            f"{'Mpts/s/core':>11} {'MiB/rank':>8}"
+            f"{'scheme':>6} {'unit ms':>8} {'step ms':>8} {'units':>6} {'4 FFTs':>7} "
+            f"{'step/4 FFTs':>11} {'Mpts/s/core':>11} {'MiB/rank':>8}"
         )
     return arguments
 

@@ -21,8 +21,9 @@ from eddyscope.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import BlewUp, agree
+from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree
 from eddyscope.parallel.progress import Progress
+from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
@@ -105,7 +106,10 @@ def simulate(job: Job, system: str) -> None:
     if not world.on_root(path.exists):
         create(path, world.comm, layout, {**job.provenance(), "system": system})
     committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
-    with DatasetWriter.opened(path, layout, world.comm) as writer:
+    with (
+        StopRequests(world, path.parent) as requests,
+        DatasetWriter.opened(path, layout, world.comm) as writer,
+    ):
         observers: list[Observer] = [
             Recorder(Diagnostics(flow), writer, schedule),
             Sampler(
@@ -115,7 +119,7 @@ def simulate(job: Job, system: str) -> None:
                 schedule,
                 committed,
             ),
-            Keeper(checkpoints, schedule),
+            Keeper(checkpoints, schedule, requests),
             Reporter(Progress(world, f"dns.{system}", schedule.last, step)),
         ]
         simulation.run(schedule.last, observers)
@@ -219,19 +223,29 @@ class Sampler:
 
 @dataclass
 class Keeper:
-    """Checkpoints at records of the diagnostics, once its interval of wall time has passed.
+    """Checkpoints at records of the diagnostics, once its interval of wall time has passed,
+    and on request, after which the run stops.
 
     It comes after the recorder and the sampler, so a restart repeats neither of them.
     """
 
     checkpoints: Checkpoints
     schedule: Schedule
+    requests: StopRequests
 
     def observe(self, simulation: Simulation) -> None:
         step = simulation.step_number
         boundary = self.schedule.record_at(step) is not None and 0 < step < self.schedule.last
-        if boundary and self.checkpoints.due():
+        if not boundary:
+            return
+        stop = self.requests.any()
+        if stop or self.checkpoints.due():
             self.checkpoints.save(step, simulation.state)
+        if stop:
+            raise StoppedEarly(
+                f"at step {step} of {self.schedule.last}, t = {simulation.time:g}, as asked by "
+                f"{self.requests.by}; call again to go on"
+            )
 
 
 @dataclass
