@@ -96,18 +96,18 @@ def _check(case: Case) -> None:
 
 
 def _transfer(job: Job) -> None:
-    """Deal the missing models to groups of ranks. Collective."""
+    """Deal the models to groups of ranks, each of which makes what is missing. Collective."""
     world = job.world
     retraining = _retraining(job)
-    missing = world.on_root(
-        lambda: [v for v in all_variants(job.case) if not retraining.is_made(v)]
-    )
-    if not missing:
-        return
-    group, index = world.split(len(missing))
-    mine = deal(missing, min(world.size, len(missing)), index)
+    everything = all_variants(job.case)
+    missing = world.on_root(lambda: [v for v in everything if not retraining.is_made(v)])
+    # Who makes what does not depend on what is missing: the ranks a model is trained on
+    # decide its last bits, and a run that goes on must end like an unbroken one.
+    group, index = world.split(len(everything))
+    dealt = deal(everything, min(world.size, len(everything)), index)
+    mine = [variant for variant in dealt if variant in missing]
     progress = Progress(group, "transfer: epoch", max(1, _epochs(job.case, mine)))
-    problem = ""
+    blown: list[str] = []
     for i, variant in enumerate(mine):
         before = _epochs(job.case, mine[:i])
 
@@ -118,12 +118,12 @@ def _transfer(job: Job) -> None:
         try:
             retraining.make(variant, group, report)
         except BlewUp as error:
-            problem = f"{variant.name}: {error}"
+            blown.append(f"{variant.name}: {error}")
     # A group must not end the job while another is still at work on sound models.
-    problems = [text for text in world.comm.allgather(problem) if text]
+    everyone = [text for texts in world.comm.allgather(blown) for text in texts]
     group.comm.Free()
-    if problems:
-        raise BlewUp("; ".join(dict.fromkeys(problems)))
+    if everyone:
+        raise BlewUp("; ".join(dict.fromkeys(everyone)))
 
 
 def _retraining(job: Job) -> Retraining:

@@ -1,0 +1,61 @@
+"""What every adaptation and every score must do; new registry lines are picked up by themselves."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from eddyscope.analysis.advisor import SCORES
+from eddyscope.analysis.settings import AdviseSettings
+from eddyscope.learning.adapt import ADAPTATIONS, adaptation_named
+from eddyscope.learning.batches import Samples
+from eddyscope.learning.network import ClosureNetwork
+from eddyscope.learning.settings import NetworkSettings, TransferSettings
+from eddyscope.learning.trainer import Recipe, train
+from eddyscope.parallel.world import World
+
+SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+
+
+def samples() -> Samples:
+    inputs = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    return Samples(inputs, inputs[:, :1] * inputs[:, 1:])
+
+
+@pytest.mark.parametrize("name", ADAPTATIONS)
+def test_adaptations(name: str):
+    base = ClosureNetwork(SETTINGS, (1,))
+    adaptation = adaptation_named(name, base.names, (2,))
+    module = adaptation.module(base)
+    trainable = {k for k, p in module.named_parameters() if p.requires_grad}
+    assert trainable
+    before = {k: p.detach().clone() for k, p in module.named_parameters()}
+    train(module, samples(), None, Recipe(1, 2, 1e-2, (0,)), World.single())
+    moved = {k for k, p in module.named_parameters() if not torch.equal(p, before[k])}
+    assert moved == trainable, "something trainable is not in the graph, or something frozen moved"
+    folded = adaptation.folded(module)
+    assert type(folded) is ClosureNetwork and folded.settings == SETTINGS
+    with torch.no_grad():
+        torch.testing.assert_close(folded(samples().inputs), module(samples().inputs))
+    assert set(adaptation.retrained(base)) <= set(base.names)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores(name: str):
+    network = ClosureNetwork(SETTINGS, (1,)).requires_grad_(False)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    found = [SCORES[name](network, samples(), layer, AdviseSettings()) for layer in network.names]
+    again = [SCORES[name](network, samples(), layer, AdviseSettings()) for layer in network.names]
+    values = [value for value, _ in found]
+    assert values == [value for value, _ in again], "a score must not depend on chance"
+    assert len(set(values)) == len(values) and all(v == v for v in values)
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_case_files_offer_every_entry():
+    settings = AdviseSettings()
+    assert set(settings.scores) == SCORES.keys()
+    assert set(TransferSettings().controls) == ADAPTATIONS.keys()
+    assert set(get_args(AdviseSettings.model_fields["default_score"].annotation)) == SCORES.keys()

@@ -1,0 +1,150 @@
+"""Training on several ranks: the same result as on one, the same bits after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from eddyscope.learning.artefact import tensors_digest
+from eddyscope.learning.batches import Samples
+from eddyscope.learning.network import ClosureNetwork
+from eddyscope.learning.settings import NetworkSettings
+from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
+from eddyscope.parallel.failure import BlewUp
+from eddyscope.parallel.world import World
+
+pytestmark = pytest.mark.mpi
+
+SETTINGS = NetworkSettings(depth=3, width=6, kernel_size=3)
+
+# Seven samples in batches of three: blocks are uneven, and the last batch (one sample)
+# leaves ranks with nothing on any rank count above one.
+RECIPE = Recipe(
+    epochs=4, batch_size=3, learning_rate=3e-3, key=(5,), rotations=True, checkpoint_every=2
+)
+
+Everywhere = Callable[[bool, str], None]
+
+
+def samples(count: int = 7, seed: int = 3) -> Samples:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 2, 8, 8, generator=generator)
+    return Samples(inputs, (inputs[:, :1] * inputs[:, 1:]).contiguous())
+
+
+def network() -> ClosureNetwork:
+    return ClosureNetwork(SETTINGS, (2,))
+
+
+def digest(trained: ClosureNetwork) -> str:
+    return tensors_digest({k: v.contiguous() for k, v in trained.state_dict().items()})
+
+
+def test_ranks_train_what_one_rank_trains(world: World, everywhere: Everywhere):
+    together, alone = network(), network()
+    history = train(together, samples(), samples(4, seed=9), RECIPE, world)
+    reference = train(alone, samples(), samples(4, seed=9), RECIPE, World.single())
+    worst = max(
+        float((a - b).detach().abs().max())
+        for a, b in zip(together.parameters(), alone.parameters(), strict=True)
+    )
+    moved = float((alone.layer("l02").weight - network().layer("l02").weight).abs().max())
+    everywhere(worst < 1e-3 * moved, f"weights differ by {worst}, training moved {moved}")
+    everywhere(moved > 1e-2, f"training moved weights by {moved} only, so this test says nothing")
+    for part in ("train", "validation"):
+        for a, b in zip(getattr(history, part), getattr(reference, part), strict=True):
+            everywhere(abs(a - b) < 1e-4 * b, f"{part} loss {a} instead of {b}")
+    everywhere(history.train[-1] < 0.95 * history.train[0], f"it did not learn: {history.train}")
+
+
+def test_all_ranks_end_with_the_same_bits(world: World, everywhere: Everywhere):
+    trained = network()
+    train(trained, samples(), None, RECIPE, world)
+    digests = world.comm.allgather(digest(trained))
+    everywhere(len(set(digests)) == 1, f"{digests}")
+
+
+def test_killed_training_goes_on_to_the_same_bits(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    saved = Saved(shared_tmp_path / "a.ckpt", "a")
+    whole, broken = network(), network()
+    history = train(whole, samples(), samples(2), RECIPE, world)
+
+    # Stopped after the third epoch, it leaves the checkpoint of the second, as a kill would.
+    train(broken, samples(), samples(2), replace(RECIPE, epochs=3), world, saved)
+    everywhere(saved.path.exists(), "no checkpoint was left")
+    resumed = network()
+    epochs: list[int] = []
+    found = train(
+        resumed,
+        samples(),
+        samples(2),
+        RECIPE,
+        world,
+        saved,
+        lambda epoch, note: epochs.append(epoch),
+    )
+    everywhere(epochs == [3, 4], f"it trained epochs {epochs}, not those after the checkpoint")
+    everywhere(digest(resumed) == digest(whole), "the weights have other bits")
+    everywhere(found == history, f"the history is {found}, not {history}")
+
+
+def test_checkpoint_of_another_training_is_not_used(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    path = shared_tmp_path / "a.ckpt"
+    train(network(), samples(), None, RECIPE, world, Saved(path, "another"))
+    everywhere(path.exists(), "no checkpoint was left")
+    trained, fresh = network(), network()
+    history = train(trained, samples(), None, RECIPE, world, Saved(path, "this"))
+    train(fresh, samples(), None, RECIPE, world)
+    everywhere(len(history.train) == RECIPE.epochs, f"{history}")
+    everywhere(digest(trained) == digest(fresh), "the stale checkpoint was used")
+
+
+def test_damaged_checkpoint_is_not_used(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    path = shared_tmp_path / "a.ckpt"
+    train(network(), samples(), None, RECIPE, world, Saved(path, "a"))
+    world.on_root(lambda: path.write_bytes(path.read_bytes()[:-9]))
+    trained, fresh = network(), network()
+    train(trained, samples(), None, RECIPE, world, Saved(path, "a"))
+    train(fresh, samples(), None, RECIPE, world)
+    everywhere(digest(trained) == digest(fresh), "the damaged checkpoint was used")
+
+
+def test_frozen_layers_stay(world: World, everywhere: Everywhere):
+    trained = network().requires_grad_(False)
+    trained.layer("l02").requires_grad_(True)
+    train(trained, samples(), None, RECIPE, world)
+    kept = all(
+        torch.equal(trained.layer(n).weight, network().layer(n).weight) for n in ("l01", "l03")
+    )
+    everywhere(kept, "a frozen layer moved")
+    moved = not torch.equal(trained.layer("l02").weight, network().layer("l02").weight)
+    everywhere(moved, "the trained layer did not move")
+
+
+def test_blow_up_is_met_by_all_ranks(world: World, everywhere: Everywhere):
+    poisoned = samples()
+    poisoned.inputs[6] = float("inf")  # one sample, so one rank meets it first
+    try:
+        train(network(), poisoned, None, RECIPE, world)
+        blew_up = False
+    except BlewUp as error:
+        blew_up = "epoch 1" in str(error)
+    everywhere(blew_up, "no BlewUp in epoch 1")
+
+
+def test_mean_loss_does_not_depend_on_ranks(world: World, everywhere: Everywhere):
+    trained, data = network(), samples(5)
+    with torch.no_grad():
+        expected = float((trained(data.inputs) - data.targets).square().mean())
+    found = mean_loss(trained, data, 2, world)
+    everywhere(abs(found - expected) < 1e-6 * expected, f"{found} instead of {expected}")

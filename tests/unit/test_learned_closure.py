@@ -1,0 +1,66 @@
+"""A model as a closure: what it predicts is the network's output in physical units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eddyscope.closures.learned import LearnedClosure
+from eddyscope.config.case import CaseError
+from eddyscope.learning.artefact import Model, save_model
+from eddyscope.learning.batches import Normalisation
+from eddyscope.learning.network import ClosureNetwork
+from eddyscope.learning.settings import NetworkSettings
+
+SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+NORMALISATION = Normalisation("own", "target", 0.0, 0.1, 0.0, 3.0, 0.7)
+
+
+@pytest.fixture
+def closure(tmp_path: Path) -> LearnedClosure:
+    metadata = {"grid": {"n": 16, "filter_width": 0.8}}
+    path = tmp_path / "base.safetensors"
+    save_model(path, Model(ClosureNetwork(SETTINGS, (1,)), NORMALISATION, "base", metadata))
+    return LearnedClosure.from_file(path, SETTINGS)
+
+
+def test_prediction_is_the_networks_in_physical_units(closure, rng):
+    psi, omega = 0.1 * rng.standard_normal((11, 16, 16)), 3.0 * rng.standard_normal((11, 16, 16))
+    inputs = torch.from_numpy(np.stack([psi / 0.1, omega / 3.0], axis=1).astype(np.float32))
+    with torch.no_grad():
+        expected = 0.7 * ClosureNetwork(SETTINGS, (1,))(inputs)[:, 0].double().numpy()
+    out = np.empty_like(psi)
+    found = closure.pi(psi, omega, out)
+    assert found is out and found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_members_on_this_rank(closure):
+    assert closure.pi(np.empty((0, 16, 16)), np.empty((0, 16, 16))).shape == (0, 16, 16)
+
+
+def test_each_member_is_predicted_on_its_own(closure, rng):
+    psi, omega = rng.standard_normal((2, 5, 16, 16))
+    together = closure.pi(psi, omega)
+    for i in range(5):
+        alone = closure.pi(psi[i : i + 1], omega[i : i + 1])[0]
+        np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_other_grid_is_refused(closure):
+    with pytest.raises(CaseError, match="trained on 16 x 16 points"):
+        closure.pi(np.zeros((1, 32, 32)), np.zeros((1, 32, 32)))
+
+
+def test_normalisation_can_be_replaced(closure, rng):
+    psi, omega = rng.standard_normal((2, 2, 16, 16))
+    other = Normalisation("own", "base", 0.0, 0.1, 0.0, 3.0, 1.4)
+    doubled = LearnedClosure(closure.model, other).pi(psi, omega)
+    np.testing.assert_allclose(doubled, 2.0 * closure.pi(psi, omega), rtol=1e-6)
+    snapshot = closure.per_snapshot()
+    np.testing.assert_allclose(
+        snapshot.pi(9.0 * psi, omega), snapshot.pi(psi, omega), rtol=1e-3, atol=1e-4
+    )
