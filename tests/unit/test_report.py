@@ -16,12 +16,12 @@ import synthetic_models
 from eddyscope.config.case import CaseError
 from eddyscope.parallel.hdf5 import Variable, write_artefact
 from eddyscope.parallel.world import World
-from eddyscope.report import figures, learning_figures, summary, tables
+from eddyscope.report import figures, learning_figures, outcome, summary, tables
+from eddyscope.report.axes import spread_apart
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.findings import find
 from eddyscope.report.model_file import read_model_file
 from eddyscope.report.results import Absent, gather
-from eddyscope.report.style import spread_apart
 from eddyscope.stages import advise, analyze, evaluate, info, report, train, transfer
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job
@@ -248,7 +248,7 @@ def test_findings_and_table_agree_with_the_evaluation(made: tuple[Case, Path]) -
 def test_the_summary_says_what_the_prediction_would_have_cost(made: tuple[Case, Path]) -> None:
     case, out = made
     results = gather(out, case.resolved())
-    said = " ".join(summary.outcome(results))
+    said = " ".join(outcome.outcome(results))
     cost = 100 * find(results).regret("l03")
     assert "put l03 first" in said
     assert f"cost {cost:.0f} % more error" in said
@@ -261,7 +261,7 @@ def test_the_summary_admits_what_did_not_help(made: tuple[Case, Path], tmp_path:
     case, out = made
     partial = link_all_but(out, tmp_path, "evaluation.json")
     synthetic_models.write_evaluation(partial, {"base": 0.5, "l01": 0.6, "scale": 0.45})
-    said = " ".join(summary.outcome(gather(partial, case.resolved())))
+    said = " ".join(outcome.outcome(gather(partial, case.resolved())))
     assert "Re-training one layer did not help: the best, l01, leaves 0.600" in said
     assert "Only l01 was re-trained alone" in said
 

@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddyscope.report.axes import log_limits, wavenumber_axis
 from eddyscope.report.results import Absent, Artefact, Results
-from eddyscope.report.style import (
-    COLOURS,
-    DIVERGING,
-    Picture,
-    canvas,
-    grid_size,
-    log_limits,
-    wavenumber_axis,
-    words,
-)
+from eddyscope.report.style import COLOURS, DIVERGING, Picture, canvas, grid_size, words
 
 __all__ = ["drift", "spectra_after", "spectra_before"]
 

@@ -21,7 +21,7 @@ nav ol { margin: 0; padding-left: 1.2rem; columns: 2; column-gap: 2.5rem; }
 nav li { break-inside: avoid; }
 .summary { border-left: 4px solid var(--accent); padding: .1rem 0 .1rem 1.2rem; }
 .summary p { margin: .55rem 0; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.5rem, 1fr)); gap: .9rem;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .9rem;
   margin: 0 0 1.6rem; }
 .cards div { background: var(--tint); border-radius: 6px; padding: .8rem 1rem;
   break-inside: avoid; }
@@ -54,7 +54,10 @@ code { font-size: .88em; background: var(--tint); border-radius: 4px; padding: .
 pre { background: var(--tint); border-radius: 6px; padding: 1rem; overflow-x: auto;
   font-size: .8rem; line-height: 1.45; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  .scroll { overflow: visible; } table { font-size: 7.5pt; width: 100%; }
+  th, td { padding: .2rem .25rem; white-space: normal; }
+  .cards { grid-template-columns: repeat(5, 1fr); } .cards b { font-size: 1.1rem; }
   nav { background: none; padding: 0; } h2 { break-after: avoid; } h3 { break-after: avoid; }
   a { color: inherit; text-decoration: none; } figure img { border: none; padding: 0; }
 }

@@ -8,17 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddyscope.dataset.reader import Dataset
+from eddyscope.report.axes import log_limits, mark, show_field, wavenumber_axis
 from eddyscope.report.results import SYSTEMS, Absent, Results
-from eddyscope.report.style import (
-    COLOURS,
-    Picture,
-    canvas,
-    log_limits,
-    mark,
-    show_field,
-    wavenumber_axis,
-    words,
-)
+from eddyscope.report.style import COLOURS, Picture, canvas, words
 
 __all__ = ["fields", "histories", "spectra"]
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from eddyscope.report.axes import plain_log, spread_apart
 from eddyscope.report.findings import CONTROLS, Findings, find
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import COLOURS, Picture, canvas, plain_log, spread_apart, words
+from eddyscope.report.style import COLOURS, Picture, canvas, words
 
 __all__ = ["ranking", "training"]
 

@@ -9,17 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddyscope.report.axes import log_limits, plain_log, wavenumber_axis
 from eddyscope.report.results import Absent, Artefact, Results
-from eddyscope.report.style import (
-    COLOURS,
-    Picture,
-    canvas,
-    log_limits,
-    wavenumber_axis,
-    words,
-)
+from eddyscope.report.style import COLOURS, Picture, canvas, words
 
-__all__ = ["statistics", "trajectories"]
+__all__ = ["label", "statistics", "trajectories"]
 
 TRUTH = "dns"
 """Name of the filtered DNS among the closures."""
@@ -31,29 +25,37 @@ GREENS = (COLOURS["transfer"], "#5CC4A4", "#00513C", "#A8DCCB")
 def statistics(results: Results) -> Picture:
     """Time-mean energy spectra and PDFs of vorticity, against the filtered DNS."""
     truth = results.closure(TRUTH)
-    figure, axes = canvas(1, 2, 3.3)
-    spectrum, pdf = axes[0]
+    figure, axes = canvas(1, 3, 3.1)
+    spectrum, ratio, pdf = axes[0]
     colours = _colours(results)
-    spectra, densities = [], []
+    exact = _mean(truth.group()["energy_spectrum"])
+    energies, ratios, densities = [], [], []
     for name, closure in {TRUTH: truth, **_closures(results)}.items():
-        found = closure.group()
+        found, look = closure.group(), (colours[name], label(name, closure))
         k, energy = found["wavenumber"], _mean(found["energy_spectrum"])
-        spectra.append(_line(spectrum, k[k > 0], energy[k > 0], colours[name], name))
+        energies.append(_line(spectrum, k, energy, *look))
+        ratios.append(_line(ratio, k, energy / exact, *look))
         density = _mean(found["vorticity_pdf"])
-        densities.append(_line(pdf, found["vorticity_bin"], density, colours[name], name))
+        density = np.where(density > 0.0, density, np.nan)  # never met: no point on a log axis
+        densities.append(_line(pdf, found["vorticity_bin"], density, *look))
     spectrum.set(yscale="log", ylabel="energy spectrum E(k)", title="Energy by scale")
-    spectrum.set_ylim(log_limits(spectra, 6.0))
-    wavenumber_axis(spectrum, float(k[-1]))
-    pdf.set(yscale="log", xlabel="vorticity ω̄", ylabel="probability density")
-    pdf.set_ylim(log_limits(densities, 6.0))
-    pdf.set_title("How often each vorticity occurs")
+    ratio.set(ylabel="E(k) / filtered DNS's", title="Over the filtered DNS")
+    pdf.set(yscale="log", ylabel="probability density", title="Vorticity")
+    pdf.set_xlabel("vorticity ω̄")
+    for panel, curves, decades in ((spectrum, energies, 6.0), (pdf, densities, 5.0)):
+        panel.set_ylim(log_limits(curves, decades))
+    ratio.set_ylim(log_limits(ratios, 3.0))
+    plain_log(ratio)
+    for panel in (spectrum, ratio):
+        wavenumber_axis(panel, float(k[-1]))
     handles, labels = spectrum.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
     caption = words(
         """Closures run back in a coarse simulation of the target. Black: what the filtered full
-        simulation does, which a good closure reproduces. Left: energy at each scale. Right: how
-        often each vorticity occurs; the tails are the strongest eddies. Means over all test runs,
-        each for as long as it lasted."""
+        simulation does, which a good closure reproduces. Left: energy at each scale. Middle: the
+        same, over that of the filtered full simulation (1 is perfect). Right: how often each
+        vorticity occurs; the tails are the strongest eddies. Means over all test runs, each for as
+        long as it lasted."""
     )
     alt = "Energy spectra and vorticity densities of the closures against the filtered DNS."
     return Picture("les", "The closures in a simulation", caption, alt, figure)
@@ -69,12 +71,14 @@ def trajectories(results: Results) -> Picture:
         limit = 0.0
         for closure, artefact in shown.items():
             found = artefact.group()
-            _plot_members(panel, found, name, colours[closure], closure)
+            _plot_members(panel, found, name, colours[closure], label(closure, artefact))
             if closure == TRUTH:
                 limit = 3.0 * float(np.nanmax(found[name]))
         if limit > 0.0:
             panel.set_ylim(0.0, min(limit, panel.get_ylim()[1]))
-        panel.set(xlabel="time t", ylabel=name, title=f"{name.capitalize()} against time")
+        panel.set(
+            xlabel="time since the start", ylabel=name, title=f"{name.capitalize()} against time"
+        )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
     caption = words(
@@ -114,15 +118,18 @@ def _colours(results: Results) -> dict[str, str]:
     return colours
 
 
-def _label(name: str) -> str:
+def label(name: str, artefact: Artefact) -> str:
+    """What a closure is called: "best" says which model it stands for."""
     special = {TRUTH: "filtered DNS", "none": "no closure", "base": "base model"}
-    return special.get(name, f"{name} re-trained")
+    if name in special:
+        return special[name]
+    model = str(artefact.attributes.get("model", name))
+    return f"{model} re-trained" if re.match(r"l\d\d", model) else model
 
 
 def _line(axes: Any, x: NDArray[Any], y: NDArray[Any], colour: str, name: str) -> NDArray[Any]:
-    style = "-" if name == TRUTH else "--"
-    width = 2.0 if name == TRUTH else 1.4
-    axes.plot(x, y, style, color=colour, linewidth=width, label=_label(name))
+    style, width = ("-", 2.0) if colour == COLOURS["truth"] else ("--", 1.5)
+    axes.plot(x, y, style, color=colour, linewidth=width, label=name)
     return y
 
 
@@ -130,8 +137,8 @@ def _plot_members(axes: Any, found: dict[str, Any], name: str, colour: str, who:
     """A line for each member, and a cross at the top edge where it blew up."""
     for member, values in enumerate(found[name]):
         time = found["time"][member] if found["time"].ndim == 2 else found["time"]
-        label = _label(who) if member == 0 else None
-        axes.plot(time, values, color=colour, linewidth=1.0, alpha=0.85, label=label)
+        shown = who if member == 0 else None
+        axes.plot(time, values, color=colour, linewidth=1.0, alpha=0.85, label=shown)
     for time in found.get("blow_up_time", [])[found.get("stable", np.array([])) == 0]:
         axes.plot(
             time,
@@ -150,9 +157,11 @@ def _stability(closures: dict[str, Artefact]) -> str:
         found = artefact.group()
         stable = found.get("stable")
         if stable is None:
-            told.append(f"{_label(name)}: stability not recorded")
+            told.append(f"{label(name, artefact)}: stability not recorded")
             continue
-        text = f"{_label(name)}: {int(np.sum(stable))} of {len(stable)} runs reached the end"
+        text = (
+            f"{label(name, artefact)}: {int(np.sum(stable))} of {len(stable)} runs reached the end"
+        )
         times = found.get("blow_up_time", np.array([]))[np.asarray(stable) == 0]
         text += f" (blow-up at t = {', '.join(f'{t:.3g}' for t in times)})" if times.size else ""
         told.append(text)

@@ -89,7 +89,7 @@ def _inline(text: str) -> str:
 
 def _cards(headlines: Sequence[tuple[str, str]]) -> str:
     cards = "".join(
-        f"<div><b>{escape(figure)}</b><span>{escape(text)}</span></div>"
+        f"<div><b>{escape(figure)}</b><span>{_inline(text)}</span></div>"
         for figure, text in headlines
     )
     return f'<div class="cards">{cards}</div>' if cards else ""

@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddyscope.report.axes import log_limits, plain_log, show_field, wavenumber_axis
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import (
-    COLOURS,
-    Picture,
-    canvas,
-    log_limits,
-    plain_log,
-    show_field,
-    wavenumber_axis,
-    words,
-)
+from eddyscope.report.style import COLOURS, Picture, canvas, words
 
 __all__ = ["fields", "spectra"]
 

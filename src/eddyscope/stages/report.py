@@ -25,7 +25,7 @@ def run(job: Job) -> None:
 
 def _draw(job: Job) -> None:
     # matplotlib takes a second to import: other ranks and stages need not wait for it.
-    from eddyscope.report import summary
+    from eddyscope.report import outcome, summary
     from eddyscope.report.figures import draw_all
     from eddyscope.report.findings import find
     from eddyscope.report.page import compose
@@ -43,12 +43,12 @@ def _draw(job: Job) -> None:
         table = str(gap)
     words = {
         "setting": summary.setting(results),
-        "outcome": summary.outcome(results),
+        "outcome": outcome.outcome(results),
         "limits": summary.limits(results),
     }
     page = compose(
         results,
-        summary.headlines(results),
+        outcome.headlines(results),
         words,
         table,
         draw_all(results, folder),
