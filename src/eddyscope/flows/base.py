@@ -27,15 +27,28 @@ class Flow(Protocol):
 
     transform: Transform
     damping: NDArray[Any]
-    """Viscous rate νk² of each mode (Crank–Nicolson in `ab2cn`)."""
+    """Viscous rate νk² (and hyperviscous) of each mode; Crank–Nicolson in `ab2cn`."""
     drag: NDArray[Any]
-    """Rate of linear drag of each mode (implicit Euler in `ab2cn`)."""
+    """Rate of drag and large-scale friction of each mode; implicit Euler in `ab2cn`."""
+    dispersion: NDArray[Any] | None
+    """Frequency of each mode's linear waves, ∂ω̂/∂t = i · dispersion · ω̂; None without waves."""
 
     def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        """J(ω, ψ) with the β term, of the modes kept, dealiased. Collective."""
+        """J(ω, ψ) of the modes kept, dealiased; without the linear terms. Collective."""
 
     def add_forcing(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
         """out += factor · f̂, f with its sign as above; factor broadcasts to (1, 1, kx, ky)."""
+
+    def kick(self, omega_hat: NDArray[Any], step: int, dt: float) -> None:
+        """Add the step's part of a forcing that is white in time. Not collective."""
+
+    @property
+    def kick_work(self) -> NDArray[Any] | None:
+        """Enstrophy that kicks have added to each coefficient since it was last set to zero,
+        float64, `spectral_shape`; None without kicks. Part of the state of a run."""
+
+    def decay_rate(self, k: float) -> float:
+        """Rate at which viscosity and drag damp a mode of wavenumber k."""
 
     def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         """ψ of ω."""

@@ -70,10 +70,15 @@ class FromFile:
         self.path = Path(settings.path)
         self.omega = self._read(settings)
         shape = self.omega.shape
-        if self.omega.ndim not in (2, 3) or shape[-1] != shape[-2] or self.omega.dtype.kind != "f":
+        if (
+            self.omega.ndim not in (2, 3)
+            or shape[-1] != shape[-2]
+            or shape[-1] % 2
+            or self.omega.dtype.kind != "f"
+        ):
             raise CaseError(
                 f"{self.path}: initial vorticity has shape {shape} and type {self.omega.dtype}; "
-                "give floating-point numbers of shape (n, n) or (member, n, n)"
+                "give floating-point numbers of shape (n, n) or (member, n, n), n even"
             )
         if not np.isfinite(self.omega).all():
             bad = int(np.size(self.omega) - np.isfinite(self.omega).sum())
@@ -98,24 +103,196 @@ class FromFile:
             return found
 
     def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
-        if self.omega.ndim == 3 and member >= len(self.omega):
+        return _member_of(self.omega, n, member, self.path)
+
+
+class McWilliams:
+    """Random phases with |ψ̂|² ∝ 1/(k [1 + (k/6)⁴]), scaled to an energy (½ by default).
+
+    McWilliams, "The emergence of isolated coherent vortices in turbulent flow", JFM 146 (1984).
+    """
+
+    class Settings(Section):
+        kind: Literal["mcwilliams"] = "mcwilliams"
+        peak: float = Field(default=6.0, gt=0.0)
+        """Wavenumber at which the spectrum turns."""
+        energy: float = Field(default=0.5, gt=0.0)
+        """Kinetic energy, mean |u|²/2."""
+
+    def __init__(self, settings: Settings, seed: int):
+        self.settings = settings
+        self.seed = seed
+
+    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+        k = np.where(_modulus(n) > 0, _modulus(n), np.inf)
+        psi = 1.0 / np.sqrt(k * (1.0 + (k / self.settings.peak) ** 4))
+        omega_hat = (
+            np.where(np.isfinite(k), k, 0.0) ** 2 * psi * _random_phases(n, self.seed, member)
+        )
+        return _scaled(omega_hat, self.settings.energy)
+
+
+class TaylorGreen:
+    """ω = 2 k U cos(kx) cos(ky), the same for all members: decays as exp(−2νk²t), exactly."""
+
+    class Settings(Section):
+        kind: Literal["taylor_green"] = "taylor_green"
+        wavenumber: int = Field(default=1, ge=1)
+        """k."""
+        velocity: float = Field(default=1.0, gt=0.0)
+        """U, the largest velocity along each axis."""
+
+    def __init__(self, settings: Settings, seed: int):
+        self.settings = settings
+
+    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+        k = self.settings.wavenumber
+        if k > n // 2 - 1:
             raise CaseError(
-                f"{self.path}: holds {len(self.omega)} members, but the ensemble has at least "
-                f"{member + 1}; lower ensemble.members or give a file with more"
+                f"initial.wavenumber = {k} is not resolved: n = {n} keeps up to {n // 2 - 1}"
             )
-        omega = self.omega if self.omega.ndim == 2 else self.omega[member]
-        if omega.shape[0] != n:
+        omega_hat = np.zeros((n, n // 2 + 1), dtype=complex)
+        omega_hat[[k, -k], k] = 0.5 * k * self.settings.velocity
+        return omega_hat
+
+
+class VortexPair:
+    """Two Gaussian vortices side by side, ω = Γ/(2πa²) [exp(−r₁²/2a²) ± exp(−r₂²/2a²)] − mean.
+
+    A pair of one sign merges if it is close; a pair of opposite signs travels.
+    """
+
+    class Settings(Section):
+        kind: Literal["vortex_pair"] = "vortex_pair"
+        separation: float = Field(default=1.5, gt=0.0, lt=6.0)
+        """Distance between the centres."""
+        radius: float = Field(default=0.4, gt=0.0, lt=2.0)
+        """a."""
+        circulation: float = 6.283185307179586
+        """Γ of the first vortex."""
+        opposite: bool = False
+        """Whether the second turns the other way."""
+
+    def __init__(self, settings: Settings, seed: int):
+        self.settings = settings
+
+    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+        # Coefficients of the periodic sum of Gaussians: Γ/(4π²) exp(−k²a²/2 − i k·x₀).
+        settings = self.settings
+        ky, kx = np.fft.fftfreq(n, 1.0 / n)[:, None], np.arange(n // 2 + 1)[None, :]
+        shape = (
+            settings.circulation
+            / (4 * np.pi**2)
+            * np.exp(-0.5 * (_modulus(n) * settings.radius) ** 2)
+        )
+        offset = 0.5 * settings.separation
+        first = np.exp(-1j * (kx * (np.pi - offset) + ky * np.pi))
+        second = np.exp(-1j * (kx * (np.pi + offset) + ky * np.pi))
+        sign = -1.0 if settings.opposite else 1.0
+        return _without_nyquist(shape * (first + sign * second))
+
+
+class FromDataset:
+    """The filtered vorticity of a dataset: member m starts from its member m, at one sample.
+
+    Filtered fields carry no scales below their own grid's; those of the new run start at zero.
+    """
+
+    class Settings(Section):
+        kind: Literal["dataset"] = "dataset"
+        path: str
+        """A dataset.h5 of `eddyscope dns`."""
+        n: int
+        """Coarse grid to read."""
+        sample: int = Field(default=-1)
+        """Sample number; negative counts from the end."""
+
+    def __init__(self, settings: Settings, seed: int):
+        self.settings = settings
+        name = f"n{settings.n:03d}"
+        with open_to_read(Path(settings.path), "dataset") as file:
+            if name not in file:
+                grids = [g for g in file if "filter_width" in file[g].attrs]
+                raise CaseError(f"{settings.path}: no grid {name}; it has {', '.join(grids)}")
+            samples = file[name]["omega"].shape[1]
+            if not -samples <= settings.sample < samples:
+                raise CaseError(
+                    f"{settings.path}: initial.sample = {settings.sample}, but it has {samples}"
+                )
+            number = settings.sample % samples
+            if not np.all(file[name]["committed"][:, number]):
+                raise CaseError(
+                    f"{settings.path}: sample {number} is not committed; finish it first"
+                )
+            self.omega = file[name]["omega"][:, number]
+
+    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+        return _member_of(self.omega, n, member, Path(self.settings.path))
+
+
+class FromCheckpoint:
+    """The state in a checkpoint of another run, spectrally interpolated to this grid."""
+
+    class Settings(Section):
+        kind: Literal["checkpoint"] = "checkpoint"
+        path: str
+        """A step-….h5 of another run's checkpoints/."""
+
+    def __init__(self, settings: Settings, seed: int):
+        self.path = Path(settings.path)
+        with open_to_read(self.path, "checkpoint") as file:
+            if "omega_hat" not in file:
+                raise CaseError(f"{self.path}: not a checkpoint: it has no omega_hat")
+            self.shape = tuple(file["omega_hat"].shape)
+
+    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+        if member >= self.shape[0]:
             raise CaseError(
-                f"{self.path}: the initial vorticity is on {omega.shape[0]}² points, "
-                f"but grid.n = {n}"
+                f"{self.path}: holds {self.shape[0]} members, but the ensemble has at least "
+                f"{member + 1}; lower ensemble.members"
             )
-        omega_hat = np.fft.rfft2(omega.astype(np.float64)) / omega.size
-        return _without_nyquist(omega_hat)
+        with open_to_read(self.path, "checkpoint") as file:
+            columns = file["omega_hat"][member, 0]
+        n_old = columns.shape[1]
+        omega_hat = np.zeros((n_old, n_old // 2 + 1), dtype=complex)
+        omega_hat[:, : n_old // 2] = columns.T
+        return _interpolated(omega_hat, n)
 
 
 INITIALS: Registry[Any] = Registry(
-    "initial condition", {"random": RandomSpectrum, "file": FromFile}
+    "initial condition",
+    {
+        "random": RandomSpectrum,
+        "mcwilliams": McWilliams,
+        "taylor_green": TaylorGreen,
+        "vortex_pair": VortexPair,
+        "file": FromFile,
+        "dataset": FromDataset,
+        "checkpoint": FromCheckpoint,
+    },
 )
+
+
+def _member_of(omega: NDArray[Any], n: int, member: int, path: Path) -> NDArray[np.complex128]:
+    """Coefficients of one member of a field (y, x) or (member, y, x), interpolated to n modes."""
+    if omega.ndim == 3 and member >= len(omega):
+        raise CaseError(
+            f"{path}: holds {len(omega)} members, but the ensemble has at least "
+            f"{member + 1}; lower ensemble.members or give a file with more"
+        )
+    field = omega if omega.ndim == 2 else omega[member]
+    return _interpolated(np.fft.rfft2(field.astype(np.float64), norm="forward"), n)
+
+
+def _interpolated(omega_hat: NDArray[Any], n: int) -> NDArray[np.complex128]:
+    """The modes that both grids have, the others zero: exact where the field is resolved."""
+    n_old = omega_hat.shape[0]
+    half = min(n, n_old) // 2
+    result = np.zeros((n, n // 2 + 1), dtype=complex)
+    rows = np.arange(1 - half, half)
+    result[rows, :half] = omega_hat[rows, :half]
+    result[0, 0] = 0
+    return result
 
 
 def _modulus(n: int) -> NDArray[np.float64]:

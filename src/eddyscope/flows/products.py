@@ -36,7 +36,9 @@ def velocity_products(points: Any, maxima: Any) -> None:
     for y in range(points.shape[1]):
         for x in range(points.shape[2]):
             u, v = points[0, y, x], points[1, y, x]
-            fastest = max(fastest, abs(u) + abs(v))
+            speed = abs(u) + abs(v)
+            if not speed <= fastest:  # lets a NaN through, which max() might not
+                fastest = speed
             points[0, y, x] = u * v
             points[1, y, x] = v * v - u * u
     maxima[0] = fastest

@@ -49,20 +49,35 @@ class Checkpoints:
         self.transform = transform
         self.comm = transform.mesh.comm
         self.last = time.monotonic()
+        self.cost = 0.0
+        """Seconds that the last checkpoint took."""
 
     def due(self) -> bool:
         """Whether the interval has passed, as rank 0's clock has it."""
         passed = time.monotonic() - self.last >= self.settings.seconds
         return bool(self.comm.bcast(passed))
 
-    def save(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Keep the state at `step`: spectral arrays by name."""
+    def save(
+        self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]], name: str = ""
+    ) -> None:
+        """Keep the state: spectral arrays by name, and the clock; `name` for a file apart."""
+        began = time.monotonic()
+        path = self.folder / (name or f"step-{int(clock['step']):010d}.h5")
+        self._write(path, clock, arrays)
+        self._prune()
+        self.last = time.monotonic()
+        self.cost = self.last - began
+
+    def _write(
+        self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> None:
         block = self.transform.spectral_block
         total = self.transform.spectral_total
         columns = total[:3]
-        with create_file(self.folder / f"step-{step:010d}.h5", self.comm) as file:
+        with create_file(path, self.comm) as file:
             file.attrs["identity"] = self.identity
-            file.attrs["step"] = step
+            for name, value in clock.items():
+                file.attrs[f"clock_{name}"] = value
             variables = {}
             for name, array in arrays.items():
                 variables[name] = Variable((), shape=total, dtype=array.dtype)
@@ -76,18 +91,23 @@ class Checkpoints:
                 write_block(
                     file[f"{name}_checksum"], None if empty else where, None if empty else sums
                 )
-        self._prune()
-        self.last = time.monotonic()
 
-    def load(self, arrays: Mapping[str, NDArray[Any]]) -> int | None:
-        """Fill `arrays` from the newest intact checkpoint; its step, or None if there is none."""
+    def load(
+        self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, float] | None:
+        """Fill `arrays` from the newest intact checkpoint; its clock, or None if there is none.
+
+        `clock` names what a clock holds.
+        """
         for path in self._newest_first():
-            step = self._load_one(path, arrays)
-            if all_true(self.comm, step is not None):
-                return step
+            found = self._load_one(path, clock, arrays)
+            if all_true(self.comm, found is not None):
+                return found
         return None
 
-    def _load_one(self, path: Path, arrays: Mapping[str, NDArray[Any]]) -> int | None:
+    def _load_one(
+        self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, float] | None:
         """This rank's part of one checkpoint; None if it is damaged or of another run."""
         block = self.transform.spectral_block
         try:
@@ -99,7 +119,7 @@ class Checkpoints:
                     sums = file[f"{name}_checksum"][block[:3]]
                     if not np.array_equal(sums, _column_checksums(array)):
                         return None
-                return int(file.attrs["step"])
+                return {name: file.attrs[f"clock_{name}"].item() for name in clock}
         except (CaseError, KeyError, OSError):
             return None
 

@@ -32,12 +32,22 @@ class Diagnostics:
         self._f_hat = transform.zeros_spectral()
 
     @np.errstate(over="ignore", invalid="ignore")  # a state that blew up is told in words
-    def means(self, omega_hat: NDArray[Any], time: float, step: int) -> dict[str, NDArray[Any]]:
-        """Domain means and their sources and sinks, each of shape (member,)."""
+    def means(
+        self, omega_hat: NDArray[Any], time: float, step: int, elapsed: float = 0.0
+    ) -> dict[str, NDArray[Any]]:
+        """Domain means and their sources and sinks, each of shape (member,).
+
+        The input of a forcing that is white in time is its mean over `elapsed`, the time
+        since the last call; its account is set to zero.
+        """
         square = _square(omega_hat)
         self._f_hat[...] = 0
         self.flow.add_forcing(self._f_hat, time, step, 1.0)
         work = -(omega_hat * np.conj(self._f_hat)).real.astype(np.float64)
+        kicks = self.flow.kick_work
+        if kicks is not None and elapsed > 0:
+            work += kicks / elapsed
+            kicks[...] = 0
         total, inverse = self.sums.total, self.inverse_k2
         return {
             "energy": total(0.5 * square * inverse),

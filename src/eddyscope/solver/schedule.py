@@ -1,7 +1,8 @@
-"""When things happen, in whole time steps."""
+"""When things happen: the times at which diagnostics are recorded and samples are taken."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from eddyscope.config.case import CaseError
@@ -11,35 +12,51 @@ __all__ = ["Schedule", "whole_steps"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps at which samples are taken and diagnostics recorded."""
+    """Marks in time, the first at t = 0; at every mark diagnostics are recorded.
 
-    first: int
-    """Step of sample 0."""
-    every: int
-    """Steps between samples."""
-    samples: int
-    record_every: int
-    """Steps between records of the diagnostics, from step 0."""
+    A step never crosses a mark: between two marks all steps are of one length.
+    """
+
+    times: tuple[float, ...]
+    samples: tuple[int | None, ...]
+    """The number of the sample taken at each mark, or None."""
+    steps: tuple[int, ...] | None = None
+    """Steps from each mark to the next, where the time step is fixed; None if it adapts."""
 
     @property
     def last(self) -> int:
-        """The step of the last sample, at which the run ends."""
-        return self.first + self.every * (self.samples - 1)
+        """The last mark, at which the run ends."""
+        return len(self.times) - 1
 
     @property
-    def records(self) -> list[int]:
-        """Steps at which diagnostics are recorded."""
-        return list(range(0, self.last + 1, self.record_every))
+    def sample_times(self) -> tuple[float, ...]:
+        return tuple(t for t, s in zip(self.times, self.samples, strict=True) if s is not None)
 
-    def sample_at(self, step: int) -> int | None:
-        """The number of the sample that is due at `step`, or None."""
-        number, rest = divmod(step - self.first, self.every)
-        return number if rest == 0 and 0 <= number < self.samples else None
+    @classmethod
+    def of_steps(cls, first: int, every: int, samples: int, records: int, dt: float) -> Schedule:
+        """With a fixed step: sample s at step first + s · every, `records` marks an interval."""
+        spacing = max(1, every // records)
+        last = first + every * (samples - 1)
+        sampled = {first + s * every: s for s in range(samples)}
+        marks = sorted({*range(0, last + 1, spacing), *sampled})
+        between = tuple(b - a for a, b in itertools.pairwise(marks))
+        return cls(
+            tuple(mark * dt for mark in marks), tuple(sampled.get(mark) for mark in marks), between
+        )
 
-    def record_at(self, step: int) -> int | None:
-        """The number of the record that is due at `step`, or None."""
-        number, rest = divmod(step, self.record_every)
-        return number if rest == 0 else None
+    @classmethod
+    def of_times(cls, first: float, every: float, samples: int, records: int) -> Schedule:
+        """With steps that adapt: sample s at time first + s · every, marks alike between."""
+        spacing = every / records
+        before = round(first / spacing) if first else 0
+        before = max(before, 1) if first else 0
+        times = [first * i / before for i in range(before)]
+        numbers: list[int | None] = [None] * before
+        for s in range(samples):
+            marks = range(records) if s < samples - 1 else range(1)
+            times += [first + (s + i / records) * every for i in marks]
+            numbers += [s if i == 0 else None for i in marks]
+        return cls(tuple(times), tuple(numbers))
 
 
 def whole_steps(name: str, time: float, dt: float, dt_name: str = "time.dt") -> int:

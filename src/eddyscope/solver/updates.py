@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["ab2cn_update", "rk_update"]
+__all__ = ["ab2cn_update", "rk_update", "subtract_waves"]
 
 
 @njit(cache=True)
@@ -32,3 +32,11 @@ def rk_update(
             change = a * increment[i, j] - dt * loss[i, j]
             omega_hat[i, j] = decay[i, j] * (omega_hat[i, j] + b * change)
             increment[i, j] = decay[i, j] * change
+
+
+@njit(cache=True)
+def subtract_waves(loss: Any, dispersion: Any, omega_hat: Any) -> None:
+    """loss <- loss − i · dispersion · ω̂; axes (kx, ky)."""
+    for i in range(loss.shape[0]):
+        for j in range(loss.shape[1]):
+            loss[i, j] -= 1j * dispersion[i, j] * omega_hat[i, j]

@@ -16,6 +16,7 @@ from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.settings import NetworkSettings, TrainingSettings, TransferSettings
+from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
 from eddyscope.solver.steppers import TimeSettings
 from eddyscope.spectral.grid import GridSettings
@@ -42,6 +43,7 @@ class Case(Section):
     transform: TransformSettings = TransformSettings()
     time: TimeSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
+    stop: StopSettings = StopSettings()
     base: SystemSettings | None = None
     target: SystemSettings | None = None
     filter: FilterSettings = FilterSettings()

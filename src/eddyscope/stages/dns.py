@@ -6,8 +6,6 @@ the newest checkpoint; samples that are already committed are not written again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,12 @@ from eddyscope.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree
-from eddyscope.parallel.progress import Progress
+from eddyscope.parallel.failure import agree
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.steppers import SCHEMES
@@ -34,16 +32,17 @@ from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.stages.observers import Guard, Keeper, Recorder, Reporter, Sampler
 
 ARRAYS_PER_MEMBER = {"spectral": 14, "physical": 6}
 """Arrays that a member's state, work space and transform buffers take (see `plan`)."""
 
 
 def plan(job: Job) -> list[str]:
-    """What the run would do and cost, a line each."""
+    """What the run would do and cost, a line each. Collective; raises CaseError."""
     lines = []
     for system in job.systems:
-        settings, dt = job.case.system(system), job.case.time.dt
+        settings = job.case.system(system)
         schedule = make_schedule(job.case, system)
         layout = make_layout(job.case, system, schedule)
         transform = _make_transform(job, settings.ensemble.members)
@@ -54,12 +53,18 @@ def plan(job: Job) -> list[str]:
             f"{system}: {settings.ensemble.members} members on {grid.n} x {grid.n} modes, "
             f"products on {grid.n_product} x {grid.n_product} points",
             f"  mesh: {mesh.shape[0]} (members) x {mesh.shape[1]} (y-pencils)",
-            f"  steps: {schedule.last} of dt = {dt:g}, to t = {schedule.last * dt:g}",
+            f"  steps: {_steps(job.case, schedule)}, to t = {schedule.times[-1]:g}",
             f"  memory: about {_memory(transform) / 2**20:.0f} MiB a rank for fields",
             f"  dataset: {layout.samples} samples, "
             f"{layout.samples * layout.sample_bytes() / 2**20:.1f} MiB",
         ]
     return lines
+
+
+def _steps(case: Case, schedule: Schedule) -> str:
+    if schedule.steps is None:
+        return f"as cfl = {case.time.cfl:g} asks"
+    return f"{sum(schedule.steps)} of dt = {case.time.dt:g}"
 
 
 def run(job: Job) -> None:
@@ -81,48 +86,65 @@ def run(job: Job) -> None:
 def simulate(job: Job, system: str) -> None:
     """Run one ensemble from its newest checkpoint, or its start, to its last sample. Collective."""
     case, world = job.case, job.world
-    settings = case.system(system)
-    schedule = make_schedule(case, system)
-    transform = _make_transform(job, settings.ensemble.members)
-    flow = FLOWS.build(settings.flow, transform)
-    stepper = SCHEMES[case.time.scheme](flow, case.time.dt)
-    omega_hat = transform.zeros_spectral()
-    simulation = Simulation(flow, stepper, NoClosure(), omega_hat, case.time.dt)
-
-    identity = provenance.digest([case.resolved()[key] for key in ("seed", "grid", "time", system)])
-    checkpoints = Checkpoints(
-        job.out / system / "checkpoints", case.checkpoint, identity, transform
-    )
-    step = checkpoints.load(simulation.state)
-    if step is None:
-        agree(world.comm, lambda: initialise(omega_hat, transform, case, system))
-        step = 0
-    else:
-        world.say(f"dns.{system}: from the checkpoint at step {step}")
-    simulation.step_number = step
-
     path = job.dataset(system)
+    schedule = make_schedule(case, system)
     layout = make_layout(case, system, schedule)
     if not world.on_root(path.exists):
         create(path, world.comm, layout, {**job.provenance(), "system": system})
     committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
     with (
-        StopRequests(world, path.parent) as requests,
+        StopRequests(world, path.parent, case.stop) as requests,
         DatasetWriter.opened(path, layout, world.comm) as writer,
     ):
+        simulation = _build(job, system, schedule, requests)
+        flow = simulation.flow
+        checkpoints = _checkpoints(job, system, flow.transform)
+        _start(simulation, checkpoints, job, system)
         observers: list[Observer] = [
-            Recorder(Diagnostics(flow), writer, schedule),
+            Guard(checkpoints, world, case.time.scheme),
+            Recorder(Diagnostics(flow), writer),
             Sampler(
-                Subgrid(flow, case.filter, case.transform),
-                Diagnostics(flow),
-                writer,
-                schedule,
-                committed,
+                Subgrid(flow, case.filter, case.transform), Diagnostics(flow), writer, committed
             ),
-            Keeper(checkpoints, schedule, requests),
-            Reporter(Progress(world, f"dns.{system}", schedule.last, step)),
+            Keeper(checkpoints, requests),
+            Reporter(world, f"dns.{system}", simulation.time),
         ]
         simulation.run(schedule.last, observers)
+
+
+def _build(job: Job, system: str, schedule: Schedule, requests: StopRequests) -> Simulation:
+    case, settings = job.case, job.case.system(system)
+    transform = _make_transform(job, settings.ensemble.members)
+    flow = FLOWS.build(settings.flow, transform, seed=case.seed)
+    pace: Pace
+    if schedule.steps is not None and case.time.dt is not None:
+        pace = FixedPace(schedule.steps, case.time.dt)
+    else:
+        pace = CflPace(case.time.cfl or 0.0, transform.grid.spacing)
+    stepper = SCHEMES[case.time.scheme](flow, case.time.dt or 1.0)
+    state = transform.zeros_spectral()
+    return Simulation(flow, stepper, NoClosure(), state, schedule, pace, requests.pending)
+
+
+def _checkpoints(job: Job, system: str, transform: Transform) -> Checkpoints:
+    resolved = job.case.resolved()
+    identity = provenance.digest([resolved[key] for key in ("seed", "grid", "time", system)])
+    folder = job.out / system / "checkpoints"
+    return Checkpoints(folder, job.case.checkpoint, identity, transform)
+
+
+def _start(simulation: Simulation, checkpoints: Checkpoints, job: Job, system: str) -> None:
+    """Set the state: from the newest intact checkpoint, else the initial condition. Collective."""
+    clock, state = simulation.clock, simulation.state
+    found = checkpoints.load(clock.as_dict(), state)
+    if found is not None:
+        clock.restore(found)
+        job.world.say(f"dns.{system}: from the checkpoint at step {clock.step}")
+        return
+    for array in state.values():
+        array[...] = 0
+    transform, omega_hat = simulation.flow.transform, simulation.omega_hat
+    agree(job.world.comm, lambda: initialise(omega_hat, transform, job.case, system))
 
 
 def initialise(omega_hat: Any, transform: Transform, case: Case, system: str) -> None:
@@ -134,129 +156,29 @@ def initialise(omega_hat: Any, transform: Transform, case: Case, system: str) ->
 
 
 def make_schedule(case: Case, system: str) -> Schedule:
-    """The ensemble's times in steps. CaseError if they are not whole numbers of steps."""
+    """The ensemble's marks. CaseError if a fixed step does not lead to its times."""
     ensemble: EnsembleSettings = case.system(system).ensemble
     name, dt = f"{system}.ensemble", case.time.dt
+    samples, records = ensemble.samples, ensemble.diagnostics
+    if dt is None:
+        return Schedule.of_times(ensemble.spin_up, ensemble.interval, samples, records)
     first = whole_steps(f"{name}.spin_up", ensemble.spin_up, dt)
     every = whole_steps(f"{name}.interval", ensemble.interval, dt)
     if every < 1:
         raise CaseError(f"{name}.interval = {ensemble.interval:g} is less than time.dt = {dt:g}")
-    return Schedule(first, every, ensemble.samples, max(1, every // ensemble.diagnostics))
+    return Schedule.of_steps(first, every, samples, records, dt)
 
 
 def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
-    dt = case.time.dt
+    """The sizes and coordinates of the system's dataset."""
     return Layout(
         members=case.system(system).ensemble.members,
-        sample_times=tuple(
-            (schedule.first + s * schedule.every) * dt for s in range(schedule.samples)
-        ),
-        record_times=tuple(step * dt for step in schedule.records),
+        sample_times=schedule.sample_times,
+        record_times=schedule.times,
         n_shells=Grid.of(case.grid).n_shells,
         grids={n: case.filter.delta(n) for n in case.filter.n},
         dtype=case.filter.precision,
     )
-
-
-@dataclass
-class Recorder:
-    """Writes the diagnostics when due, and stops all ranks together if they are not finite."""
-
-    diagnostics: Diagnostics
-    writer: DatasetWriter
-    schedule: Schedule
-
-    def observe(self, simulation: Simulation) -> None:
-        step = simulation.step_number
-        record = self.schedule.record_at(step)
-        sampled = self.schedule.sample_at(step) is not None
-        if record is None and not sampled:
-            return
-        values = self.diagnostics.means(simulation.omega_hat, simulation.time, step)
-        spacing = simulation.flow.transform.grid.spacing
-        values["cfl"] = simulation.dt * self.diagnostics.max_velocity() / spacing
-        self._stop_if_not_finite(simulation, values)
-        if record is not None:
-            mesh = simulation.flow.transform.mesh
-            writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
-            members = mesh.members if writes else slice(0, 0)
-            self.writer.write_record(record, members, values)
-
-    def _stop_if_not_finite(self, simulation: Simulation, values: Mapping[str, Any]) -> None:
-        members = simulation.flow.transform.mesh.members
-        bad = np.flatnonzero(~np.isfinite(values["enstrophy"])) + members.start
-        everywhere = sorted({int(m) for part in self.writer.comm.allgather(bad) for m in part})
-        if everywhere:
-            raise BlewUp(
-                f"member(s) {', '.join(map(str, everywhere))} not finite at "
-                f"t = {simulation.time:g} (step {simulation.step_number}); "
-                f'use a smaller time.dt than {simulation.dt:g}, or time.scheme = "ifrk3"'
-            )
-
-
-@dataclass
-class Sampler:
-    """Filters the state and writes it when a sample is due that is not yet committed."""
-
-    subgrid: Subgrid
-    diagnostics: Diagnostics
-    writer: DatasetWriter
-    schedule: Schedule
-    committed: Any
-    """Whether each sample is committed already, shape (sample,)."""
-
-    def observe(self, simulation: Simulation) -> None:
-        sample = self.schedule.sample_at(simulation.step_number)
-        if sample is None or self.committed[sample]:
-            return
-        flow, omega_hat = simulation.flow, simulation.omega_hat
-        advection = flow.advection(omega_hat, simulation.stepper.scratch)
-        fields = self.subgrid.sample(omega_hat, advection)
-        shells = self.diagnostics.spectra(omega_hat, advection)
-        first = flow.transform.mesh.members.start
-        spectra = {
-            m: {name: values[m - first] for name, values in shells.items()}
-            for m in flow.transform.owned
-        }
-        self.writer.write_sample(sample, fields, spectra)
-
-
-@dataclass
-class Keeper:
-    """Checkpoints at records of the diagnostics, once its interval of wall time has passed,
-    and on request, after which the run stops.
-
-    It comes after the recorder and the sampler, so a restart repeats neither of them.
-    """
-
-    checkpoints: Checkpoints
-    schedule: Schedule
-    requests: StopRequests
-
-    def observe(self, simulation: Simulation) -> None:
-        step = simulation.step_number
-        boundary = self.schedule.record_at(step) is not None and 0 < step < self.schedule.last
-        if not boundary:
-            return
-        stop = self.requests.any()
-        if stop or self.checkpoints.due():
-            self.checkpoints.save(step, simulation.state)
-        if stop:
-            raise StoppedEarly(
-                f"at step {step} of {self.schedule.last}, t = {simulation.time:g}, as asked by "
-                f"{self.requests.by}; call again to go on"
-            )
-
-
-@dataclass
-class Reporter:
-    """Says how far the run is."""
-
-    progress: Progress
-
-    def observe(self, simulation: Simulation) -> None:
-        if simulation.step_number:
-            self.progress.update(simulation.step_number, f"t = {simulation.time:.4g}")
 
 
 def _make_transform(job: Job, members: int) -> Transform:
@@ -275,7 +197,7 @@ def _check(case: Case, settings: Any, transform: Transform) -> None:
 
 def _initial_files(case: Case, system: str) -> tuple[Path, ...]:
     initial = case.system(system).flow.initial
-    return (Path(initial.path),) if initial.kind == "file" else ()
+    return (Path(initial.path),) if hasattr(initial, "path") else ()
 
 
 def _memory(transform: Transform) -> int:

@@ -37,7 +37,8 @@ from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 from eddyscope.solver.closure import Closure, NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.schedule import whole_steps
+from eddyscope.solver.pace import FixedPace
+from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Simulation
 from eddyscope.solver.steppers import SCHEMES
 from eddyscope.spectral.grid import BOX, Grid
@@ -89,6 +90,8 @@ def run(job: Job) -> None:
 def make_clock(case: Case) -> Clock:
     """The LES's time steps. CaseError if times are not whole numbers of steps."""
     les, dt = case.les, case.les.dt or case.time.dt
+    if dt is None:
+        raise CaseError("les.dt is missing: time.cfl gives the LES no fixed step; set les.dt")
     interval = les.interval or case.system("target").ensemble.interval
     every = whole_steps("les.interval (or target.ensemble.interval)", interval, dt, "les.dt")
     return Clock(dt, every, int(les.duration / interval + 1e-9) + 1)
@@ -189,7 +192,7 @@ def _simulate(
     states = [simulation.omega_hat.copy()]
     with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up: that is a result
         for record in range(1, clock.records):
-            simulation.run(record * clock.every, [])
+            simulation.run(record, [])
             if not np.isfinite(simulation.omega_hat).all():
                 break
             states.append(simulation.omega_hat.copy())
@@ -201,12 +204,16 @@ def _start(case: Case, clock: Clock, omega: NDArray[Any], model: PointModel | No
     mesh = World.single().mesh(members=1, rows=n // 2)
     transform = make_transform(TransformSettings(), Grid(n, case.grid.dealias), mesh)
     response = transfer_function(case.filter, n, transform.kx, transform.ky)
-    flow = FLOWS.build(case.system("target").flow, transform, forcing_response=response)
+    flow = FLOWS.build(
+        case.system("target").flow, transform, forcing_response=response, seed=case.seed
+    )
     closure: Closure = NoClosure() if model is None else OnPoints(model, transform)
     omega_hat = transform.zeros_spectral()
     omega_hat[0, 0] = transform.take(to_modes(omega.astype(np.float64)))
     stepper = SCHEMES[case.time.scheme](flow, clock.dt)
-    return Simulation(flow, stepper, closure, omega_hat, clock.dt)
+    schedule = Schedule.of_steps(0, clock.every, clock.records, 1, clock.dt)
+    pace = FixedPace(schedule.steps or (), clock.dt)
+    return Simulation(flow, stepper, closure, omega_hat, schedule, pace)
 
 
 def _of_dns(case: Case, dataset: Dataset, clock: Clock, member: int) -> dict[str, Any]:

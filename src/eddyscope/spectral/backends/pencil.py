@@ -47,7 +47,12 @@ class PencilTransform:
         mine = block(n // 2, pencils.size, pencils.rank)
         self._rows = block(n_product, pencils.size, pencils.rank)
         members = mesh.members.stop - mesh.members.start
-        self.physical_shape: tuple[int, ...] = (members, 1, self._rows.stop - self._rows.start, n_product)
+        self.physical_shape: tuple[int, ...] = (
+            members,
+            1,
+            self._rows.stop - self._rows.start,
+            n_product,
+        )
         self.spectral_shape: tuple[int, ...] = (members, 1, mine.stop - mine.start, n)
         self.spectral_total: tuple[int, ...] = (mesh.ensemble, 1, n // 2, n)
         self.spectral_block: tuple[slice, ...] = (mesh.members, slice(0, 1), mine, slice(0, n))

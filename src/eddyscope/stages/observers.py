@@ -1,0 +1,172 @@
+"""What `dns` does with a running simulation: record, sample, keep, guard, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from eddyscope.dataset.writer import DatasetWriter
+from eddyscope.filtering.subgrid import Subgrid
+from eddyscope.parallel.failure import BlewUp, StoppedEarly
+from eddyscope.parallel.progress import Progress
+from eddyscope.parallel.stop import StopRequests
+from eddyscope.parallel.world import World
+from eddyscope.solver.checkpoint import Checkpoints
+from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.solver.pace import stable_step
+from eddyscope.solver.simulation import Simulation
+
+__all__ = ["Guard", "Keeper", "Recorder", "Reporter", "Sampler"]
+
+HOPELESS = 2.0
+"""A step so many times longer than the stable one cannot be trusted any more."""
+
+
+@dataclass
+class Guard:
+    """Ends the run, on all ranks together, once the state is not finite or violates the CFL
+    limit beyond hope; keeps that state as post-mortem.h5, beside the last good checkpoint.
+    Warns once when the step is longer than the stable one.
+    """
+
+    checkpoints: Checkpoints
+    world: World
+    scheme: str
+    warned: bool = False
+
+    def observe(self, simulation: Simulation) -> None:
+        clock = simulation.clock
+        if clock.dt == 0.0:
+            return
+        limit = stable_step(self.scheme, simulation.flow, clock.fastest)
+        if not np.isfinite(clock.fastest):
+            self._end(simulation, "the velocity is not finite")
+        hard = HOPELESS * limit if self.scheme != "ab2cn" else np.inf
+        if clock.dt > hard:
+            self._end(simulation, f"dt = {clock.dt:.3g}, but the stable step is {limit:.3g}")
+        if clock.dt > limit and not self.warned:
+            self.warned = True
+            self.world.say(
+                f"warning: dt = {clock.dt:.3g} is longer than the stable step of {self.scheme}, "
+                f"{limit:.3g}, at velocities up to {clock.fastest:.3g} (t = {clock.time:.4g}); "
+                f"{advice(self.scheme, simulation, clock.fastest)}"
+            )
+
+    def _end(self, simulation: Simulation, why: str) -> None:
+        clock = simulation.clock
+        self.checkpoints.save(clock.as_dict(), simulation.state, "post-mortem.h5")
+        raise BlewUp(
+            f"{why}, at t = {clock.time:.6g} (step {clock.step}); the state is in "
+            f"{self.checkpoints.folder / 'post-mortem.h5'}; "
+            f"{advice(self.scheme, simulation, np.nan)}"
+        )
+
+
+def advice(scheme: str, simulation: Simulation, fastest: float) -> str:
+    """Which step or scheme would do."""
+    if scheme == "ab2cn":
+        step = stable_step("ifrk3", simulation.flow, fastest)
+        up_to = f" with dt up to {0.8 * step:.2g}" if np.isfinite(step) else ""
+        return f'use a smaller time.dt, or time.scheme = "ifrk3"{up_to}, or time.cfl = 0.5 with it'
+    return "use a smaller time.dt, or time.cfl = 0.5 in its place"
+
+
+@dataclass
+class Recorder:
+    """Writes the diagnostics at every mark."""
+
+    diagnostics: Diagnostics
+    writer: DatasetWriter
+
+    def observe(self, simulation: Simulation) -> None:
+        mark = simulation.at_mark
+        if mark is None:
+            return
+        clock, transform = simulation.clock, simulation.flow.transform
+        times = simulation.schedule.times
+        elapsed = times[mark] - times[mark - 1] if mark else 0.0
+        values = self.diagnostics.means(simulation.omega_hat, clock.time, clock.step, elapsed)
+        values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
+        mesh = transform.mesh
+        writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
+        self.writer.write_record(mark, mesh.members if writes else slice(0, 0), values)
+
+
+@dataclass
+class Sampler:
+    """Filters the state and writes it when a sample is due that is not yet committed."""
+
+    subgrid: Subgrid
+    diagnostics: Diagnostics
+    writer: DatasetWriter
+    committed: Any
+    """Whether each sample is committed already, shape (sample,)."""
+
+    def observe(self, simulation: Simulation) -> None:
+        mark = simulation.at_mark
+        sample = None if mark is None else simulation.schedule.samples[mark]
+        if sample is None or self.committed[sample]:
+            return
+        flow, omega_hat = simulation.flow, simulation.omega_hat
+        advection = flow.advection(omega_hat, simulation.stepper.scratch)
+        fields = self.subgrid.sample(omega_hat, advection)
+        shells = self.diagnostics.spectra(omega_hat, advection)
+        first = flow.transform.mesh.members.start
+        spectra = {
+            m: {name: values[m - first] for name, values in shells.items()}
+            for m in flow.transform.owned
+        }
+        self.writer.write_sample(sample, fields, spectra)
+
+
+@dataclass
+class Keeper:
+    """Checkpoints when its interval of wall time has passed, and on request, after which the
+    run stops.
+
+    It comes after the recorder and the sampler, so a restart repeats neither of them.
+    """
+
+    checkpoints: Checkpoints
+    requests: StopRequests
+
+    def observe(self, simulation: Simulation) -> None:
+        clock, last = simulation.clock, simulation.schedule.last
+        if clock.step == 0 or clock.mark == last:
+            return
+        stop = simulation.stop and self.requests.any()
+        if stop or (simulation.at_mark is not None and self.checkpoints.due()):
+            self.checkpoints.save(clock.as_dict(), simulation.state)
+        if stop:
+            raise StoppedEarly(
+                f"at step {clock.step}, t = {clock.time:.6g} of {simulation.schedule.times[-1]:g}, "
+                f"as asked by {self.requests.by}; call again to go on"
+            )
+
+
+@dataclass
+class Reporter:
+    """Says how far the run is, in time simulated."""
+
+    world: World
+    label: str
+    start: float
+    """Time at which this call of the program took over."""
+    progress: Progress = field(init=False)
+    total: int = 1000
+    """Parts that the time is counted in."""
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(self.world, self.label, self.total)
+
+    def observe(self, simulation: Simulation) -> None:
+        clock, end = simulation.clock, simulation.schedule.times[-1]
+        if clock.step == 0 or end <= self.start:
+            return
+        if simulation.at_mark is None and clock.step % 10:
+            return
+        done = int(self.total * (clock.time - self.start) / (end - self.start))
+        note = f"step {clock.step}, t = {clock.time:.4g} of {end:g}, dt = {clock.dt:.3g}"
+        self.progress.update(done, note)
