@@ -1,7 +1,8 @@
 """What `analysis.h5` contains: groups and variables, with the dimensions that xarray shows.
 
-    kernels/<model>/<layer>   gain of every kernel by shell, its shape and kind; the change
-                              from the base model; maps of |T| where there is room
+    kernels/<model>/<layer>   shape and kind of every kernel, and its change from the base
+                              model; of base and single-layer models also its gain by shell
+                              and, where there is room, its map of |T|
     changes                   change of every layer of every model, beside the null model
     most_changed/<model>      the kernels that changed most: weights and |T|, before and after
     activations/<run>         spectra before and after the ReLU of each layer
@@ -50,17 +51,15 @@ def map_side(n: int) -> int:
     return min(n, MAP_SIDE)
 
 
-def kernel_group(survey: LayerSurvey, weights: NDArray[Any], n: int, maps: bool) -> Group:
-    """One layer of one model; `maps` adds |T| of every kernel."""
+def kernel_group(
+    survey: LayerSurvey, weights: NDArray[Any], n: int, spectra: bool, maps: bool
+) -> Group:
+    """One layer of one model; `spectra` adds every kernel's gain by shell, `maps` its |T|."""
     shape = survey.shape
     dims = ("out", "in")
     group = {
         "out": _count("out", survey.radial.shape[0], "output channel"),
         "in": _count("in", survey.radial.shape[1], "input channel"),
-        "wavenumber": _shells(survey.radial.shape[2]),
-        "gain": Variable(
-            (*dims, "wavenumber"), survey.radial, long_name="root mean square of |T| over a shell"
-        ),
         "centroid": _per_kernel(shape.centroid, "mean |k| weighted by |T|²", "n/2"),
         "bandwidth": _per_kernel(shape.bandwidth, "standard deviation of |k|", "n/2"),
         "anisotropy": _per_kernel(shape.anisotropy, "|Σ|T|² exp(2iφ)| / Σ|T|²"),
@@ -83,6 +82,12 @@ def kernel_group(survey: LayerSurvey, weights: NDArray[Any], n: int, maps: bool)
             "change_over_null": _per_kernel(
                 survey.change.over_null, "gain_change in units of the null model's"
             ),
+        }
+    if spectra:
+        text = "root mean square of |T| over a shell"
+        group |= {
+            "wavenumber": _shells(survey.radial.shape[2]),
+            "gain": Variable((*dims, "wavenumber"), survey.radial, long_name=text),
         }
     if maps:
         side = map_side(n)

@@ -129,7 +129,7 @@ def _kernels(job: Job, models: Mapping[str, Model]) -> dict[str, Any]:
     single = {"base", *single_layers(list(models))}
     groups = {
         f"kernels/{model}/{layer}": layout.kernel_group(
-            entry, kernels[model][layer], n, maps and model in single
+            entry, kernels[model][layer], n, model in single, maps and model in single
         )
         for (model, layer), entry in found.items()
     }
@@ -194,15 +194,13 @@ def _test_samples(job: Job, system: str) -> tuple[Any, Any]:
 def _bytes(network: NetworkSettings, n: int, models: int) -> tuple[int, bool]:
     """Bytes of analysis.h5, about, and whether it has the maps of all kernels.
 
-    Single-layer models have one layer each, so together they count as one model; the
-    controls have all layers.
+    Single-layer models have one layer each, so together they count as one model. The
+    controls have all layers; of those only shapes and changes are stored.
     """
     kernels = sum(layer_parameters(network).values()) // network.kernel_size**2
     shells = round(n / math.sqrt(2)) + 1
     controls = max(models - network.depth, 0)
-    per_kernel = 4 * (shells + 9)
-    size = kernels * per_kernel * (2 + controls)
-    size += models * MOST_CHANGED * 8 * n * n
+    size = 4 * kernels * (2 * shells + 9 * (2 + controls)) + models * MOST_CHANGED * 8 * n * n
     maps = 2 * kernels * 4 * min(n, 16) ** 2
     fits = maps <= MAP_BUDGET
     return size + (maps if fits else 0), fits
