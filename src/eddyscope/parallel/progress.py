@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -20,6 +21,22 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def _people_watch() -> bool:
+    """Whether standard output ends on a terminal.
+
+    Open MPI gives its ranks a terminal of their own even where mpirun writes to a file, so
+    the launcher's own output is looked at too; where that cannot be seen, the answer is no.
+    """
+    if not sys.stdout.isatty():
+        return False
+    if "OMPI_COMM_WORLD_RANK" not in os.environ:
+        return True
+    try:
+        return os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts/", "/dev/tty"))
+    except OSError:
+        return False
+
+
 class Progress:
     """Counts from `start` to `total` and says how far it is, at most once in `every` seconds."""
 
@@ -28,7 +45,7 @@ class Progress:
         self.total = total
         self.start = start
         self.silent = not world.is_root
-        self.terminal = not self.silent and sys.stdout.isatty()
+        self.terminal = not self.silent and _people_watch()
         self.every = 0.2 if self.terminal else 10.0
         self.began = self.last = time.monotonic()
 
