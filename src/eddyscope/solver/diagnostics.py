@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.reduce import largest
+from eddyscope.solver.budgets import QUANTITIES, budget_columns, sum_columns
 from eddyscope.spectral.reductions import ModeSums
 
 __all__ = ["Diagnostics"]
@@ -25,13 +26,17 @@ class Diagnostics:
         self.flow = flow
         transform = flow.transform
         self.sums = ModeSums(transform)
-        self.k2 = np.asarray(transform.kx**2 + transform.ky**2, dtype=np.float64)
-        nonzero = np.where(self.k2 > 0, self.k2, 1.0)
-        self.inverse_k2 = np.where(self.k2 > 0, 1.0 / nonzero, 0.0)
+        shape = (1, 1, *transform.spectral_shape[2:])
+        k2 = np.asarray(transform.kx**2 + transform.ky**2, dtype=np.float64)
+        self.k2 = np.broadcast_to(k2, shape)
+        self.inverse_k2 = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
         self.loss = np.asarray(flow.damping + flow.drag, dtype=np.float64)
+        self._weight = np.asarray(transform.weight, dtype=np.float64).ravel()
         self._f_hat = transform.zeros_spectral()
+        members, _, here, _ = transform.spectral_shape
+        self._columns = np.zeros((members, len(QUANTITIES), here))
+        self._kicks = np.zeros((members, 2, here))
 
-    @np.errstate(over="ignore", invalid="ignore")  # a state that blew up is told in words
     def means(
         self, omega_hat: NDArray[Any], time: float, step: int, elapsed: float = 0.0
     ) -> dict[str, NDArray[Any]]:
@@ -40,24 +45,21 @@ class Diagnostics:
         The input of a forcing that is white in time is its mean over `elapsed`, the time
         since the last call; its account is set to zero.
         """
-        square = _square(omega_hat)
         self._f_hat[...] = 0
         self.flow.add_forcing(self._f_hat, time, step, 1.0)
-        work = -(omega_hat * np.conj(self._f_hat)).real.astype(np.float64)
+        k2, inverse, loss = self.k2[0, 0], self.inverse_k2[0, 0], self.loss[0, 0]
+        for i, columns in enumerate(self._columns):
+            budget_columns(
+                omega_hat[i, 0], self._f_hat[i, 0], k2, inverse, loss, self._weight, columns
+            )
         kicks = self.flow.kick_work
         if kicks is not None and elapsed > 0:
-            work += kicks / elapsed
+            for i, columns in enumerate(self._kicks):
+                sum_columns(kicks[i, 0], inverse, self._weight, columns)
+            self._columns[:, 3:5] += self._kicks / elapsed
             kicks[...] = 0
-        total, inverse = self.sums.total, self.inverse_k2
-        return {
-            "energy": total(0.5 * square * inverse),
-            "enstrophy": total(0.5 * square),
-            "palinstrophy": total(0.5 * square * self.k2),
-            "energy_input": total(work * inverse),
-            "enstrophy_input": total(work),
-            "energy_dissipation": total(self.loss * square * inverse),
-            "enstrophy_dissipation": total(self.loss * square),
-        }
+        totals = self.sums.of_columns(self._columns)
+        return {name: totals[:, q] for q, name in enumerate(QUANTITIES)}
 
     def energy_density(self, omega_hat: NDArray[Any]) -> NDArray[np.float64]:
         """½|ω̂|²/k² of each coefficient, for sums over modes or shells. Not collective."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from eddyscope.parallel.reduce import largest as largest_anywhere
 from eddyscope.parallel.reduce import total as total_of
+from eddyscope.spectral.sums import bin_maxima, bin_slices
 from eddyscope.spectral.transform import Transform
 
 __all__ = ["ModeSums", "exact_sums"]
@@ -34,22 +35,15 @@ def exact_sums(
     """
     if bins is None:
         bins = np.zeros(terms.shape[1], dtype=np.intp)
-    members = len(terms)
-    largest = np.zeros((members, n_bins + 1))
-    for i in range(members):
-        np.maximum.at(largest[i], bins, np.abs(terms[i]))
+    terms = np.ascontiguousarray(terms, dtype=np.float64)
+    largest = np.zeros((len(terms), n_bins + 1))
+    bin_maxima(terms, bins, largest)
     largest = largest_anywhere(comm, largest)
-    exponent = np.frexp(largest)[1] + int(np.ceil(np.log2(count))) + 1
-    sums = np.zeros((SLICES, members, n_bins + 1))
-    for i in range(members):
-        rest = terms[i].astype(np.float64)
-        for s in range(SLICES):
-            # Adding and subtracting a large power of two rounds to a multiple of its last bit.
-            shift = 52 - int(np.ceil(np.log2(count))) - 1
-            grid = np.ldexp(1.5, exponent[i] - s * shift)[bins]
-            slice_ = (rest + grid) - grid
-            rest -= slice_
-            sums[s, i] = np.bincount(bins, weights=slice_, minlength=n_bins + 1)
+    spare = int(np.ceil(np.log2(count))) + 1
+    top = np.frexp(largest)[1] + spare
+    grids = np.stack([np.ldexp(1.5, top - s * (52 - spare)) for s in range(SLICES)])
+    sums = np.zeros((SLICES, len(terms), n_bins + 1))
+    bin_slices(terms, bins, grids, sums)
     total: NDArray[np.float64] = total_of(comm, sums).sum(axis=0)
     return total[:, :n_bins]
 
@@ -64,6 +58,7 @@ class ModeSums:
     def __init__(self, transform: Transform):
         self.comm = transform.mesh.pencil_comm
         self.n_shells = transform.grid.n_shells
+        self.n_columns = transform.spectral_total[2]
         self.count = int(np.prod(transform.spectral_total[1:]))
         self.weight = np.asarray(transform.weight * transform.keep, dtype=np.float64)
         # Shell k holds k - 1/2 < |k| <= k + 1/2; the mean and the corners are left out.
@@ -77,6 +72,15 @@ class ModeSums:
     def total(self, density: NDArray[Any]) -> NDArray[np.float64]:
         """Sum over all modes, shape (member,). Collective over the pencils."""
         return exact_sums(self._terms(density), None, 1, self.count, self.comm)[:, 0]
+
+    def of_columns(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Totals, shape (member, quantity), of sums over each column of ky, shape (member,
+        quantity, kx). No rank holds part of a column, so those sums have one order anyway.
+        Collective over the pencils."""
+        members, quantities, here = columns.shape
+        flat = columns.reshape(members * quantities, here)
+        totals = exact_sums(flat, None, 1, self.n_columns, self.comm)
+        return totals.reshape(members, quantities)
 
     def shells(self, density: NDArray[Any]) -> NDArray[np.float64]:
         """Sums over shells k = 1 … n/2 - 1, shape (member, shell). Collective over the pencils."""
