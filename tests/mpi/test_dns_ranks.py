@@ -18,7 +18,9 @@ from eddyscope.parallel.world import World, block
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.simulation import Simulation
+from eddyscope.solver.pace import FixedPace
+from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.simulation import Clock, Simulation
 from eddyscope.solver.steppers import SCHEMES
 from eddyscope.spectral.reductions import exact_sums
 from eddyscope.stages import dns
@@ -105,7 +107,9 @@ def simulation_on(world: World, mesh: tuple[int, int] | None, members: int, sche
     forcing = {"kind": "deterministic", "wavenumber": 3}
     flow = make_flow(transform, drag=0.1, forcing=forcing)
     stepper = SCHEMES[scheme](flow, 0.01)
-    return Simulation(flow, stepper, NoClosure(), state_of(transform), 0.01)
+    schedule = Schedule.of_steps(0, 1, 20, 1, 0.01)  # a mark at every step
+    pace = FixedPace((1,) * schedule.last, 0.01)
+    return Simulation(flow, stepper, NoClosure(), state_of(transform), schedule, pace)
 
 
 def whole_fields(simulation: Simulation) -> dict[int, np.ndarray]:
@@ -132,7 +136,7 @@ def describe(simulation: Simulation) -> dict[str, np.ndarray]:
     advection = simulation.flow.advection(state, simulation.stepper.scratch)
     spectra = diagnostics.spectra(state, advection)
     return {
-        **diagnostics.means(state, simulation.time, simulation.step_number),
+        **diagnostics.means(state, simulation.time, simulation.clock.step),
         **{f"{name} spectrum": values for name, values in spectra.items()},
         "max_velocity": diagnostics.max_velocity(),
     }
@@ -147,11 +151,12 @@ def test_restart_on_another_mesh_continues_the_same_bits(world, shared_tmp_path,
         folder = shared_tmp_path / str(number)
         first = simulation_on(world, mesh, members, scheme)
         first.run(5, [])
-        checkpoints(folder, first).save(5, first.state)
+        checkpoints(folder, first).save(first.clock.as_dict(), first.state)
         for other in meshes(world.size, members, 11):
             second = simulation_on(world, other, members, scheme)
-            second.step_number = checkpoints(folder, second).load(second.state)
-            assert second.step_number == 5
+            clock = second.clock
+            clock.restore(checkpoints(folder, second).load(clock.as_dict(), second.state))
+            assert clock.step == 5
             second.run(8, [])
             for member, field in whole_fields(second).items():
                 assert field.tobytes() == expected[member].tobytes()
@@ -165,8 +170,8 @@ def test_a_checkpoint_damaged_in_one_ranks_part_is_left_by_all(world, shared_tmp
     simulation = simulation_on(world, None, 1, "ab2cn")
     kept = checkpoints(shared_tmp_path, simulation)
     for step in (1, 2):
-        simulation.advance()
-        kept.save(step, simulation.state)
+        simulation.run(step, [])
+        kept.save(simulation.clock.as_dict(), simulation.state)
     newest = shared_tmp_path / "step-0000000002.h5"
     if world.is_root:
         content = bytearray(newest.read_bytes())
@@ -174,7 +179,7 @@ def test_a_checkpoint_damaged_in_one_ranks_part_is_left_by_all(world, shared_tmp
         content[last_column] ^= 0x10
         newest.write_bytes(content)
     world.comm.Barrier()
-    assert kept.load(simulation.state) == 1
+    assert kept.load(Clock().as_dict(), simulation.state)["step"] == 1
 
 
 def random_row(content: bytearray, simulation: Simulation) -> int:
@@ -184,17 +189,17 @@ def random_row(content: bytearray, simulation: Simulation) -> int:
 
 def test_another_runs_checkpoint_is_not_used(world, shared_tmp_path):
     simulation = simulation_on(world, None, 2, "ab2cn")
-    checkpoints(shared_tmp_path, simulation).save(3, simulation.state)
+    checkpoints(shared_tmp_path, simulation).save(Clock().as_dict(), simulation.state)
     transform = simulation.flow.transform
     other = Checkpoints(shared_tmp_path, CheckpointSettings(), "another run", transform)
-    assert other.load(simulation.state) is None
+    assert other.load(Clock().as_dict(), simulation.state) is None
 
 
 def test_only_the_newest_checkpoints_stay(world, shared_tmp_path, everywhere):
     simulation = simulation_on(world, None, 2, "ab2cn")
     kept = checkpoints(shared_tmp_path, simulation)
     for step in (1, 2, 3, 4):
-        kept.save(step, simulation.state)
+        kept.save({**Clock().as_dict(), "step": step}, simulation.state)
         world.comm.Barrier()
     names = sorted(path.name for path in shared_tmp_path.iterdir())
     everywhere(names == ["step-0000000003.h5", "step-0000000004.h5"], str(names))

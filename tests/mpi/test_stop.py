@@ -7,12 +7,12 @@ import signal
 
 import pytest
 
-from eddyscope.parallel.stop import SIGNALS, StopRequests
+from eddyscope.parallel.stop import StopRequests, StopSettings
 
 pytestmark = pytest.mark.mpi
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.Signals[f"SIG{n}"] for n in StopSettings().signals])
 def test_a_signal_to_the_last_rank_is_agreed_by_all(world, shared_tmp_path, number):
     before = signal.getsignal(number)
     with StopRequests(world, shared_tmp_path) as requests:

@@ -107,6 +107,8 @@ class Simulation:
         if clock.step == 0:
             self.flow.advection(self.omega_hat, self.stepper.scratch)
             self._agree(float(self.flow.max_velocity().max(initial=0.0)))
+            if last > 0:
+                self._divide()  # so that observers know the first step's length
             self._show(observers)
         elif clock.dt:
             self.stepper.set_dt(clock.dt)

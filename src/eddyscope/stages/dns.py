@@ -6,6 +6,7 @@ the newest checkpoint; samples that are already committed are not written again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.watch import Guard, Keeper, Reporter
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.observers import Guard, Keeper, Recorder, Reporter, Sampler
 
 ARRAYS_PER_MEMBER = {"spectral": 14, "physical": 6}
 """Arrays that a member's state, work space and transform buffers take (see `plan`)."""
@@ -179,6 +180,54 @@ def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
         grids={n: case.filter.delta(n) for n in case.filter.n},
         dtype=case.filter.precision,
     )
+
+
+@dataclass
+class Recorder:
+    """Writes the diagnostics at every mark."""
+
+    diagnostics: Diagnostics
+    writer: DatasetWriter
+
+    def observe(self, simulation: Simulation) -> None:
+        mark = simulation.at_mark
+        if mark is None:
+            return
+        clock, transform = simulation.clock, simulation.flow.transform
+        times = simulation.schedule.times
+        elapsed = times[mark] - times[mark - 1] if mark else 0.0
+        values = self.diagnostics.means(simulation.omega_hat, clock.time, clock.step, elapsed)
+        values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
+        mesh = transform.mesh
+        writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
+        self.writer.write_record(mark, mesh.members if writes else slice(0, 0), values)
+
+
+@dataclass
+class Sampler:
+    """Filters the state and writes it when a sample is due that is not yet committed."""
+
+    subgrid: Subgrid
+    diagnostics: Diagnostics
+    writer: DatasetWriter
+    committed: Any
+    """Whether each sample is committed already, shape (sample,)."""
+
+    def observe(self, simulation: Simulation) -> None:
+        mark = simulation.at_mark
+        sample = None if mark is None else simulation.schedule.samples[mark]
+        if sample is None or self.committed[sample]:
+            return
+        flow, omega_hat = simulation.flow, simulation.omega_hat
+        advection = flow.advection(omega_hat, simulation.stepper.scratch)
+        fields = self.subgrid.sample(omega_hat, advection)
+        shells = self.diagnostics.spectra(omega_hat, advection)
+        first = flow.transform.mesh.members.start
+        spectra = {
+            m: {name: values[m - first] for name, values in shells.items()}
+            for m in flow.transform.owned
+        }
+        self.writer.write_sample(sample, fields, spectra)
 
 
 def _make_transform(job: Job, members: int) -> Transform:

@@ -1,24 +1,20 @@
-"""What `dns` does with a running simulation: record, sample, keep, guard, report."""
+"""Observers that watch over a run: guard it, keep its state, say how far it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from eddyscope.dataset.writer import DatasetWriter
-from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.parallel.failure import BlewUp, StoppedEarly
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints
-from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import stable_step
 from eddyscope.solver.simulation import Simulation
 
-__all__ = ["Guard", "Keeper", "Recorder", "Reporter", "Sampler"]
+__all__ = ["Guard", "Keeper", "Reporter"]
 
 HOPELESS = 2.0
 """A step so many times longer than the stable one cannot be trusted any more."""
@@ -71,54 +67,6 @@ def advice(scheme: str, simulation: Simulation, fastest: float) -> str:
         up_to = f" with dt up to {0.8 * step:.2g}" if np.isfinite(step) else ""
         return f'use a smaller time.dt, or time.scheme = "ifrk3"{up_to}, or time.cfl = 0.5 with it'
     return "use a smaller time.dt, or time.cfl = 0.5 in its place"
-
-
-@dataclass
-class Recorder:
-    """Writes the diagnostics at every mark."""
-
-    diagnostics: Diagnostics
-    writer: DatasetWriter
-
-    def observe(self, simulation: Simulation) -> None:
-        mark = simulation.at_mark
-        if mark is None:
-            return
-        clock, transform = simulation.clock, simulation.flow.transform
-        times = simulation.schedule.times
-        elapsed = times[mark] - times[mark - 1] if mark else 0.0
-        values = self.diagnostics.means(simulation.omega_hat, clock.time, clock.step, elapsed)
-        values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
-        mesh = transform.mesh
-        writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
-        self.writer.write_record(mark, mesh.members if writes else slice(0, 0), values)
-
-
-@dataclass
-class Sampler:
-    """Filters the state and writes it when a sample is due that is not yet committed."""
-
-    subgrid: Subgrid
-    diagnostics: Diagnostics
-    writer: DatasetWriter
-    committed: Any
-    """Whether each sample is committed already, shape (sample,)."""
-
-    def observe(self, simulation: Simulation) -> None:
-        mark = simulation.at_mark
-        sample = None if mark is None else simulation.schedule.samples[mark]
-        if sample is None or self.committed[sample]:
-            return
-        flow, omega_hat = simulation.flow, simulation.omega_hat
-        advection = flow.advection(omega_hat, simulation.stepper.scratch)
-        fields = self.subgrid.sample(omega_hat, advection)
-        shells = self.diagnostics.spectra(omega_hat, advection)
-        first = flow.transform.mesh.members.start
-        spectra = {
-            m: {name: values[m - first] for name, values in shells.items()}
-            for m in flow.transform.owned
-        }
-        self.writer.write_sample(sample, fields, spectra)
 
 
 @dataclass
