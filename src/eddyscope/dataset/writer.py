@@ -48,6 +48,8 @@ class Layout:
     grids: Mapping[int, float]
     """Coarse grid n -> filter width Δ."""
     dtype: str = "float32"
+    full: int | None = None
+    """Points a side of the unfiltered vorticity, if it is written too."""
 
     @property
     def samples(self) -> int:
@@ -55,8 +57,8 @@ class Layout:
 
     def sample_bytes(self) -> int:
         """Bytes of the fields of one sample of all members."""
-        points = sum(n * n for n in self.grids)
-        return self.members * points * len(schema.VARIABLES) * np.dtype(self.dtype).itemsize
+        points = sum(n * n for n in self.grids) * len(schema.VARIABLES) + (self.full or 0) ** 2
+        return self.members * points * np.dtype(self.dtype).itemsize
 
 
 def create(path: Path, comm: Any, layout: Layout, attributes: Mapping[str, Any]) -> None:
@@ -74,6 +76,8 @@ def create(path: Path, comm: Any, layout: Layout, attributes: Mapping[str, Any])
             group.attrs["n"] = n
             group.attrs["filter_width"] = width
             allocate(group, _grid_variables(layout, n))
+        if layout.full is not None:
+            allocate(file.create_group("full"), _full_variables(layout, layout.full))
         allocate(file.create_group("diagnostics"), _diagnostic_variables(layout))
         allocate(file.create_group("spectra"), _spectrum_variables(layout))
 
@@ -108,6 +112,21 @@ def _grid_variables(layout: Layout, n: int) -> dict[str, Variable]:
             dims, np.zeros(per_sample, "uint64"), long_name="BLAKE2b-64 of psi, omega, pi"
         ),
         **fields,
+    }
+
+
+def _full_variables(layout: Layout, n: int) -> dict[str, Variable]:
+    points = np.arange(n) * (BOX / n)
+    return {
+        **_member_and_sample(layout),
+        "y": Variable(("y",), points, long_name="coordinate y"),
+        "x": Variable(("x",), points, long_name="coordinate x"),
+        "omega": Variable(
+            ("member", "sample", "y", "x"),
+            long_name="vorticity, unfiltered",
+            shape=(layout.members, layout.samples, n, n),
+            dtype=layout.dtype,
+        ),
     }
 
 
@@ -166,15 +185,27 @@ class DatasetWriter:
             yield cls(file, layout, comm)
 
     def write_sample(
-        self, sample: int, fields: CoarseFields, spectra: Mapping[int, Mapping[str, NDArray[Any]]]
+        self,
+        sample: int,
+        fields: CoarseFields,
+        spectra: Mapping[int, Mapping[str, NDArray[Any]]],
+        full: Mapping[int, NDArray[Any]] | None = None,
     ) -> None:
         """Write one sample of all members and commit it.
 
         fields: coarse grid -> member -> fields, of the members this rank owns.
         spectra: member -> name -> values over shells, likewise.
+        full: member -> unfiltered vorticity (y, x), likewise, if the layout has it.
         """
         for n in self.layout.grids:
             self._write_fields(schema.group_name(n), sample, fields[n])
+        if self.layout.full is not None:
+            whole = (slice(None), slice(None))
+            blocks = {
+                m: ((m, sample, *whole), np.asarray(field, dtype=self.layout.dtype))
+                for m, field in (full or {}).items()
+            }
+            self._write_each(self.file["full/omega"], blocks)
         for name in schema.SPECTRA:
             dataset = self.file[f"spectra/{name}"]
             self._write_each(

@@ -20,7 +20,7 @@ from eddyscope.parallel.world import World
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import TransformSettings, make_transform
 
-__all__ = ["CoarseGrid", "Subgrid"]
+__all__ = ["CoarseGrid", "Subgrid", "unfiltered"]
 
 
 class Subgrid:
@@ -43,6 +43,13 @@ class Subgrid:
             omega, advection = gather(omega_hat, n), gather(advection_hat, n)
             result[n] = {m: grid.fields(omega[m], advection[m]) for m in omega}
         return result
+
+
+def unfiltered(flow: Flow, omega_hat: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
+    """Member this rank owns -> its vorticity on the n × n points of the DNS. Collective."""
+    n = flow.transform.grid.n
+    whole = flow.transform.gather(omega_hat, n)
+    return {m: np.fft.irfft2(hat, s=(n, n), norm="forward") for m, hat in whole.items()}
 
 
 class CoarseGrid:

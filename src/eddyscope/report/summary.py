@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from eddyscope.dataset.statistics import RESOLVED, k_max_eta
 from eddyscope.report.results import SYSTEMS, Absent, Results
 
 __all__ = ["limits", "resolution", "setting"]
-
-RESOLVED = 1.5
-"""k_max·η from which a simulation counts as resolved."""
 
 
 def setting(results: Results) -> list[str]:
@@ -62,21 +60,11 @@ def limits(results: Results) -> list[str]:
 
 
 def resolution(results: Results, system: str) -> float:
-    """k_max·η over the sampled window, η = (ν³ / (enstrophy lost to viscosity))^(1/6).
-
-    With palinstrophy P = ⟨|∇ω|²⟩/2 viscosity takes 2νP of enstrophy, so η = (ν²/2P)^(1/6).
-    """
-    dataset = results.dataset(system)
-    records = dataset.diagnostics()
-    window = (records["time"] >= dataset.time.min()) & (records["time"] <= dataset.time.max())
-    known = records["palinstrophy"][:, window]
-    known = known[np.isfinite(known)]
-    palinstrophy = float(known.mean()) if known.size else 0.0
-    if palinstrophy <= 0.0:
+    """k_max·η of a system, see `dataset/statistics.py`."""
+    value = k_max_eta(results.dataset(system))
+    if not np.isfinite(value):
         raise Absent(f"the {system} dataset has no diagnostics of its sampled window")
-    viscosity = 1.0 / float(results.case[system]["flow"]["reynolds"])
-    eta = (viscosity**2 / (2.0 * palinstrophy)) ** (1.0 / 6.0)
-    return float((results.case["grid"]["n"] // 2 - 1) * eta)
+    return value
 
 
 def _resolved(system: str, value: float) -> str:

@@ -16,8 +16,9 @@ from eddyscope.config import provenance
 from eddyscope.config.case import CaseError
 from eddyscope.dataset.reader import Dataset
 from eddyscope.dataset.schema import EnsembleSettings
+from eddyscope.dataset.statistics import quality
 from eddyscope.dataset.writer import DatasetWriter, Layout, create
-from eddyscope.filtering.subgrid import Subgrid
+from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import agree
@@ -111,6 +112,8 @@ def simulate(job: Job, system: str) -> None:
             Reporter(world, f"dns.{system}", simulation.time),
         ]
         simulation.run(schedule.last, observers)
+    for warning in world.on_root(lambda: quality(Dataset(path)).warnings):
+        world.say(f"warning: {warning}")
 
 
 def _build(job: Job, system: str, schedule: Schedule, requests: StopRequests) -> Simulation:
@@ -179,6 +182,7 @@ def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
         n_shells=Grid.of(case.grid).n_shells,
         grids={n: case.filter.delta(n) for n in case.filter.n},
         dtype=case.filter.precision,
+        full=case.grid.n if case.filter.full_fields else None,
     )
 
 
@@ -227,7 +231,8 @@ class Sampler:
             m: {name: values[m - first] for name, values in shells.items()}
             for m in flow.transform.owned
         }
-        self.writer.write_sample(sample, fields, spectra)
+        full = unfiltered(flow, omega_hat) if self.writer.layout.full else None
+        self.writer.write_sample(sample, fields, spectra, full)
 
 
 def _make_transform(job: Job, members: int) -> Transform:

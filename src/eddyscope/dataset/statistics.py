@@ -1,0 +1,107 @@
+"""Can the samples be trusted? Whether they are stationary, independent, and resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eddyscope.dataset.reader import Dataset
+
+__all__ = ["RESOLVED", "Quality", "k_max_eta", "quality"]
+
+RESOLVED = 1.5
+"""k_max·η from which a direct simulation counts as resolved."""
+ALIKE = 0.5
+"""Correlation of successive samples above which they count as one and the same."""
+DRIFT = 0.05
+"""Change of the mean energy between the halves of the sampled time that counts as none."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a dataset's diagnostics and fields say about its samples."""
+
+    k_max_eta: float
+    """k_max·η with η = (ν²/2P)^(1/6), the scale at which viscosity ends the enstrophy
+    cascade: χ = 2νP is the enstrophy that viscosity takes, η = (ν³/χ)^(1/6)."""
+    drift: float
+    """Mean energy of the second half of the sampled time over that of the first, less one."""
+    drift_error: float
+    """Standard error of `drift`, from the members; NaN for one member."""
+    correlation: float
+    """Mean pattern correlation of the filtered vorticity of successive samples; NaN for one."""
+    decorrelation_time: float
+    """−interval / ln(correlation); NaN where they are not correlated."""
+    warnings: tuple[str, ...]
+    """What to change, a line each."""
+
+
+def quality(dataset: Dataset) -> Quality:
+    """The quality of a complete dataset. Not collective; reads its smallest grid's vorticity."""
+    settings = dataset.case[dataset.system]
+    n, interval = dataset.case["grid"]["n"], settings["ensemble"]["interval"]
+    resolution = k_max_eta(dataset)
+    drift, error = _drift(dataset)
+    correlation = _correlation(dataset)
+    time = -interval / np.log(correlation) if 0.0 < correlation < 1.0 else float("nan")
+    warnings = []
+    name = dataset.system
+    if resolution < RESOLVED:
+        wanted = int(np.ceil(n * RESOLVED / resolution / 2) * 2)
+        warnings.append(
+            f"{name} is not fully resolved: k_max·η = {resolution:.2f}, resolved from "
+            f"{RESOLVED:g} on; use grid.n = {wanted} or more, or a smaller reynolds"
+        )
+    if abs(drift) > DRIFT and not abs(drift) < 2.0 * error:
+        warnings.append(
+            f"{name} is not yet stationary: its mean energy changes by {100 * drift:.0f} % between "
+            f"the halves of the sampled time; raise {name}.ensemble.spin_up "
+            f"(now {settings['ensemble']['spin_up']:g})"
+        )
+    if correlation > ALIKE:
+        warnings.append(
+            f"{name}'s samples are not independent: successive ones correlate by "
+            f"{correlation:.2f}; raise {name}.ensemble.interval to {1.5 * time:.2g} or more "
+            f"(now {interval:g})"
+        )
+    return Quality(resolution, drift, error, correlation, time, tuple(warnings))
+
+
+def _sampled(dataset: Dataset, name: str) -> np.ndarray:
+    """A diagnostic over the sampled time, axes (member, record)."""
+    diagnostics = dataset.diagnostics()
+    window = diagnostics["time"] >= dataset.time.min() - 1e-9
+    values: np.ndarray = diagnostics[name][:, window]
+    return values
+
+
+def k_max_eta(dataset: Dataset) -> float:
+    """k_max·η over the sampled time, see `Quality`; NaN if its diagnostics are not known."""
+    palinstrophy = _sampled(dataset, "palinstrophy")
+    known = palinstrophy[np.isfinite(palinstrophy)]
+    if not known.size or known.mean() <= 0.0:
+        return float("nan")
+    viscosity = 1.0 / dataset.case[dataset.system]["flow"]["reynolds"]
+    eta = (viscosity**2 / (2.0 * known.mean())) ** (1.0 / 6.0)
+    return float((dataset.case["grid"]["n"] // 2 - 1) * eta)
+
+
+def _drift(dataset: Dataset) -> tuple[float, float]:
+    energy = _sampled(dataset, "energy")
+    half = energy.shape[1] // 2
+    if half == 0:
+        return 0.0, float("nan")
+    change = energy[:, half:].mean(axis=1) / energy[:, :half].mean(axis=1) - 1.0
+    members = len(change)
+    error = change.std(ddof=1) / np.sqrt(members) if members > 1 else float("nan")
+    return float(change.mean()), float(error)
+
+
+def _correlation(dataset: Dataset) -> float:
+    if dataset.samples < 2:
+        return float("nan")
+    omega = dataset.read(dataset.grids[0], "omega").astype(np.float64)
+    flat = omega.reshape(*omega.shape[:2], -1)
+    flat /= np.linalg.norm(flat, axis=2, keepdims=True)
+    return float(np.einsum("msx,msx->ms", flat[:, :-1], flat[:, 1:]).mean())
