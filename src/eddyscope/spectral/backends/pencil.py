@@ -47,7 +47,12 @@ class PencilTransform:
         mine = block(n // 2, pencils.size, pencils.rank)
         self._rows = block(n_product, pencils.size, pencils.rank)
         members = mesh.members.stop - mesh.members.start
-        self.physical_shape: tuple[int, ...] = (members, 1, self._rows.stop - self._rows.start, n_product)
+        self.physical_shape: tuple[int, ...] = (
+            members,
+            1,
+            self._rows.stop - self._rows.start,
+            n_product,
+        )
         self.spectral_shape: tuple[int, ...] = (members, 1, mine.stop - mine.start, n)
         self.spectral_total: tuple[int, ...] = (mesh.ensemble, 1, n // 2, n)
         self.spectral_block: tuple[slice, ...] = (mesh.members, slice(0, 1), mine, slice(0, n))
@@ -64,7 +69,9 @@ class PencilTransform:
         n_product, kind = self.grid.n_product, self.grid.complex.char
         pencils, kept = self.mesh.pencil_comm, self.spectral_shape[2]
         self.columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
-        one = self.columns[0]
+        # FFTW wants 16 bytes and every field has them, but mpi4py-fft insists on as many (up
+        # to 32) as the array that was planned on: so plan on the field with the fewest.
+        one = min(self.columns, key=fftw.get_alignment)
         self._along_y = (
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
