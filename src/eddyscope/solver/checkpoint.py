@@ -1,7 +1,8 @@
 """Checkpoints: the whole state in one file, restartable on any number of ranks.
 
 Written to a temporary file, synced and renamed; the newest `keep` stay. Every column of
-every array has its checksum, so that a damaged file is known and the one before it used.
+every array has its checksum, and the file's metadata a seal, so that a damaged file is
+known before it is used, and the one before it used instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import Field
 from eddyscope.config.case import CaseError, Section
 from eddyscope.parallel.failure import all_true
 from eddyscope.parallel.hdf5 import Variable, allocate, create_file, open_to_read, write_block
+from eddyscope.parallel.seal import is_sealed
 from eddyscope.spectral.transform import Transform
 
 __all__ = ["CheckpointSettings", "Checkpoints"]
@@ -49,6 +51,8 @@ class Checkpoints:
         self.transform = transform
         self.comm = transform.mesh.comm
         self.last = time.monotonic()
+        self.passed_over: list[Path] = []
+        """Checkpoints that `load` found damaged, or of another run."""
 
     def due(self) -> bool:
         """Whether the interval has passed, as rank 0's clock has it."""
@@ -60,7 +64,8 @@ class Checkpoints:
         block = self.transform.spectral_block
         total = self.transform.spectral_total
         columns = total[:3]
-        with create_file(self.folder / f"step-{step:010d}.h5", self.comm) as file:
+        path = self.folder / _name(step)
+        with create_file(path, self.comm, sealed=True) as file:
             file.attrs["identity"] = self.identity
             file.attrs["step"] = step
             variables = {}
@@ -80,12 +85,24 @@ class Checkpoints:
         self.last = time.monotonic()
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> int | None:
-        """Fill `arrays` from the newest intact checkpoint; its step, or None if there is none."""
+        """Fill `arrays` from the newest intact checkpoint; its step, or None if there is none.
+
+        What cannot be used is put on `passed_over` and removed, so that it is never taken
+        for the newest again.
+        """
         for path in self._newest_first():
-            step = self._load_one(path, arrays)
+            intact = self.comm.bcast(self.comm.rank == 0 and is_sealed(path))
+            step = self._load_one(path, arrays) if intact else None
             if all_true(self.comm, step is not None):
                 return step
+            self.passed_over.append(path)
+            self._remove(path)
         return None
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        for path in self._newest_first():
+            self._remove(path)
 
     def _load_one(self, path: Path, arrays: Mapping[str, NDArray[Any]]) -> int | None:
         """This rank's part of one checkpoint; None if it is damaged or of another run."""
@@ -99,8 +116,9 @@ class Checkpoints:
                     sums = file[f"{name}_checksum"][block[:3]]
                     if not np.array_equal(sums, _column_checksums(array)):
                         return None
-                return int(file.attrs["step"])
-        except (CaseError, KeyError, OSError):
+                step = int(file.attrs["step"])
+                return step if path.name == _name(step) else None
+        except (CaseError, KeyError, OSError, ValueError, TypeError, RuntimeError):
             return None
 
     def _newest_first(self) -> list[Path]:
@@ -111,8 +129,15 @@ class Checkpoints:
 
     def _prune(self) -> None:
         for path in self._newest_first()[self.settings.keep :]:
-            if self.comm.rank == 0:
-                path.unlink(missing_ok=True)
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        if self.comm.rank == 0:
+            path.unlink(missing_ok=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}.h5"
 
 
 def _column_checksums(array: NDArray[Any]) -> NDArray[np.uint32]:

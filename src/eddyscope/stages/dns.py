@@ -93,7 +93,12 @@ def simulate(job: Job, system: str) -> None:
     checkpoints = Checkpoints(
         job.out / system / "checkpoints", case.checkpoint, identity, transform
     )
+    path = job.dataset(system)
+    if not world.on_root(path.exists):
+        checkpoints.clear()  # the samples before them are gone
     step = checkpoints.load(simulation.state)
+    for damaged in checkpoints.passed_over:
+        world.say(f"dns.{system}: {damaged.name} is damaged or of another run; not used")
     if step is None:
         agree(world.comm, lambda: initialise(omega_hat, transform, case, system))
         step = 0
@@ -101,7 +106,6 @@ def simulate(job: Job, system: str) -> None:
         world.say(f"dns.{system}: from the checkpoint at step {step}")
     simulation.step_number = step
 
-    path = job.dataset(system)
     layout = make_layout(case, system, schedule)
     if not world.on_root(path.exists):
         create(path, world.comm, layout, {**job.provenance(), "system": system})
