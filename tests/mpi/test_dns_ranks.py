@@ -232,6 +232,18 @@ def test_round_trip_on_every_mesh(world, members):
         np.testing.assert_allclose(after, before, atol=1e-14)
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("n", [98, 196])
+def test_advection_has_the_same_bits_where_rows_fill_several_blocks(world, n, precision):
+    """98: a rank's columns of one field end between two vectors of the processor."""
+    alone = make_transform_on(World.single(), n, precision=precision)
+    spread = make_transform_on(world, n, precision=precision)
+    expected, found = (
+        make_flow(t).advection(state_of(t, peak=n / 6), t.zeros_spectral()) for t in (alone, spread)
+    )
+    assert found.tobytes() == expected[:, :, spread.spectral_block[2]].tobytes()
+
+
 # --- Sums and random numbers ---------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from eddyscope.config.case import CaseError
 from eddyscope.parallel.failure import BlewUp, StoppedEarly
+from eddyscope.parallel.seal import seal
 
 __all__ = [
     "Variable",
@@ -67,8 +68,11 @@ def require_parallel_hdf5() -> None:
 
 
 @contextmanager
-def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
-    """A new file at `path`, opened by all ranks; renamed into place when complete. Collective."""
+def create_file(path: Path, comm: MPI.Intracomm, sealed: bool = False) -> Iterator[h5py.File]:
+    """A new file at `path`, opened by all ranks; renamed into place when complete. Collective.
+
+    sealed: append a digest of its metadata (`parallel/seal.py`).
+    """
     require_parallel_hdf5()
     temporary = path.with_name(path.name + ".tmp")
     _check_folder(temporary.parent, comm)
@@ -78,6 +82,8 @@ def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
         yield file
     comm.Barrier()
     if comm.rank == 0:
+        if sealed:
+            seal(temporary)
         replace_file(temporary, path)
     comm.Barrier()
 

@@ -1,7 +1,8 @@
 """Checkpoints: the whole state in one file, restartable on any number of ranks.
 
 Written to a temporary file, synced and renamed; the newest `keep` stay. Every column of
-every array has its checksum, so that a damaged file is known and the one before it used.
+every array has its checksum, and the file's metadata a seal, so that a damaged file is
+known before it is used, and the one before it used instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import Field
 from eddyscope.config.case import CaseError, Section
 from eddyscope.parallel.failure import all_true
 from eddyscope.parallel.hdf5 import Variable, allocate, create_file, open_to_read, write_block
+from eddyscope.parallel.seal import is_sealed
 from eddyscope.spectral.transform import Transform
 
 __all__ = ["CheckpointSettings", "Checkpoints"]
@@ -51,6 +53,8 @@ class Checkpoints:
         self.last = time.monotonic()
         self.cost = 0.0
         """Seconds that the last checkpoint took."""
+        self.passed_over: list[Path] = []
+        """Checkpoints that `load` found damaged, or of another run."""
 
     def due(self) -> bool:
         """Whether the interval has passed, as rank 0's clock has it."""
@@ -62,7 +66,7 @@ class Checkpoints:
     ) -> None:
         """Keep the state: spectral arrays by name, and the clock; `name` for a file apart."""
         began = time.monotonic()
-        path = self.folder / (name or f"step-{int(clock['step']):010d}.h5")
+        path = self.folder / (name or _name(int(clock["step"])))
         self._write(path, clock, arrays)
         self._prune()
         self.last = time.monotonic()
@@ -74,7 +78,7 @@ class Checkpoints:
         block = self.transform.spectral_block
         total = self.transform.spectral_total
         columns = total[:3]
-        with create_file(path, self.comm) as file:
+        with create_file(path, self.comm, sealed=True) as file:
             file.attrs["identity"] = self.identity
             for name, value in clock.items():
                 file.attrs[f"clock_{name}"] = value
@@ -97,13 +101,22 @@ class Checkpoints:
     ) -> dict[str, float] | None:
         """Fill `arrays` from the newest intact checkpoint; its clock, or None if there is none.
 
-        `clock` names what a clock holds.
+        `clock` names what a clock holds. What cannot be used is put on `passed_over` and
+        removed, so that it is never taken for the newest again.
         """
         for path in self._newest_first():
-            found = self._load_one(path, clock, arrays)
+            intact = self.comm.bcast(self.comm.rank == 0 and is_sealed(path))
+            found = self._load_one(path, clock, arrays) if intact else None
             if all_true(self.comm, found is not None):
                 return found
+            self.passed_over.append(path)
+            self._remove(path)
         return None
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        for path in self._newest_first():
+            self._remove(path)
 
     def _load_one(
         self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
@@ -119,8 +132,9 @@ class Checkpoints:
                     sums = file[f"{name}_checksum"][block[:3]]
                     if not np.array_equal(sums, _column_checksums(array)):
                         return None
-                return {name: file.attrs[f"clock_{name}"].item() for name in clock}
-        except (CaseError, KeyError, OSError):
+                found = {name: file.attrs[f"clock_{name}"].item() for name in clock}
+                return found if path.name == _name(int(found["step"])) else None
+        except (CaseError, KeyError, OSError, ValueError, TypeError, RuntimeError):
             return None
 
     def _newest_first(self) -> list[Path]:
@@ -131,8 +145,15 @@ class Checkpoints:
 
     def _prune(self) -> None:
         for path in self._newest_first()[self.settings.keep :]:
-            if self.comm.rank == 0:
-                path.unlink(missing_ok=True)
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        if self.comm.rank == 0:
+            path.unlink(missing_ok=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}.h5"
 
 
 def _column_checksums(array: NDArray[Any]) -> NDArray[np.uint32]:

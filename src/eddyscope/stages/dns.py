@@ -91,7 +91,8 @@ def simulate(job: Job, system: str) -> None:
     path = job.dataset(system)
     schedule = make_schedule(case, system)
     layout = make_layout(case, system, schedule)
-    if not world.on_root(path.exists):
+    is_new = not world.on_root(path.exists)
+    if is_new:
         create(path, world.comm, layout, {**job.provenance(), "system": system})
     committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
     with (
@@ -101,6 +102,8 @@ def simulate(job: Job, system: str) -> None:
         simulation = _build(job, system, schedule, requests)
         flow = simulation.flow
         checkpoints = _checkpoints(job, system, flow.transform)
+        if is_new:
+            checkpoints.clear()  # the samples before them are gone
         _start(simulation, checkpoints, job, system)
         observers: list[Observer] = [
             Guard(checkpoints, world, case.time.scheme),
@@ -141,6 +144,8 @@ def _start(simulation: Simulation, checkpoints: Checkpoints, job: Job, system: s
     """Set the state: from the newest intact checkpoint, else the initial condition. Collective."""
     clock, state = simulation.clock, simulation.state
     found = checkpoints.load(clock.as_dict(), state)
+    for path in checkpoints.passed_over:
+        job.world.say(f"dns.{system}: {path.name} is damaged or of another run; not used")
     if found is not None:
         clock.restore(found)
         job.world.say(f"dns.{system}: from the checkpoint at step {clock.step}")

@@ -69,7 +69,9 @@ class PencilTransform:
         n_product, kind = self.grid.n_product, self.grid.complex.char
         pencils, kept = self.mesh.pencil_comm, self.spectral_shape[2]
         self.columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
-        one = self.columns[0]
+        # FFTW wants 16 bytes and every field has them, but mpi4py-fft insists on as many (up
+        # to 32) as the array that was planned on: so plan on the field with the fewest.
+        one = min(self.columns, key=fftw.get_alignment)
         self._along_y = (
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
