@@ -62,8 +62,8 @@ class LearnedClosure:
         """
         if psi.shape[1:] != (self.n, self.n) or psi.shape != omega.shape:
             raise CaseError(
-                f"model {self.model.name!r} was trained on {self.n} x {self.n} points, but is given "
-                f"psi {psi.shape} and omega {omega.shape}; use a model trained on that grid"
+                f"model {self.model.name!r} was trained on {self.n} x {self.n} points, but is "
+                f"given psi {psi.shape} and omega {omega.shape}; use a model trained on that grid"
             )
         found = predict(self.model.network, self.normalisation, psi, omega, BATCH)
         if out is None:

@@ -68,7 +68,8 @@ def plan(job: Job) -> list[str]:
     pairs = len(members) * len(case.les.closures)
     return [
         f"closures: {', '.join(case.les.closures)}; {len(members)} test member(s) of the target",
-        f"{(clock.records - 1) * clock.every} steps of dt = {clock.dt:g}, {case.network_grid}² modes",
+        f"{(clock.records - 1) * clock.every} steps of dt = {clock.dt:g} on "
+        f"{case.network_grid} x {case.network_grid} modes",
         f"{pairs} runs, dealt to {job.world.size} rank(s)",
     ]
 
