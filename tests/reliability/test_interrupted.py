@@ -1,0 +1,355 @@
+"""A simulation that is killed, damaged or called again, as a user's job would be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eddyscope.__main__ import dispatch
+from eddyscope.dataset.reader import Dataset
+from eddyscope.parallel.failure import guard
+from eddyscope.parallel.world import World
+from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
+from small_flows import CASE, assert_same_arrays, make_transform_on, state_of, write_case
+
+LIMIT = 60.0
+"""Seconds for one job."""
+
+STARTUP = 40.0
+"""Seconds in which a job must have reached its time loop."""
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Path:
+    more = CASE.replace("samples = 3", "samples = 6").replace("diagnostics = 2", "diagnostics = 4")
+    return write_case(tmp_path_factory.mktemp("interrupted"), more)
+
+
+@pytest.fixture
+def eddyscope(launch, case: Path):
+    """`eddyscope(out, ranks, *options)` runs dns; gives (exit status, output, errors)."""
+
+    def run(out: Path, *options: str, ranks: int = 2):
+        ended = launch(ranks, command(case, out, *options), LIMIT)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    return run
+
+
+def command(case: Path, out: Path, *options: str) -> list[str]:
+    arguments = ["dns", str(case), "--system", "base", "--out", str(out), *options]
+    return [sys.executable, "-m", "eddyscope", *arguments]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(case: Path, tmp_path_factory) -> Path:
+    """The dataset of a run that no one disturbed, and that wrote no checkpoint."""
+    from eddyscope.parallel.launch import launch
+
+    out = tmp_path_factory.mktemp("uninterrupted")
+    ended = launch(2, command(case, out, "checkpoint.seconds=1e6"), LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    assert not (out / "base" / "checkpoints").exists()
+    return out / "base" / "dataset.h5"
+
+
+# --- Kills ---------------------------------------------------------------------------------
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process and all that it started, directly or not."""
+    yield pid
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                yield from descendants(int(child))
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """End a job and all its ranks at once, as a power cut would."""
+    for pid in list(descendants(process.pid)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(condition, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTUP
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline, "the job never got that far"
+        time.sleep(0.002)
+
+
+def newest_checkpoint(out: Path) -> str:
+    with suppress(OSError):
+        names = (path.name for path in (out / "base" / "checkpoints").iterdir())
+        return max((name for name in names if name.endswith(".h5")), default="")
+    return ""
+
+
+def run_and_kill(case: Path, out: Path, ranks: int, delay: float) -> bool:
+    """Start a job and kill it `delay` seconds after its first new checkpoint; False if it ended
+    before that."""
+    before = newest_checkpoint(out)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))}
+    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    process = subprocess.Popen(
+        ["mpirun", "--oversubscribe", "-n", str(ranks), *command(case, out)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: newest_checkpoint(out) > before, process)
+        time.sleep(delay)
+        return process.poll() is None
+    finally:
+        kill_all(process)
+
+
+def assert_sound(path: Path) -> None:
+    """The dataset opens, and all that is called committed is whole."""
+    dataset = Dataset(path)
+    assert dataset.verify() == []
+
+
+@pytest.mark.parametrize("ranks_after", [1, 3])
+def test_killed_again_and_again_it_ends_with_the_same_bits(
+    eddyscope, case, uninterrupted, tmp_path, ranks_after
+):
+    rng = np.random.default_rng(ranks_after)
+    killed = 0
+    for _ in range(3):
+        killed += run_and_kill(case, tmp_path, 2, delay=rng.uniform(0.0, 0.05))
+        assert_sound(tmp_path / "base" / "dataset.h5")
+    assert killed > 0, "every job ended before it was killed"
+    status, words, errors = eddyscope(tmp_path, ranks=ranks_after)
+    assert status == 0, errors
+    assert "from the checkpoint at step" in words or "complete, unchanged" in words
+    assert_same_arrays(tmp_path / "base" / "dataset.h5", uninterrupted)
+
+
+def test_killed_before_its_first_checkpoint_it_starts_again(
+    eddyscope, case, uninterrupted, tmp_path
+):
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(case, out), stdout=subprocess.DEVNULL)
+    try:
+        wait_for((out / "status.json").exists, process)
+    finally:
+        kill_all(process)
+    status, _, errors = eddyscope(out)
+    assert status == 0, errors
+    assert_same_arrays(out / "base" / "dataset.h5", uninterrupted)
+
+
+# --- Damage --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unfinished(eddyscope, case, tmp_path) -> Path:
+    """An output folder with checkpoints of a run that is not done."""
+    assert run_and_kill(case, tmp_path, 1, delay=0.0)
+    while len(list((tmp_path / "base" / "checkpoints").glob("step-*.h5"))) < 2:
+        run_and_kill(case, tmp_path, 1, delay=0.0)
+    return tmp_path
+
+
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
+    eddyscope, unfinished, uninterrupted
+):
+    before, newest = sorted((unfinished / "base" / "checkpoints").glob("step-*.h5"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 0x01
+    newest.write_bytes(content)
+    (unfinished / "base" / "checkpoints" / "step-0000000099.h5.tmp").write_bytes(b"half")
+    status, words, errors = eddyscope(unfinished)
+    assert status == 0, errors
+    assert f"{newest.name} is damaged" in words
+    assert f"from the checkpoint at step {int(before.stem[5:])}\n" in words
+    assert_same_arrays(unfinished / "base" / "dataset.h5", uninterrupted)
+
+
+def test_without_its_dataset_a_run_starts_again(eddyscope, unfinished, uninterrupted):
+    """Going on from a checkpoint would leave the samples before it empty."""
+    (unfinished / "base" / "dataset.h5").unlink()
+    status, words, errors = eddyscope(unfinished)
+    assert status == 0, errors
+    assert "from the checkpoint" not in words
+    assert_same_arrays(unfinished / "base" / "dataset.h5", uninterrupted)
+
+
+DAMAGE = {
+    "one bit in the middle": lambda content: flip(content, len(content) // 2),
+    "one bit at the start": lambda content: flip(content, 9),
+    "one bit near the end": lambda content: flip(content, len(content) - 30),
+    "cut short": lambda content: content[: len(content) // 2],
+    "last byte missing": lambda content: content[:-1],
+    "empty": lambda content: b"",
+    "other text": lambda content: b"not a checkpoint\n" * 1000,
+    "zeros at the end": lambda content: content[:-4000] + bytes(4000),
+}
+
+
+def flip(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 0x10
+    return bytes(changed)
+
+
+@pytest.fixture
+def kept(tmp_path) -> tuple[Checkpoints, Path, dict[int, np.ndarray]]:
+    """(checkpoints of steps 1 and 2, the newest one's file, step -> the state)."""
+    transform = make_transform_on(World.single(), 16, members=2)
+    checkpoints = Checkpoints(tmp_path, CheckpointSettings(), "this run", transform)
+    states = {1: state_of(transform), 2: 2.0 * state_of(transform)}
+    for step, state in states.items():
+        checkpoints.save(step, {"omega_hat": state})
+    return checkpoints, tmp_path / "step-0000000002.h5", states
+
+
+def load(checkpoints: Checkpoints) -> tuple[int | None, np.ndarray]:
+    found = {"omega_hat": checkpoints.transform.zeros_spectral()}
+    return checkpoints.load(found), found["omega_hat"]
+
+
+@pytest.mark.parametrize("damage", list(DAMAGE))
+def test_damage_of_any_kind_leads_to_the_checkpoint_before(kept, damage):
+    checkpoints, newest, states = kept
+    newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
+    step, state = load(checkpoints)
+    assert step == 1
+    np.testing.assert_array_equal(state, states[1])
+    assert checkpoints.passed_over == [newest]
+    assert not newest.exists(), "it must not be taken for the newest again"
+
+
+def test_one_wrong_byte_anywhere_never_gives_a_wrong_state(kept, rng):
+    """HDF5 itself may crash or loop on such files: they must not reach it."""
+    checkpoints, newest, states = kept
+    content = newest.read_bytes()
+    used = set()
+    for _ in range(300):
+        newest.write_bytes(flip(content, int(rng.integers(len(content)))))
+        step, state = load(checkpoints)
+        assert step is not None
+        np.testing.assert_array_equal(state, states[step])
+        used.add(step)
+    assert used == {1}
+
+
+def test_with_all_of_them_damaged_there_is_none(kept):
+    checkpoints, newest, _ = kept
+    for path in newest.parent.iterdir():
+        path.write_bytes(b"")
+    assert load(checkpoints)[0] is None
+
+
+def test_stray_files_are_not_checkpoints(kept):
+    checkpoints, newest, _ = kept
+    for name in ("step-0000000003.h5.tmp", "step-3.h5", "notes.txt"):
+        (newest.parent / name).write_text("")
+    assert load(checkpoints)[0] == 2
+    assert checkpoints.passed_over == []
+
+
+def test_a_renamed_checkpoint_is_not_taken_for_another_step(kept):
+    checkpoints, newest, _ = kept
+    newest.rename(newest.with_name("step-0000000007.h5"))
+    assert load(checkpoints)[0] == 1
+
+
+# --- Called again --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(case: Path, capsys):
+    """`call(out, *options)` runs dns in this process; gives (exit status, output, errors)."""
+
+    def run(out: Path, *options: str):
+        status = guard(lambda: dispatch(command(case, out, *options)[3:]))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def complete(case: Path, tmp_path_factory) -> Path:
+    """An output folder of a finished run; tests must leave it so."""
+    from eddyscope.parallel.launch import launch
+
+    out = tmp_path_factory.mktemp("complete")
+    assert launch(1, command(case, out), LIMIT).returncode == 0
+    return out
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino) for p in files}
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",), ("checkpoint.seconds=1",)])
+def test_a_complete_stage_is_not_repeated(call, complete, options):
+    before = stamps(complete)
+    status, words, errors = call(complete, *options)
+    assert status == 0, errors
+    assert "dns.base: complete, unchanged" in words
+    assert stamps(complete) == before
+
+
+@pytest.mark.parametrize("change", ["seed=6", "base.ensemble.samples=4", "time.dt=0.005"])
+def test_a_changed_case_is_refused_with_the_way_out(call, complete, change):
+    before = stamps(complete)
+    status, _, errors = call(complete, change)
+    assert status == 2
+    assert change.partition("=")[0] in errors
+    assert "--fresh" in errors and "--out" in errors
+    assert stamps(complete) == before
+
+
+def test_nothing_to_resume_is_said(call, tmp_path):
+    status, _, errors = call(tmp_path / "new", "--resume")
+    assert status == 2
+    assert "nothing to resume" in errors
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_dataset_of_unknown_origin_is_not_overwritten(call, tmp_path):
+    path = tmp_path / "base" / "dataset.h5"
+    path.parent.mkdir()
+    path.write_text("precious")
+    status, _, errors = call(tmp_path)
+    assert status == 2
+    assert "--fresh" in errors
+    assert path.read_text() == "precious"
+
+
+def test_fresh_redoes_the_stage(call, tmp_path, uninterrupted):
+    out = tmp_path / "out"
+    assert call(out, "base.flow.reynolds=50.0")[0] == 0
+    status, words, errors = call(out, "--fresh")
+    assert status == 0, errors
+    assert "starting afresh" in words
+    assert_same_arrays(out / "base" / "dataset.h5", uninterrupted)
+
+
+def test_a_blow_up_is_told_and_leaves_what_is_committed(eddyscope, tmp_path):
+    wild = ("base.flow.initial.energy=1e12", "base.flow.reynolds=1e9")
+    status, _, errors = eddyscope(tmp_path, *wild)
+    assert status == 3
+    assert errors.count("eddyscope: blew up: member(s) 0, 1 not finite") == 1
+    assert "Traceback" not in errors
+    assert '"blew up"' in (tmp_path / "status.json").read_text()
+    assert_sound(tmp_path / "base" / "dataset.h5")
