@@ -6,7 +6,7 @@ import html.parser
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -274,6 +274,8 @@ def test_resolution_of_a_known_flow(made: tuple[Case, Path], tmp_path: Path) -> 
 
     class Known:
         time = np.array([1.0, 2.0])
+        system = "base"
+        case: ClassVar = {"grid": {"n": 32}, "base": {"flow": {"reynolds": 100.0}}}
 
         def diagnostics(self) -> dict[str, Any]:
             return {
