@@ -117,7 +117,9 @@ def _reference_lines(axes: Any, findings: Findings) -> None:
         for name, text in lines.items()
         if name in findings.target
     )
-    places = spread_apart([value for value, _, _ in found], 0.052 * axes.get_ylim()[1])
+    top = max(axes.get_ylim()[1], 1.05 * found[-1][0]) if found else axes.get_ylim()[1]
+    axes.set_ylim(0.0, top)  # every control is on the panel
+    places = spread_apart([value for value, _, _ in found], 0.052 * top)
     for (value, name, text), place in zip(found, places, strict=True):
         axes.axhline(value, color=COLOURS[name], linewidth=1.2, linestyle=(0, (5, 2)), zorder=3)
         axes.annotate(
