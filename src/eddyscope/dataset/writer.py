@@ -25,7 +25,6 @@ from eddyscope.parallel.hdf5 import (
     open_for_update,
     write_block,
 )
-from eddyscope.parallel.reduce import largest
 from eddyscope.spectral.grid import BOX
 
 __all__ = ["CoarseFields", "DatasetWriter", "Layout", "checksum", "create"]
@@ -176,6 +175,8 @@ class DatasetWriter:
         self.file = file
         self.layout = layout
         self.comm = comm
+        self._records: list[tuple[int, dict[str, NDArray[Any]]]] = []
+        self._members = slice(0, 0)
 
     @classmethod
     @contextmanager
@@ -197,53 +198,59 @@ class DatasetWriter:
         spectra: member -> name -> values over shells, likewise.
         full: member -> unfiltered vorticity (y, x), likewise, if the layout has it.
         """
+        self.write_records()
         for n in self.layout.grids:
             self._write_fields(schema.group_name(n), sample, fields[n])
         if self.layout.full is not None:
-            whole = (slice(None), slice(None))
-            blocks = {
-                m: ((m, sample, *whole), np.asarray(field, dtype=self.layout.dtype))
-                for m, field in (full or {}).items()
-            }
-            self._write_each(self.file["full/omega"], blocks)
+            self._write_members("full/omega", sample, full or {}, self.layout.dtype)
         for name in schema.SPECTRA:
-            dataset = self.file[f"spectra/{name}"]
-            self._write_each(
-                dataset, {m: ((m, sample, slice(None)), s[name]) for m, s in spectra.items()}
-            )
+            values = {m: s[name] for m, s in spectra.items()}
+            self._write_members(f"spectra/{name}", sample, values)
         self.file.flush()  # the data is on the disk before it is called committed
         for n in self.layout.grids:
-            marks = {m: ((m, sample), np.ones((), "uint8")) for m in fields[n]}
-            self._write_each(self.file[f"{schema.group_name(n)}/committed"], marks)
+            marks = {m: np.uint8(1) for m in fields[n]}
+            self._write_members(f"{schema.group_name(n)}/committed", sample, marks)
         self.file.flush()
 
-    def write_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
-        """Write one record of the diagnostics of `members` (an empty slice: nothing)."""
+    def add_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
+        """Keep one record of the diagnostics of `members` until `write_records`. Not collective.
+
+        Records come in order and without gaps.
+        """
+        self._members = members
+        self._records.append((record, {name: values[name].copy() for name in schema.DIAGNOSTICS}))
+
+    def write_records(self) -> None:
+        """Write the records kept since the last call: before what comes after them is kept."""
+        records, self._records = self._records, []
+        empty = not records or self._members.start == self._members.stop
         for name in schema.DIAGNOSTICS:
-            empty = members.start == members.stop
-            selection = None if empty else (members, record)
-            write_block(
-                self.file[f"diagnostics/{name}"], selection, None if empty else values[name]
-            )
+            selection, data = None, None
+            if not empty:
+                selection = (self._members, slice(records[0][0], records[-1][0] + 1))
+                data = np.stack([values[name] for _, values in records], axis=1)
+            write_block(self.file[f"diagnostics/{name}"], selection, data)
 
     def _write_fields(self, group: str, sample: int, members: Mapping[int, Fields]) -> None:
-        dtype = self.layout.dtype
         rounded = {
-            m: {name: np.ascontiguousarray(f[name], dtype=dtype) for name in schema.VARIABLES}
+            m: {name: np.asarray(f[name], dtype=self.layout.dtype) for name in schema.VARIABLES}
             for m, f in members.items()
         }
         for name in schema.VARIABLES:
-            blocks = {
-                m: ((m, sample, slice(None), slice(None)), f[name]) for m, f in rounded.items()
-            }
-            self._write_each(self.file[f"{group}/{name}"], blocks)
-        sums = {m: ((m, sample), np.uint64(checksum(f))) for m, f in rounded.items()}
-        self._write_each(self.file[f"{group}/checksum"], sums)
+            self._write_members(f"{group}/{name}", sample, {m: f[name] for m, f in rounded.items()})
+        sums = {m: np.uint64(checksum(f)) for m, f in rounded.items()}
+        self._write_members(f"{group}/checksum", sample, sums)
 
-    def _write_each(self, dataset: Any, blocks: Mapping[int, tuple[Any, Any]]) -> None:
-        """One collective write a member; ranks with fewer members take part with nothing."""
-        most = int(largest(self.comm, len(blocks)))
-        mine = list(blocks.values())
-        for i in range(most):
-            selection, data = mine[i] if i < len(mine) else (None, None)
-            write_block(dataset, selection, None if data is None else np.asarray(data))
+    def _write_members(
+        self, name: str, sample: int, members: Mapping[int, Any], dtype: str | None = None
+    ) -> None:
+        """One collective write of a sample of the members this rank owns, evenly spaced ones."""
+        dataset = self.file[name]
+        if not members:
+            write_block(dataset, None, None)
+            return
+        numbers = list(members)
+        step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        rest = (slice(None),) * (dataset.ndim - 2)
+        selection = (slice(numbers[0], numbers[-1] + 1, step), sample, *rest)
+        write_block(dataset, selection, np.stack([np.asarray(v, dtype) for v in members.values()]))

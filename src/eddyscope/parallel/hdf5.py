@@ -183,7 +183,10 @@ def _find_scale(group: h5py.Group, dim: str) -> h5py.Dataset | None:
 def write_block(
     dataset: h5py.Dataset, selection: tuple[slice | int, ...] | None, data: NDArray[Any] | None
 ) -> None:
-    """Write `data` to a block of `dataset`; None on a rank with nothing to write. Collective."""
+    """Write `data` to a block of `dataset`; None on a rank with nothing to write. Collective.
+
+    A slice of the selection may have a step, as members dealt to ranks in turn have.
+    """
     transfer = h5py.h5p.create(h5py.h5p.DATASET_XFER)
     if dataset.file.driver == "mpio":
         transfer.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
@@ -193,16 +196,14 @@ def write_block(
         memory_space = h5py.h5s.create_simple((0,))
         data = np.empty(0, dtype=dataset.dtype)
     else:
-        start, count = [], []
-        for axis, part in enumerate(selection):
-            lo, hi = (
-                (part, part + 1) if isinstance(part, int) else part.indices(dataset.shape[axis])[:2]
-            )
-            start.append(lo)
-            count.append(hi - lo)
-        file_space.select_hyperslab(tuple(start), tuple(count))
+        ranges = [
+            range(part, part + 1) if isinstance(part, int) else range(*part.indices(length))
+            for part, length in zip(selection, dataset.shape, strict=True)
+        ]
+        start, count = tuple(r.start for r in ranges), tuple(len(r) for r in ranges)
+        file_space.select_hyperslab(start, count, tuple(r.step for r in ranges))
         data = np.ascontiguousarray(data)
-        memory_space = h5py.h5s.create_simple(tuple(count))
+        memory_space = h5py.h5s.create_simple(count)
         assert data.size == int(np.prod(count)), f"{data.shape} does not fill a block of {count}"
     dataset.id.write(memory_space, file_space, data, dxpl=transfer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,6 +80,8 @@ class Keeper:
 
     checkpoints: Checkpoints
     requests: StopRequests
+    before_saving: Callable[[], None]
+    """Brings to the disk what the checkpoint takes as done. Collective."""
 
     def observe(self, simulation: Simulation) -> None:
         clock, last = simulation.clock, simulation.schedule.last
@@ -86,6 +89,7 @@ class Keeper:
             return
         stop = simulation.stop and self.requests.any()
         if stop or (simulation.at_mark is not None and self.checkpoints.due()):
+            self.before_saving()
             self.checkpoints.save(clock.as_dict(), simulation.state)
         if stop:
             raise StoppedEarly(

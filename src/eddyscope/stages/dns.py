@@ -6,6 +6,7 @@ the newest checkpoint; samples that are already committed are not written again.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from eddyscope.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import agree
+from eddyscope.parallel.failure import BlewUp, agree
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.closure import NoClosure
@@ -93,6 +94,8 @@ def simulate(job: Job, system: str) -> None:
     layout = make_layout(case, system, schedule)
     is_new = not world.on_root(path.exists)
     if is_new:
+        # Checkpoints without the samples before them are of no use.
+        world.on_root(lambda: shutil.rmtree(path.parent / "checkpoints", ignore_errors=True))
         create(path, world.comm, layout, {**job.provenance(), "system": system})
     committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
     with (
@@ -102,8 +105,6 @@ def simulate(job: Job, system: str) -> None:
         simulation = _build(job, system, schedule, requests)
         flow = simulation.flow
         checkpoints = _checkpoints(job, system, flow.transform)
-        if is_new:
-            checkpoints.clear()  # the samples before them are gone
         _start(simulation, checkpoints, job, system)
         observers: list[Observer] = [
             Guard(checkpoints, world, case.time.scheme),
@@ -111,10 +112,15 @@ def simulate(job: Job, system: str) -> None:
             Sampler(
                 Subgrid(flow, case.filter, case.transform), Diagnostics(flow), writer, committed
             ),
-            Keeper(checkpoints, requests),
+            Keeper(checkpoints, requests, writer.write_records),
             Reporter(world, f"dns.{system}", simulation.time),
         ]
-        simulation.run(schedule.last, observers)
+        try:
+            simulation.run(schedule.last, observers)
+        except BlewUp:  # by all ranks together
+            writer.write_records()
+            raise
+        writer.write_records()
     for warning in world.on_root(lambda: quality(Dataset(path)).warnings):
         world.say(f"warning: {warning}")
 
@@ -209,7 +215,7 @@ class Recorder:
         values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
         mesh = transform.mesh
         writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
-        self.writer.write_record(mark, mesh.members if writes else slice(0, 0), values)
+        self.writer.add_record(mark, mesh.members if writes else slice(0, 0), values)
 
 
 @dataclass
