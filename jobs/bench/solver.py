@@ -6,8 +6,10 @@
 
 Everything that is compared is timed in one process, in turn: the unit (one r2c transform of
 the product grid by pyfftw, one thread, MEASURE), the four padded transforms of a right-hand
-side alone, and whole steps. Times are the slowest rank's; the median of the rounds is
-quoted, with the least and the most. Needs `pip install pyfftw` (the extra "bench").
+side alone (with their transposes), the transposes between ranks alone, whole steps, the
+diagnostics, a sample (filtered, written, synced), and a plain copy of memory, which shows what
+the machine can move. Times are the slowest rank's; the median of the rounds is quoted, with
+the least and the most. Needs `pip install pyfftw` (the extra "bench").
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +50,8 @@ def main() -> None:
         command_line = " ".join(["python", *sys.argv])
         text = {"command": command_line, "machine": machine(), "records": records}
         Path(arguments.json).write_text(json.dumps(text, indent=1) + "\n")
+    if arguments.figure:
+        draw(records, Path(arguments.figure))
 
 
 def parse() -> argparse.Namespace:
@@ -58,8 +63,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--planners", nargs="+", default=["estimate"])
     parser.add_argument("--precisions", nargs="+", default=["float64"])
     parser.add_argument("--schemes", nargs="+", default=["ab2cn"])
+    parser.add_argument("--scratch", help="folder that samples are written to (default: temporary)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each measurement")
     parser.add_argument("--json", help="file for the raw figures")
+    parser.add_argument("--figure", help="PNG made from them")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     print_header = "--worker" not in sys.argv
     arguments = parser.parse_args()
@@ -84,6 +91,7 @@ def configurations(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "planner": planner,
             "scheme": scheme,
             "rounds": arguments.rounds,
+            "scratch": arguments.scratch,
         }
         for n in arguments.n
         for precision in arguments.precisions
@@ -96,12 +104,17 @@ def configurations(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def work(configuration: dict[str, Any]) -> None:
     """Measure one configuration on the ranks that were launched; rank 0 prints its record."""
+    from eddyscope.dataset.writer import DatasetWriter, Layout, create
+    from eddyscope.filtering.kernels import FilterSettings
+    from eddyscope.filtering.subgrid import Subgrid
     from eddyscope.flows.navier_stokes import NavierStokes
     from eddyscope.parallel.world import World
     from eddyscope.solver.closure import NoClosure
+    from eddyscope.solver.diagnostics import Diagnostics
     from eddyscope.solver.steppers import SCHEMES
     from eddyscope.spectral.grid import Grid
     from eddyscope.spectral.transform import TransformSettings, make_transform
+    from eddyscope.stages.dns import Sampler
 
     world = World.launched()
     n, members = configuration["n"], configuration["members"]
@@ -124,12 +137,30 @@ def work(configuration: dict[str, Any]) -> None:
         for _ in range(local):
             transform.map_points(nothing)
 
-    unit = unit_of(grid.n_product, configuration["precision"])
-    seconds = in_turn(
-        world, {"unit": unit, "transforms": transforms, "step": step}, configuration["rounds"]
-    )
+    diagnostics = Diagnostics(flow)
+    source = np.ones(2**23)
+    target = np.empty_like(source)
+    what = {
+        "unit": unit_of(grid.n_product, configuration["precision"]),
+        "transforms": transforms,
+        "transposes": lambda: transform.exchange(local),
+        "step": step,
+        "diagnostics": lambda: diagnostics.means(omega_hat, 0.0, 1),
+        "copy": lambda: np.copyto(target, source),
+    }
+    with tempfile.TemporaryDirectory(dir=configuration["scratch"]) as folder:
+        path = Path(world.comm.bcast(folder)) / "dataset.h5"
+        layout = Layout(members, (0.0,), (0.0,), grid.n_shells, {64: 0.2, 128: 0.1})
+        create(path, world.comm, layout, {"case": "{}", "system": "base"})
+        subgrid = Subgrid(flow, FilterSettings(n=[64, 128]), settings)
+        with DatasetWriter.opened(path, layout, world.comm) as writer:
+            sampler = Sampler(subgrid, diagnostics, writer, [False])
+            what["sample"] = lambda: sampler.take(0, flow, omega_hat, stepper.scratch)
+            seconds = in_turn(world, what, configuration["rounds"])
+        world.comm.Barrier()
     if world.is_root:
-        print(json.dumps(summary(configuration, grid.n_product, local, seconds)))
+        copied = 2 * source.nbytes * configuration["ranks"]  # read and written
+        print(json.dumps(summary(configuration, grid.n_product, copied, seconds)))
 
 
 def nothing(points: Any, maxima: Any) -> None:
@@ -177,7 +208,7 @@ def calls_for(world: Any, function: Callable[[], Any], target: float = 0.3) -> i
 
 
 def summary(
-    configuration: dict[str, Any], n_product: int, local: int, seconds: dict[str, list[float]]
+    configuration: dict[str, Any], n_product: int, copied: int, seconds: dict[str, list[float]]
 ) -> dict[str, Any]:
     import resource
 
@@ -193,7 +224,14 @@ def summary(
         "step_units": per_member / ms["unit"],
         "transforms_ms": ms["transforms"],
         "transforms_units": ms["transforms"] / members / ms["unit"],
+        "transposes_ms": ms["transposes"],
+        "pointwise_ms": ms["step"] - ms["transforms"],
+        "pointwise_share": 1.0 - ms["transforms"] / ms["step"],
         "step_over_transforms": ms["step"] / ms["transforms"],
+        "diagnostics_ms": ms["diagnostics"],
+        "sample_ms": ms["sample"],
+        "sample_steps": ms["sample"] / ms["step"],
+        "copy_gb_per_second": 1e-6 * copied / ms["copy"],
         "points_per_second_and_core": 1e3
         * members
         * n_product**2
@@ -213,6 +251,37 @@ def row(record: dict[str, Any]) -> str:
         f"{record['transforms_units']:>7.2f} {record['step_over_transforms']:>11.2f} "
         f"{record['points_per_second_and_core'] / 1e6:>11.1f} {record['memory_mib_per_rank']:>8.0f}"
     )
+
+
+def draw(records: list[dict[str, Any]], path: Path) -> None:
+    """Bars of a step in units by what it is made of, one a configuration."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 0.5 + 0.34 * len(records)), layout="constrained")
+    names = [
+        f"{r['product_grid']}², {r['ranks']} rank(s) {r['mesh'][0]} x {r['mesh'][1]}, "
+        f"{r['precision']}, {r['planner']}"
+        for r in records
+    ]
+    per_unit = [1.0 / (r["unit_ms"] * r["members"]) for r in records]
+    sent = [r["transposes_ms"] * u for r, u in zip(records, per_unit, strict=True)]
+    computed = [r["transforms_ms"] * u - t for r, u, t in zip(records, per_unit, sent, strict=True)]
+    rest = [max(0.0, r["pointwise_ms"]) * u for r, u in zip(records, per_unit, strict=True)]
+    left = np.zeros(len(records))
+    for values, colour, label in (
+        (computed, "#0072B2", "transforms"),
+        (sent, "#E69F00", "transposes between ranks"),
+        (rest, "#009E73", "pointwise and the rest"),
+    ):
+        axes.barh(names, values, left=left, color=colour, label=label)
+        left += np.array(values)
+    axes.set_xlabel("one step of one member, in units (one r2c FFT of the product grid by FFTW)")
+    axes.invert_yaxis()
+    axes.legend()
+    figure.savefig(path, dpi=130)
 
 
 def machine() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.dataset.statistics import quality
 from eddyscope.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
+from eddyscope.flows.base import Flow
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import BlewUp, agree
@@ -233,8 +234,11 @@ class Sampler:
         sample = None if mark is None else simulation.schedule.samples[mark]
         if sample is None or self.committed[sample]:
             return
-        flow, omega_hat = simulation.flow, simulation.omega_hat
-        advection = flow.advection(omega_hat, simulation.stepper.scratch)
+        self.take(sample, simulation.flow, simulation.omega_hat, simulation.stepper.scratch)
+
+    def take(self, sample: int, flow: Flow, omega_hat: Any, scratch: Any) -> None:
+        """Filter the state and write it as a sample. Collective."""
+        advection = flow.advection(omega_hat, scratch)
         fields = self.subgrid.sample(omega_hat, advection)
         shells = self.diagnostics.spectra(omega_hat, advection)
         first = flow.transform.mesh.members.start

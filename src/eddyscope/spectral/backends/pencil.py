@@ -116,6 +116,13 @@ class PencilTransform:
         self._columns_along_y(0)
         return float(self._maxima[0])
 
+    def exchange(self, times: int = 1) -> None:
+        """What `map_points` sends between ranks, there and back, by itself: for benchmarks."""
+        for _ in range(times):
+            if self._transfer is not None:
+                self._transfer.forward(self.columns, self._split)
+                self._transfer.backward(self._split, self.columns)
+
     def _columns_along_y(self, direction: int) -> None:
         plan = self._along_y[direction]
         for field in self.columns:
