@@ -201,6 +201,17 @@ def test_velocity_products(precision, rng):
     assert maxima[0] > 0  # a maximum found before stays
 
 
+@pytest.mark.parametrize("place", [(0, 0), (2, 5), (4, 11)])
+def test_a_velocity_that_is_not_a_number_is_not_lost(place):
+    """Also where numbers come after it, as in the rows of zeros that fill a block."""
+    points, maxima = np.ones((2, 5, 12)), np.zeros(1)
+    points[1][place] = np.nan
+    velocity_products(points, maxima)
+    assert np.isnan(maxima[0])
+    velocity_products(np.zeros((2, 5, 12)), maxima)
+    assert np.isnan(maxima[0])
+
+
 def test_advection_from_products(modes, n, precision, rng):
     _, _, kx, ky = modes
     n_product = friendly_even(1.5 * n)

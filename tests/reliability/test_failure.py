@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
+
+from small_flows import write_case
 
 PROGRAM = """
 import sys
@@ -137,3 +140,36 @@ def test_a_rank_that_fails_after_the_others_ended(job):
     )
     assert status == 1
     assert words.count("RuntimeError: late") == 1
+
+
+STAGE = """
+import sys
+from eddyscope.__main__ import dispatch
+from eddyscope.parallel.failure import guard
+from eddyscope.stages import dns
+
+observe = dns.Sampler.observe
+
+def fails(self, simulation):
+    sampled = simulation.at_mark is not None and simulation.clock.step > 0
+    if self.writer.comm.rank == 1 and sampled:
+        raise OSError("No space left on device")
+    observe(self, simulation)
+
+dns.Sampler.observe = fails
+sys.exit(guard(lambda: dispatch(sys.argv[1:])))
+"""
+
+
+def test_one_rank_fails_in_the_middle_of_a_stage(launch, tmp_path: Path):
+    """The others are in collective writes by then."""
+    (tmp_path / "program.py").write_text(STAGE)
+    case = write_case(tmp_path)
+    command = [sys.executable, str(tmp_path / "program.py"), "dns", str(case), "--system", "base"]
+    ended = launch(3, [*command, "--out", str(tmp_path / "out")], LIMIT)
+    assert ended.returncode == 1
+    assert ended.stderr.count("Traceback (most recent call last)") == 1
+    assert ended.stderr.count("OSError: No space left on device") == 1
+    status = json.loads((tmp_path / "out" / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert status["message"] == "rank 1: OSError: No space left on device"

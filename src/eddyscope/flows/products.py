@@ -37,7 +37,7 @@ def velocity_products(points: Any, maxima: Any) -> None:
         for x in range(points.shape[2]):
             u, v = points[0, y, x], points[1, y, x]
             speed = abs(u) + abs(v)
-            if not speed <= fastest:  # lets a NaN through, which max() might not
+            if speed > fastest or speed != speed:  # a NaN is kept, whatever comes after it
                 fastest = speed
             points[0, y, x] = u * v
             points[1, y, x] = v * v - u * u

@@ -20,7 +20,8 @@ from pydantic import Field
 
 from eddyscope.config.case import CaseError, Section
 from eddyscope.parallel.failure import all_true
-from eddyscope.parallel.hdf5 import Variable, allocate, create_file, open_to_read, write_block
+from eddyscope.parallel.hdf5 import Variable, allocate, laid_out, open_to_read, write_block
+from eddyscope.parallel.image import Image
 from eddyscope.parallel.seal import is_sealed
 from eddyscope.spectral.transform import Transform
 
@@ -72,21 +73,28 @@ class Checkpoints:
         self.last = time.monotonic()
         self.cost = self.last - began
 
+    def size(self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]) -> int:
+        """Bytes of one checkpoint's file. Not collective."""
+        return Image(lambda file: self._lay_out(file, clock, arrays)).sealed_size
+
+    def _lay_out(
+        self, file: Any, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> None:
+        total = self.transform.spectral_total
+        file.attrs["identity"] = self.identity
+        for name, value in clock.items():
+            file.attrs[f"clock_{name}"] = value
+        variables = {}
+        for name, array in arrays.items():
+            variables[name] = Variable((), shape=total, dtype=array.dtype)
+            variables[f"{name}_checksum"] = Variable((), shape=total[:3], dtype="uint32")
+        allocate(file, variables)
+
     def _write(
         self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> None:
         block = self.transform.spectral_block
-        total = self.transform.spectral_total
-        columns = total[:3]
-        with create_file(path, self.comm, sealed=True) as file:
-            file.attrs["identity"] = self.identity
-            for name, value in clock.items():
-                file.attrs[f"clock_{name}"] = value
-            variables = {}
-            for name, array in arrays.items():
-                variables[name] = Variable((), shape=total, dtype=array.dtype)
-                variables[f"{name}_checksum"] = Variable((), shape=columns, dtype="uint32")
-            allocate(file, variables)
+        with laid_out(path, self.comm, lambda file: self._lay_out(file, clock, arrays)) as file:
             for name, array in arrays.items():
                 empty = array.size == 0
                 write_block(file[name], None if empty else block, None if empty else array)
@@ -112,11 +120,6 @@ class Checkpoints:
             self.passed_over.append(path)
             self._remove(path)
         return None
-
-    def clear(self) -> None:
-        """Remove all of them."""
-        for path in self._newest_first():
-            self._remove(path)
 
     def _load_one(
         self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]

@@ -79,6 +79,7 @@ def stable_step(scheme: str, flow: Flow, fastest: float) -> float:
     if frequency == 0:
         return math.inf
     if scheme == "ab2cn":
-        weak = (4.0 * flow.decay_rate(grid.k_max) / frequency**4) ** (1 / 3)
+        # The cube root of 4 rate / frequency⁴, which may be beyond the largest float.
+        weak = (4.0 * flow.decay_rate(grid.k_max) / frequency) ** (1 / 3) / frequency
         return float(min(weak, 1.0 / frequency))
     return math.sqrt(3.0) / frequency

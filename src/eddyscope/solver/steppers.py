@@ -162,7 +162,7 @@ class RungeKutta3:
         for a, b, c, decay in zip(self._a, self._b, self.C, self._decay, strict=False):
             closure = pi_hat(omega_hat)
             loss = self.flow.advection(omega_hat, self.scratch)
-            self.fastest = max(self.fastest, float(self.flow.max_velocity().max(initial=0.0)))
+            self.fastest = float(self.flow.max_velocity().max(initial=self.fastest))
             self.flow.add_forcing(loss, time + c * self.dt, step, 1.0)
             if closure is not None:
                 loss -= closure

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eddyscope.parallel.failure import BlewUp, StoppedEarly
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, all_true
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.parallel.world import World
@@ -37,9 +37,11 @@ class Guard:
         clock = simulation.clock
         if clock.dt == 0.0:
             return
-        limit = stable_step(self.scheme, simulation.flow, clock.fastest)
         if not np.isfinite(clock.fastest):
             self._end(simulation, "the velocity is not finite")
+        if simulation.at_mark is not None and not self._is_finite(simulation):
+            self._end(simulation, "the vorticity is not finite")  # before it is written
+        limit = stable_step(self.scheme, simulation.flow, clock.fastest)
         hard = HOPELESS * limit if self.scheme != "ab2cn" else np.inf
         if clock.dt > hard:
             self._end(simulation, f"dt = {clock.dt:.3g}, but the stable step is {limit:.3g}")
@@ -51,12 +53,19 @@ class Guard:
                 f"{advice(self.scheme, simulation, clock.fastest)}"
             )
 
+    def _is_finite(self, simulation: Simulation) -> bool:
+        """Whether the state is, everywhere; its velocity is known a step later only."""
+        return all_true(self.world.comm, bool(np.isfinite(simulation.omega_hat).all()))
+
     def _end(self, simulation: Simulation, why: str) -> None:
         clock = simulation.clock
-        self.checkpoints.save(clock.as_dict(), simulation.state, "post-mortem.h5")
+        kept = f"the state is in {self.checkpoints.folder / 'post-mortem.h5'}"
+        try:
+            self.checkpoints.save(clock.as_dict(), simulation.state, "post-mortem.h5")
+        except CannotWrite as error:  # that it blew up is what must be heard
+            kept = f"the state is not kept: {error}"
         raise BlewUp(
-            f"{why}, at t = {clock.time:.6g} (step {clock.step}); the state is in "
-            f"{self.checkpoints.folder / 'post-mortem.h5'}; "
+            f"{why}, at t = {clock.time:.6g} (step {clock.step}); {kept}; "
             f"{advice(self.scheme, simulation, np.nan)}"
         )
 

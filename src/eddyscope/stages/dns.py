@@ -81,7 +81,7 @@ def run(job: Job) -> None:
             sections=("grid", "time", "filter", "transform.kind", "transform.planner", system),
             inputs=_initial_files(job.case, system),
             outputs=(job.dataset(system),),
-            scratch=(folder / "checkpoints",),
+            scratch=(folder / "checkpoints", folder / "wisdom"),
             status=folder / "status.json",
         )
         job.perform(step, lambda system=system: simulate(job, system))  # type: ignore[misc]
@@ -128,7 +128,8 @@ def simulate(job: Job, system: str) -> None:
 
 def _build(job: Job, system: str, schedule: Schedule, requests: StopRequests) -> Simulation:
     case, settings = job.case, job.case.system(system)
-    transform = _make_transform(job, settings.ensemble.members)
+    wisdom = job.out / system / "wisdom"
+    transform = _make_transform(job, settings.ensemble.members, wisdom)
     flow = FLOWS.build(settings.flow, transform, seed=case.seed)
     pace: Pace
     if schedule.steps is not None and case.time.dt is not None:
@@ -250,10 +251,11 @@ class Sampler:
         self.writer.write_sample(sample, fields, spectra, full)
 
 
-def _make_transform(job: Job, members: int) -> Transform:
+def _make_transform(job: Job, members: int, wisdom: Path | None = None) -> Transform:
     settings, grid = job.case.transform, Grid.of(job.case.grid)
     shape = None if settings.mesh == "auto" else (settings.mesh[0], settings.mesh[1])
-    return make_transform(settings, grid, job.world.mesh(members, grid.n // 2, shape))
+    mesh = job.world.mesh(members, grid.n // 2, shape)
+    return make_transform(settings, grid, mesh, wisdom)
 
 
 def _check(case: Case, settings: Any, transform: Transform) -> None:

@@ -1,0 +1,391 @@
+"""Whatever is wrong with the input: one line, exit status 2, and nothing overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import synthetic
+from eddyscope.__main__ import dispatch
+from eddyscope.parallel.failure import guard
+from eddyscope.parallel.world import World
+from synthetic_models import write_models
+
+FORCED = "base.flow.forcing={kind='deterministic', wavenumber=16}"
+
+
+def initial(path: str) -> str:
+    return f"base.flow.initial={{kind='file', path='{path}'}}"
+
+
+# --- Damage --------------------------------------------------------------------------------
+
+
+def cut_short(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return damage
+
+
+def replaced(name: str, content: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return damage
+
+
+def appended(name: str, text: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        path.write_text(path.read_text() + text)
+
+    return damage
+
+
+def field_saved(omega: np.ndarray, name: str = "omega.npy") -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / name, omega)
+
+
+def hdf5_field(folder: Path) -> None:
+    with h5py.File(folder / "omega.h5", "w") as file:
+        file["vorticity"] = np.zeros((32, 32))
+
+
+def hdf5_field_cut_short(folder: Path) -> None:
+    hdf5_field(folder)
+    cut_short("omega.h5")(folder)
+
+
+def flipped_weight(folder: Path) -> None:
+    path = folder / "out/models/base.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0x40
+    path.write_bytes(content)
+
+
+def with_attribute(key: str, value: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with h5py.File(folder / "out/base/dataset.h5", "r+") as file:
+            file.attrs[key] = value
+
+    return damage
+
+
+def uncommitted(folder: Path) -> None:
+    with h5py.File(folder / "out/base/dataset.h5", "r+") as file:
+        file["n016/committed"][0, 1] = 0
+
+
+def not_ours(folder: Path) -> None:
+    with h5py.File(folder / "out/base/dataset.h5", "w") as file:
+        file["data"] = np.zeros(3)
+
+
+def without_target(folder: Path) -> None:
+    path = folder / "synthetic.toml"
+    text = path.read_text()
+    start, end = text.index("[target.flow]"), text.index("[network]")
+    path.write_text(text[:start] + text[end:])
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def circle(folder: Path) -> None:
+    (folder / "synthetic.toml").write_text('extends = "other.toml"\n')
+    (folder / "other.toml").write_text('extends = "synthetic.toml"\n')
+
+
+# --- The table -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A way to call the program, and words that its answer must have."""
+
+    words: list[str]
+    arguments: list[str] = field(default_factory=list)
+    """After the case file."""
+    stage: str = "dns"
+    damage: Callable[[Path], None] = lambda folder: None
+    """What is done to the folder of the case before."""
+    out: str = "out"
+    case: str = "synthetic.toml"
+    raw: list[str] | None = None
+    """The whole command line instead."""
+
+
+SAVED = initial("omega.npy")
+
+TABLE: dict[str, Bad] = {
+    # the command line
+    "no stage": Bad(["STAGE", "--help"], raw=[]),
+    "misspelt stage": Bad(["'dnss'", "did you mean dns?"], stage="dnss"),
+    "no case file named": Bad(["CASE.toml"], raw=["dns"]),
+    "unknown option": Bad(["--frsh"], ["--frsh"]),
+    "resume and fresh": Bad(["--fresh", "--resume"], ["--resume", "--fresh"]),
+    "unknown system": Bad(["'third'", "base", "target"], ["--system", "third"]),
+    "override without a value": Bad(["'grid.n'", "section.key=value"], ["grid.n"]),
+    "override into a value": Bad(["seed is a value"], ["seed.n=3"]),
+    "nothing to resume": Bad(["nothing to resume", "--resume"], ["--resume"], out="elsewhere"),
+    "out is a file": Bad(["cannot write here", "--out"], out="synthetic.toml"),
+    "out is under a file": Bad(["cannot write here", "--out"], out="synthetic.toml/deeper"),
+    # the case file
+    "missing case file": Bad(["no such case file"], case="gone.toml"),
+    "case is a folder": Bad(["cannot be read"], case="."),
+    "case is not text": Bad(
+        ["not UTF-8"], damage=replaced("synthetic.toml", b"name = '\xff\xfe'\n")
+    ),
+    "TOML syntax error": Bad(["not valid TOML", "line"], damage=appended("synthetic.toml", "[a\n")),
+    "extends what is missing": Bad(
+        ["gone.toml", "no such case file"],
+        damage=replaced("synthetic.toml", b'extends = "gone.toml"\n'),
+    ),
+    "extends in a circle": Bad(["circle", "synthetic.toml -> other.toml"], damage=circle),
+    "extends a number": Bad(["extends = 3"], damage=replaced("synthetic.toml", b"extends = 3\n")),
+    "misspelt key": Bad(["grid.nn", "did you mean n?", "dealias"], ["grid.nn=32"]),
+    "misspelt section": Bad(["gird", "did you mean grid?"], ["gird.n=32"]),
+    "missing section": Bad(["is missing"], damage=replaced("synthetic.toml", b'name = "a"\n')),
+    "bool for a number": Bad(["grid.n = True", "integer"], ["grid.n=true"]),
+    "string for a number": Bad(["time.dt = 'small'", "number"], ["time.dt=small"]),
+    "real for a whole number": Bad(["grid.n = 32.5", "integer"], ["grid.n=32.5"]),
+    "number for a name": Bad(["name = 3", "string"], ["name=3"]),
+    "NaN": Bad(["time.dt = nan", "finite"], ["time.dt=nan"]),
+    "name with a slash": Bad(["name = 'a/b'"], ["name='a/b'"]),
+    "negative seed": Bad(["seed = -1", "greater than or equal to 0"], ["seed=-1"]),
+    # the flow and its ensemble
+    "negative Reynolds number": Bad(
+        ["base.flow.reynolds = -1", "greater than 0"], ["base.flow.reynolds=-1"]
+    ),
+    "odd n": Bad(["grid.n = 33", "use 32 or 34"], ["grid.n=33"]),
+    "no time step": Bad(["time.dt = 0", "greater than 0"], ["time.dt=0.0"]),
+    "two kinds of time step": Bad(["either dt", "or cfl"], ["time.cfl=0.5"]),
+    "unknown scheme": Bad(["'rk4'", "ab2cn", "ifrk3"], ["time.scheme=rk4"]),
+    "unknown forcing": Bad(["'random'", "deterministic"], ["base.flow.forcing={kind='random'}"]),
+    "unknown flow": Bad(["base.flow", "'euler'", "navier_stokes"], ["base.flow.kind=euler"]),
+    "forcing not resolved": Bad(["wavenumber = 16", "up to 15", "larger n"], [FORCED]),
+    "no samples": Bad(
+        ["base.ensemble.samples = 0", "greater than or equal to 1"], ["base.ensemble.samples=0"]
+    ),
+    "interval between steps": Bad(
+        ["base.ensemble.interval = 0.125", "0.12 or 0.13"], ["base.ensemble.interval=0.125"]
+    ),
+    "interval below a step": Bad(["base.ensemble.interval"], ["base.ensemble.interval=1e-9"]),
+    "negative spin-up": Bad(["base.ensemble.spin_up = -1"], ["base.ensemble.spin_up=-1.0"]),
+    "split that does not sum": Bad(
+        ["split has 3 members", "members = 4"],
+        ["base.ensemble.split={train=1, validation=1, test=1}"],
+    ),
+    "no such system": Bad(
+        ["[target]", "[target.flow]"], ["--system", "target"], damage=without_target
+    ),
+    "filter finer than the grid": Bad(["filter.n = 64", "grid.n = 32"], ["filter.n=[64]"]),
+    "odd filter grid": Bad(["n = 15", "even"], ["filter.n=[15]"]),
+    "no filter grid": Bad(["filter.n"], ["filter.n=[]"]),
+    "unknown filter": Bad(["'median'", "gaussian"], ["filter.kind=median"]),
+    "one checkpoint only": Bad(["checkpoint.keep = 1"], ["checkpoint.keep=1"]),
+    "mesh for other ranks": Bad(["needs 99 ranks", '"auto"'], ["transform.mesh=[9, 11]"]),
+    "mesh of one number": Bad(["transform.mesh", "two positive numbers"], ["transform.mesh=[4]"]),
+    # initial fields
+    "missing initial field": Bad(["omega.npy", "no such initial field"], [SAVED]),
+    "missing HDF5 initial field": Bad(["no such initial field"], [initial("omega.h5")]),
+    "initial field cut short": Bad(
+        ["omega.h5", "not a readable initial field"],
+        [initial("omega.h5")],
+        damage=hdf5_field_cut_short,
+    ),
+    "initial field under another name": Bad(
+        ["no dataset 'omega'", "vorticity", "initial.dataset"],
+        [initial("omega.h5")],
+        damage=hdf5_field,
+    ),
+    "npy cut short": Bad(
+        ["not a readable .npy"],
+        [SAVED],
+        damage=lambda folder: (
+            field_saved(np.zeros((32, 32)))(folder),
+            cut_short("omega.npy")(folder),
+        )[0],
+    ),
+    "initial field of an odd size": Bad(
+        ["shape (31, 31)", "n even"], [SAVED], damage=field_saved(np.zeros((31, 31)))
+    ),
+    "initial field not square": Bad(
+        ["shape (32, 16)"], [SAVED], damage=field_saved(np.zeros((32, 16)))
+    ),
+    "initial field of whole numbers": Bad(
+        ["int64", "floating-point"], [SAVED], damage=field_saved(np.zeros((32, 32), int))
+    ),
+    "NaN in the initial field": Bad(
+        ["1024 non-finite"], [SAVED], damage=field_saved(np.full((32, 32), np.nan))
+    ),
+    "initial field with fewer members": Bad(
+        ["holds 2 members", "ensemble.members"], [SAVED], damage=field_saved(np.zeros((2, 32, 32)))
+    ),
+    # datasets
+    "no dataset": Bad(
+        ["base/dataset.h5", "missing", "first"],
+        ["--fresh"],
+        "train",
+        without("out/base/dataset.h5"),
+    ),
+    "dataset cut short": Bad(
+        ["not a readable dataset"], ["--fresh"], "train", cut_short("out/base/dataset.h5")
+    ),
+    "dataset that is not HDF5": Bad(
+        ["not a readable dataset"], ["--fresh"], "train", replaced("out/base/dataset.h5", b"ha")
+    ),
+    "HDF5 that is no dataset": Bad(["not an eddyscope dataset"], ["--fresh"], "train", not_ours),
+    "dataset of another sign convention": Bad(
+        ["sign convention is 'mine'"],
+        ["--fresh"],
+        "train",
+        with_attribute("sign_convention", "mine"),
+    ),
+    "dataset not finished": Bad(
+        ["15 of 16 samples", "finish it"], ["--fresh"], "train", uncommitted
+    ),
+    "dataset without the grid": Bad(
+        ["no grid of n = 8", "[16]"], ["filter.n=[8]", "--fresh"], "train"
+    ),
+    # networks
+    "more training samples than there are": Bad(
+        ["training.samples = 99"], ["training.samples=99"], "train"
+    ),
+    "network on an unknown grid": Bad(["network.n = 8", "[16]"], ["network.n=8"], "train"),
+    "even kernels": Bad(["kernel_size = 4", "use 3 or 5"], ["network.kernel_size=4"], "train"),
+    "models of unknown origin": Bad(["base.safetensors exists", "--fresh"], stage="train"),
+    "layer beyond the depth": Bad(
+        ["'l09'", "network.depth = 3"], ["transfer.layers=['l09']"], "transfer"
+    ),
+    "misspelt layer": Bad(["'layer2'", "l02"], ["transfer.layers=['layer2']"], "transfer"),
+    "more transfer samples than there are": Bad(
+        ["transfer.samples = 99"], ["transfer.samples=99"], "transfer"
+    ),
+    "no base model": Bad(
+        ["base.safetensors", "missing", "first"],
+        ["--fresh"],
+        "transfer",
+        without("out/models/base.safetensors"),
+    ),
+    "model of another architecture": Bad(
+        ["width = 6", "network.width = 7"], ["network.width=7", "--fresh"], "transfer"
+    ),
+    "model cut short": Bad(
+        ["not a readable model"], ["--fresh"], "transfer", cut_short("out/models/base.safetensors")
+    ),
+    "model with a flipped bit": Bad(["damaged"], ["--fresh"], "transfer", flipped_weight),
+    # info
+    "info on nothing": Bad(["no such file"], raw=["info", "gone.h5"]),
+    "info on a case file": Bad(["not an artefact"], raw=["info", "{folder}/synthetic.toml"]),
+}
+
+ON_RANKS = list(TABLE)[::3]
+"""Those that are tried on ranks too."""
+
+
+# --- Trying them ---------------------------------------------------------------------------
+
+
+def make_folder(folder: Path) -> None:
+    """A case whose datasets and models are there. Not collective."""
+    case = synthetic.make_case(folder)
+    synthetic.write_datasets(case, folder / "out", World.single())
+    write_models(case, folder / "out")
+
+
+def command(bad: Bad, folder: Path) -> list[str]:
+    if bad.raw is not None:
+        return [word.format(folder=folder) for word in bad.raw]
+    case, out = folder / bad.case, folder / bad.out
+    return [bad.stage, str(case), *bad.arguments, "--out", str(out)]
+
+
+def everything(folder: Path) -> dict[str, str]:
+    """Each file's digest, and each folder."""
+    return {
+        str(path.relative_to(folder)): (
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        )
+        for path in folder.rglob("*")
+    }
+
+
+def assert_one_line(errors: str, words: list[str]) -> None:
+    lines = errors.splitlines()
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("eddyscope: ")
+    missing = [word for word in words if word not in lines[0]]
+    assert not missing, f"{missing} not in: {lines[0]}"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("template")
+    make_folder(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_bad_input(template, tmp_path, capfd, name):
+    bad, folder = TABLE[name], tmp_path / "here"
+    shutil.copytree(template, folder)
+    bad.damage(folder)
+    before = everything(folder)
+    status = guard(lambda: dispatch(command(bad, folder)))
+    said = capfd.readouterr()
+    assert_one_line(said.err, bad.words)
+    assert status == 2
+    assert everything(folder) == before
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", ON_RANKS)
+def test_bad_input_on_ranks(world, shared_tmp_path, capfd, name):
+    bad = TABLE[name]
+    if world.is_root:
+        make_folder(shared_tmp_path)
+        bad.damage(shared_tmp_path)
+    world.comm.Barrier()
+    before = everything(shared_tmp_path)
+    world.comm.Barrier()
+    status = guard(lambda: dispatch(command(bad, shared_tmp_path)))
+    said = world.comm.allgather(capfd.readouterr().err)
+    assert world.comm.allgather(status) == [2] * world.size
+    assert_one_line("".join(said), bad.words)
+    assert everything(shared_tmp_path) == before
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("name", ["misspelt key", "unknown option", "dataset cut short"])
+def test_bad_input_to_a_real_job(template, tmp_path, launch, name, ranks):
+    bad, folder = TABLE[name], tmp_path / "here"
+    shutil.copytree(template, folder)
+    bad.damage(folder)
+    before = everything(folder)
+    ended = launch(ranks, [sys.executable, "-m", "eddyscope", *command(bad, folder)], 60)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    ours = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope:")]
+    assert_one_line("\n".join(ours), bad.words)
+    assert everything(folder) == before
+
+
+def test_the_case_itself_is_good(template, tmp_path, capfd):
+    """What the table changes is what is wrong."""
+    shutil.copytree(template, tmp_path / "here")
+    for stage in ("dns", "train", "transfer"):
+        good = Bad([], ["--dry-run"], stage)
+        assert guard(lambda good=good: dispatch(command(good, tmp_path / "here"))) == 0
+    assert capfd.readouterr().err == ""
