@@ -57,7 +57,8 @@ class CoarseGrid:
 
     def __init__(self, flow: Flow, settings: FilterSettings, transform: TransformSettings, n: int):
         self.n = n
-        alone = transform.model_copy(update={"mesh": "auto"})
+        # A coarse grid is small: estimated plans cost nothing, and keep its bits the same.
+        alone = transform.model_copy(update={"mesh": "auto", "planner": "estimate"})
         dealias = flow.transform.grid.dealias
         mesh = World.single().mesh(members=1, rows=n // 2)
         self.flow = flow.unforced(make_transform(alone, Grid(n, dealias), mesh))

@@ -8,6 +8,7 @@ axes (member, layer, y, x) in physical space; `_hat` is spectral. Forward is nor
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -109,8 +110,13 @@ class Transform(Protocol):
         """A zero array of `spectral_shape`."""
 
 
-def make_transform(settings: TransformSettings, grid: Grid, mesh: Mesh) -> Transform:
-    """The transform that `settings.kind` names. Collective over the mesh."""
+def make_transform(
+    settings: TransformSettings, grid: Grid, mesh: Mesh, wisdom: Path | None = None
+) -> Transform:
+    """The transform that `settings.kind` names. Collective over the mesh.
+
+    `wisdom`: folder where what planner = "measure" found is kept, and looked up.
+    """
     from eddyscope.spectral.backends.pencil import PencilTransform
 
-    return PencilTransform(grid, mesh, settings.planner)
+    return PencilTransform(grid, mesh, settings.planner, wisdom)

@@ -15,6 +15,7 @@ nor stored, and no field in physical space is ever stored whole.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.backends.blocks import put_block, take_block
+from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.grid import Grid
 
 __all__ = ["PencilTransform"]
@@ -39,7 +41,7 @@ class PencilTransform:
 
     fields = 2
 
-    def __init__(self, grid: Grid, mesh: Mesh, planner: str):
+    def __init__(self, grid: Grid, mesh: Mesh, planner: str, wisdom: Path | None = None):
         self.grid = grid
         self.mesh = mesh
         self.scale = 1.0 / grid.n_product**2
@@ -62,7 +64,8 @@ class PencilTransform:
         kept = np.broadcast_to(np.abs(self.ky) < n / 2, (1, 1, self.kx.size, n))
         self.keep = kept.astype(grid.real)
         self.weight = np.where(self.kx > 0, 2.0, 1.0).astype(grid.real)
-        self._plan(EFFORT[planner])
+        with kept_wisdom(wisdom if planner == "measure" else None, grid, mesh):
+            self._plan(EFFORT[planner])
 
     def _plan(self, effort: int) -> None:
         """Work arrays, FFTW plans on them, and the transfer between the two pencil layouts."""
