@@ -2,7 +2,7 @@
 
 The file is laid out whole and closed once (`create`). From then on only raw data is
 overwritten in place (`DatasetWriter`): fields first, synced, then the sample's mark
-`committed`, synced again. No metadata changes, so there is nothing to tear.
+`committed`. No metadata changes, so there is nothing to tear.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from eddyscope.dataset import schema
 from eddyscope.parallel.hdf5 import (
     Variable,
     allocate,
-    create_file,
+    lay_out,
     open_for_update,
     write_block,
 )
+from eddyscope.parallel.image import Image
 from eddyscope.spectral.grid import BOX
 
-__all__ = ["CoarseFields", "DatasetWriter", "Layout", "checksum", "create"]
+__all__ = ["CoarseFields", "DatasetWriter", "Layout", "checksum", "create", "size"]
 
 Fields = dict[str, NDArray[Any]]
 """psi, omega and pi of one member at one time, each of shape (y, x)."""
@@ -62,23 +63,31 @@ class Layout:
 
 def create(path: Path, comm: Any, layout: Layout, attributes: Mapping[str, Any]) -> None:
     """Lay out an empty dataset at `path`, complete with coordinates. Collective."""
-    with create_file(path, comm) as file:
-        for key, value in {
-            "format": schema.FORMAT,
-            "sign_convention": schema.SIGN_CONVENTION,
-            "Conventions": "CF-1.8",
-            **attributes,
-        }.items():
-            file.attrs[key] = value
-        for n, width in layout.grids.items():
-            group = file.create_group(schema.group_name(n))
-            group.attrs["n"] = n
-            group.attrs["filter_width"] = width
-            allocate(group, _grid_variables(layout, n))
-        if layout.full is not None:
-            allocate(file.create_group("full"), _full_variables(layout, layout.full))
-        allocate(file.create_group("diagnostics"), _diagnostic_variables(layout))
-        allocate(file.create_group("spectra"), _spectrum_variables(layout))
+    lay_out(path, comm, lambda file: _build(file, layout, attributes))
+
+
+def size(layout: Layout, attributes: Mapping[str, Any]) -> int:
+    """Bytes of the dataset's file. Not collective."""
+    return Image(lambda file: _build(file, layout, attributes)).size
+
+
+def _build(file: Any, layout: Layout, attributes: Mapping[str, Any]) -> None:
+    for key, value in {
+        "format": schema.FORMAT,
+        "sign_convention": schema.SIGN_CONVENTION,
+        "Conventions": "CF-1.8",
+        **attributes,
+    }.items():
+        file.attrs[key] = value
+    for n, width in layout.grids.items():
+        group = file.create_group(schema.group_name(n))
+        group.attrs["n"] = n
+        group.attrs["filter_width"] = width
+        allocate(group, _grid_variables(layout, n))
+    if layout.full is not None:
+        allocate(file.create_group("full"), _full_variables(layout, layout.full))
+    allocate(file.create_group("diagnostics"), _diagnostic_variables(layout))
+    allocate(file.create_group("spectra"), _spectrum_variables(layout))
 
 
 def _member_and_sample(layout: Layout) -> dict[str, Variable]:
@@ -210,7 +219,8 @@ class DatasetWriter:
         for n in self.layout.grids:
             marks = {m: np.uint8(1) for m in fields[n]}
             self._write_members(f"{schema.group_name(n)}/committed", sample, marks)
-        self.file.flush()
+        # The marks reach the disk with the next sample or the file's end: until then a
+        # power cut may lose a mark, but never leave one without its data.
 
     def add_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
         """Keep one record of the diagnostics of `members` until `write_records`. Not collective.

@@ -1,6 +1,7 @@
 """Failing together: errors agreed by all ranks, and one traceback instead of a hang.
 
-Bad input is raised on all ranks (`agree`) and ends with status 2. Anything else that
+Bad input is raised on all ranks (`agree`) and ends with status 2; so is a file that cannot
+be written (`CannotWrite`), which ends with one line and status 1. Anything else that
 one rank raises ends the whole job within seconds: the lowest failing rank prints its
 traceback, once, and aborts.
 """
@@ -17,7 +18,7 @@ from mpi4py import MPI
 
 from eddyscope.config.case import CaseError
 
-__all__ = ["BlewUp", "StoppedEarly", "agree", "all_true", "any_true", "guard"]
+__all__ = ["BlewUp", "CannotWrite", "StoppedEarly", "agree", "all_true", "any_true", "guard"]
 
 T = TypeVar("T")
 
@@ -30,6 +31,10 @@ GRACE = 1.0
 
 class BlewUp(Exception):
     """The simulation is no longer finite; raised on all ranks together. Exit status 3."""
+
+
+class CannotWrite(Exception):
+    """A file cannot be written, as on a full disk; raised on all ranks together. Exit status 1."""
 
 
 class StoppedEarly(Exception):
@@ -74,6 +79,8 @@ def guard(main: Callable[[], int]) -> int:
         return _leave(alarm, BAD_INPUT, f"eddyscope: {error}")
     except BlewUp as error:
         return _leave(alarm, BLEW_UP, f"eddyscope: blew up: {error}")
+    except CannotWrite as error:
+        return _leave(alarm, FAILED, f"eddyscope: {error}")
     except StoppedEarly as error:
         return _leave(alarm, STOPPED, f"eddyscope: stopped early: {error}")
     except BaseException as error:  # SystemExit and KeyboardInterrupt must not leave others waiting

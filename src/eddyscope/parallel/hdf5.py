@@ -5,14 +5,16 @@ Rules held here so that no one else needs to know them:
   * a rank with nothing to write still takes part (an empty selection, low-level call:
     the high-level one hangs);
   * small artefacts are written by rank 0 to a temporary file, synced and renamed, so a
-    kill leaves the old file or the new one, never half of one.
+    kill leaves the old file or the new one, never half of one;
+  * files that grow large are laid out whole, with all their room on the disk, before any
+    data goes in (`lay_out`), so that a full disk is an ordinary error.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,22 +25,21 @@ from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
 from eddyscope.config.case import CaseError
-from eddyscope.parallel.failure import BlewUp, StoppedEarly
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
+from eddyscope.parallel.image import LIBVER, Image
 from eddyscope.parallel.seal import seal
 
 __all__ = [
     "Variable",
     "create_file",
     "fsync_folder",
+    "lay_out",
     "open_for_update",
     "open_to_read",
     "replace_file",
     "write_artefact",
     "write_block",
 ]
-
-LIBVER = ("earliest", "v110")
-"""File format bounds: readable by netCDF-4, and no consistency flag that a kill could leave set."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,8 @@ def require_parallel_hdf5() -> None:
 
 
 @contextmanager
-def create_file(path: Path, comm: MPI.Intracomm, sealed: bool = False) -> Iterator[h5py.File]:
-    """A new file at `path`, opened by all ranks; renamed into place when complete. Collective.
-
-    sealed: append a digest of its metadata (`parallel/seal.py`).
-    """
+def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
+    """A new file at `path`, opened by all ranks; renamed into place when complete. Collective."""
     require_parallel_hdf5()
     temporary = path.with_name(path.name + ".tmp")
     _check_folder(temporary.parent, comm)
@@ -82,10 +80,68 @@ def create_file(path: Path, comm: MPI.Intracomm, sealed: bool = False) -> Iterat
         yield file
     comm.Barrier()
     if comm.rank == 0:
-        if sealed:
-            seal(temporary)
         replace_file(temporary, path)
     comm.Barrier()
+
+
+Build = Callable[[h5py.File], None]
+"""Creates the groups, datasets and attributes of a new file."""
+
+
+def lay_out(path: Path, comm: MPI.Intracomm, build: Build) -> None:
+    """A new file at `path`, laid out by `build` on rank 0, with all its room on the disk.
+    Raises CannotWrite on all ranks. Collective."""
+    temporary = path.with_name(path.name + ".tmp")
+    _check_folder(path.parent, comm)
+
+    def work() -> None:
+        Image(build).save(temporary)
+        replace_file(temporary, path)
+
+    _write_on_root(path, comm, work)
+
+
+@contextmanager
+def laid_out(path: Path, comm: MPI.Intracomm, build: Build) -> Iterator[h5py.File]:
+    """As `lay_out`, then opened by all ranks for its raw data; sealed, and renamed into place,
+    when complete. Collective."""
+    temporary = path.with_name(path.name + ".tmp")
+    _check_folder(path.parent, comm)
+    _write_on_root(path, comm, lambda: Image(build).save(temporary))
+    with open_for_update(temporary, comm) as file:
+        yield file
+    comm.Barrier()
+
+    def finish() -> None:
+        seal(temporary)
+        replace_file(temporary, path)
+
+    _write_on_root(path, comm, finish)
+
+
+def _write_on_root(path: Path, comm: MPI.Intracomm, write: Callable[[], None]) -> None:
+    """Do `write`, of `path` by way of its temporary file, on rank 0; an OSError of it becomes a
+    CannotWrite on all ranks. Collective."""
+    problem: CannotWrite | None = None
+    if comm.rank == 0:
+        try:
+            write()
+        except OSError as error:
+            problem = cannot_write(path, error)
+    problem = comm.bcast(problem)
+    if problem is not None:
+        raise problem
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
+    """The error that users see when `path` could not be written; its temporary file is removed."""
+    with suppress(OSError):
+        path.with_name(path.name + ".tmp").unlink(missing_ok=True)
+    reason = error.strerror or str(error)
+    return CannotWrite(
+        f"{path}: cannot be written ({reason}); free space there and call again to go on from "
+        "what is kept, or choose another folder with --out"
+    )
 
 
 @contextmanager
@@ -105,7 +161,7 @@ def _closing_together(file: h5py.File) -> Iterator[h5py.File]:
     """
     try:
         yield file
-    except (CaseError, BlewUp, StoppedEarly):  # raised by all ranks together
+    except (CaseError, BlewUp, CannotWrite, StoppedEarly):  # raised by all ranks together
         file.close()
         raise
     file.close()
@@ -231,11 +287,16 @@ def write_artefact(
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace the file at `path` by `content`, whole or not at all. Not collective."""
+    """Replace the file at `path` by `content`, whole or not at all. Not collective.
+
+    Raises CannotWrite."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    replace_file(temporary, path)
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        replace_file(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def replace_file(temporary: Path, path: Path) -> None:

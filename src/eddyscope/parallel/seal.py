@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-__all__ = ["is_sealed", "seal"]
+__all__ = ["footer", "is_sealed", "seal"]
 
 MAGIC = b"eddyseal"
 FOOTER = struct.Struct("<Q8s")
@@ -28,20 +28,26 @@ FOOTER = struct.Struct("<Q8s")
 
 def seal(path: Path) -> None:
     """Append the seal to a complete, closed file. Not collective."""
+    with open(path, "r+b") as file:
+        note = footer(file)
+        file.seek(0, os.SEEK_END)
+        file.write(note)
+
+
+def footer(file: Any) -> bytes:
+    """The seal of a complete HDF5 file, given as an open binary file. Not collective."""
     raw: list[tuple[int, int]] = []
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.id.get_offset() is not None:
             raw.append((item.id.get_offset(), item.id.get_storage_size()))
 
-    with h5py.File(path, "r", locking=False) as opened:
+    with h5py.File(file, "r") as opened:
         opened.visititems(visit)
     raw.sort()
-    with open(path, "r+b") as file:
-        digest = _digest(file, raw, os.fstat(file.fileno()).st_size)
-        note = json.dumps({"raw": raw, "sha256": digest}).encode()
-        file.seek(0, os.SEEK_END)
-        file.write(note + FOOTER.pack(len(note), MAGIC))
+    digest = _digest(file, raw, file.seek(0, os.SEEK_END))
+    note = json.dumps({"raw": raw, "sha256": digest}).encode()
+    return note + FOOTER.pack(len(note), MAGIC)
 
 
 def is_sealed(path: Path) -> bool:

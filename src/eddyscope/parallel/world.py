@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from mpi4py import MPI
 
 from eddyscope.config.case import CaseError
+from eddyscope.parallel.failure import CannotWrite
 
 __all__ = ["Mesh", "World", "block", "choose_mesh"]
 
@@ -64,13 +65,16 @@ class World:
             print(*words, flush=True)
 
     def on_root(self, function: Callable[[], T]) -> T:
-        """Call `function` on rank 0 and give every rank its result or its CaseError. Collective."""
+        """Call `function` on rank 0 and give every rank its result or error. Collective.
+
+        Errors that all ranks raise together are CaseError and CannotWrite.
+        """
         result: Any = None
         error: Exception | None = None
         if self.is_root:
             try:
                 result = function()
-            except CaseError as raised:
+            except (CaseError, CannotWrite) as raised:
                 error = raised
         result, error = self.comm.bcast((result, error))
         if error is not None:
