@@ -54,7 +54,7 @@ class CflPace:
         self.spacing = spacing
 
     def divide(self, mark: int, span: float, fastest: float, dt_before: float) -> tuple[int, float]:
-        longest = self.cfl * self.spacing / fastest if fastest > 0 else span
+        longest = self.cfl * self.spacing / fastest if fastest > 0 else math.inf
         if 0.8 * longest <= dt_before <= longest:
             steps = max(1, round(span / dt_before))
         else:

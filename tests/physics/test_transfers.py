@@ -1,0 +1,94 @@
+"""Filters of every kind, the transfers that Π stands for, and drift without viscosity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eddyscope.filtering.kernels import FILTERS, FilterSettings, transfer_function
+from eddyscope.filtering.subgrid import Subgrid, unfiltered
+from eddyscope.parallel.world import World
+from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.spectral.transform import TransformSettings
+from small_flows import advance, alone, make_flow, make_transform_on, relative, state_of
+
+
+def wavenumbers(n):
+    return np.arange(n // 2 + 1)[None, :], np.fft.fftfreq(n, 1.0 / n)[:, None]
+
+
+def test_box_is_the_mean_over_a_square():
+    n, width = 16, 2.0
+    kx, ky = wavenumbers(n)
+    settings = FilterSettings(kind="box", n=[n], width=width)
+    side = settings.delta(n)
+    line = (np.arange(4000) + 0.5) / 4000 * side - side / 2  # midpoint rule over the side
+    mean_x = np.cos(line[:, None, None] * kx).mean(axis=0)
+    mean_y = np.cos(line[:, None, None] * ky).mean(axis=0)
+    np.testing.assert_allclose(transfer_function(settings, n, kx, ky), mean_x * mean_y, atol=1e-6)
+
+
+def test_sharp_keeps_what_the_width_resolves():
+    kx, ky = wavenumbers(32)
+    one = transfer_function(FilterSettings(kind="sharp", n=[32], width=1.0), 32, kx, ky)
+    two = transfer_function(FilterSettings(kind="sharp", n=[32], width=2.0), 32, kx, ky)
+    assert np.array_equal(one, (np.abs(kx) < 16) & (np.abs(ky) < 16))
+    assert np.array_equal(two, (np.abs(kx) < 8) & (np.abs(ky) < 8))
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+def test_every_filter_keeps_the_mean_and_damps_the_rest(kind):
+    kx, ky = wavenumbers(32)
+    factor = transfer_function(FilterSettings(kind=kind, n=[32]), 32, kx, ky)
+    assert factor[0, 0] == 1.0
+    assert np.abs(factor).max() == 1.0
+    gaussian = transfer_function(FilterSettings(n=[32]), 32, kx, ky)
+    low = (np.abs(kx) <= 2) & (np.abs(ky) <= 2)
+    if kind != "sharp":  # the same second moment: alike at low wavenumbers
+        np.testing.assert_allclose(factor[low], gaussian[low], rtol=2e-3)
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+@pytest.mark.parametrize("weight", ["psi", "omega"])
+def test_pi_carries_the_whole_transfer_to_the_subgrid(kind, weight):
+    """⟨ψ̄ J(ω̄, ψ̄)⟩ = ⟨ω̄ J(ω̄, ψ̄)⟩ = 0, so ⟨ψ̄ Π⟩ = −⟨ψ̄ bar J⟩, and with ω̄ likewise."""
+    n, coarse = 48, 16
+    transform = make_transform_on(World.single(), n)
+    flow = make_flow(transform)
+    omega_hat = state_of(transform, peak=6.0)
+    advection = flow.advection(omega_hat, transform.zeros_spectral())
+    settings = FilterSettings(kind=kind, n=[coarse])
+    fields = Subgrid(flow, settings, TransformSettings()).sample(omega_hat, advection)[coarse][0]
+    kx, ky = wavenumbers(coarse)
+    factor = transfer_function(settings, coarse, kx, ky)
+    bar_j = np.fft.irfft2(
+        transform.gather(advection, coarse)[0] * factor, s=(coarse, coarse), norm="forward"
+    )
+    size = np.abs(fields[weight] * bar_j).mean()
+    found = (fields[weight] * fields["pi"]).mean()
+    assert abs(found + (fields[weight] * bar_j).mean()) < 1e-12 * size
+
+
+def test_full_fields_are_the_state_itself():
+    transform = make_transform_on(World.single(), 24, members=2)
+    flow = make_flow(transform)
+    omega_hat = state_of(transform)
+    fields = unfiltered(flow, omega_hat)
+    assert list(fields) == [0, 1]
+    whole = transform.gather(omega_hat, 24)[1]
+    assert relative(np.fft.rfft2(fields[1], norm="forward"), whole) < 1e-14
+
+
+@pytest.mark.parametrize(("scheme", "order"), [("ab2cn", 2), ("ifrk3", 3)])
+def test_drift_without_viscosity_falls_at_the_schemes_order(scheme, order):
+    """Energy after about a thousand steps, and with twice as many half as long."""
+    flow = alone(16, reynolds=1e15)
+    diagnostics = Diagnostics(flow)
+    start = state_of(flow.transform, energy=0.5)
+    before = diagnostics.means(start, 0.0, 0)
+    drifts = []
+    for steps in (1000, 2000):
+        after = diagnostics.means(advance(flow, scheme, start, 4.0 / steps, steps), 4.0, steps)
+        drifts.append({k: abs(after[k][0] / before[k][0] - 1.0) for k in ("energy", "enstrophy")})
+    for name, drift in drifts[0].items():
+        assert drift / drifts[1][name] > 0.8 * 2**order, (name, drifts)

@@ -1,0 +1,70 @@
+"""What is said of samples that cannot be trusted, and of those that can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eddyscope.dataset.statistics import quality
+
+
+class Known:
+    """A dataset of two members whose diagnostics and fields are given."""
+
+    system = "base"
+
+    def __init__(self, energy, omega, palinstrophy=1.0):
+        records = len(energy)
+        self.case = {
+            "grid": {"n": 64},
+            "base": {
+                "flow": {"reynolds": 100.0},
+                "ensemble": {"interval": 0.5, "spin_up": 1.0},
+            },
+        }
+        self.time = np.broadcast_to(1.0 + 0.5 * np.arange(omega.shape[1]), (2, omega.shape[1]))
+        self.samples = omega.shape[1]
+        self.grids = [4]
+        self._diagnostics = {
+            "time": np.linspace(1.0, self.time.max(), records),
+            "energy": np.array([energy, energy]),
+            "palinstrophy": np.full((2, records), palinstrophy),
+        }
+        self._omega = omega
+
+    def diagnostics(self):
+        return self._diagnostics
+
+    def read(self, n, name):
+        return self._omega
+
+
+@pytest.fixture
+def noise(rng):
+    return rng.standard_normal((2, 12, 4, 4))
+
+
+def test_good_samples_are_not_complained_of(noise):
+    assert quality(Known(np.ones(20), noise)).warnings == ()
+
+
+def test_a_drift_is_told_with_its_size_and_the_setting_to_change(noise):
+    found = quality(Known(np.linspace(1.0, 2.0, 20), noise))
+    assert found.drift > 0.3
+    assert any("stationary" in w and "base.ensemble.spin_up" in w for w in found.warnings)
+
+
+def test_samples_alike_are_told_with_an_interval_that_would_do(noise):
+    omega = np.repeat(noise[:, :1], 12, axis=1) + 0.5 * noise
+    found = quality(Known(np.ones(20), omega))
+    expected = np.exp(-0.5 / found.decorrelation_time)
+    assert found.correlation == pytest.approx(expected)
+    assert any("independent" in w and "base.ensemble.interval" in w for w in found.warnings)
+
+
+def test_resolution_is_that_of_the_enstrophy_cascade(noise):
+    found = quality(Known(np.ones(20), noise, palinstrophy=1e6))
+    assert found.k_max_eta == pytest.approx(31 * (0.01**2 / 2e6) ** (1 / 6))
+    assert any("grid.n" in w for w in found.warnings)
+    wanted = int(next(w for w in found.warnings if "grid.n" in w).split("grid.n = ")[1].split()[0])
+    assert wanted == pytest.approx(64 * 1.5 / found.k_max_eta, abs=2.0)
