@@ -78,6 +78,11 @@ def build_parser() -> Parser:
                 default="both",
                 help="which system to simulate (default: both)",
             )
+            command.add_argument(
+                "--measure",
+                action="store_true",
+                help="with --dry-run: time a few steps and a sample, and predict the run's time",
+            )
     commands.add_parser("doctor", help="is this machine set up right?")
     info = commands.add_parser("info", help="what is in this artefact?")
     info.add_argument("file", metavar="FILE", type=Path)
@@ -119,6 +124,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     # Overrides may stand before or after options: argparse alone takes only one run of them.
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
+    if getattr(arguments, "measure", False) and not arguments.dry_run:
+        parser.error("--measure is for --dry-run: give both")
     for word in rest:
         if word.startswith("-") or "=" not in word or not hasattr(arguments, "overrides"):
             parser.error(f"unknown argument {word!r}")
@@ -150,6 +157,7 @@ def dispatch(argv: Sequence[str]) -> int:
         systems=SYSTEMS if system == "both" else (system,),
         resume=arguments.resume,
         fresh=arguments.fresh,
+        options={"measure": getattr(arguments, "measure", False)},
     )
     names = list(STAGES) if arguments.stage == "run" else [arguments.stage]
     stages = [importlib.import_module(f"eddyscope.stages.{name}") for name in names]

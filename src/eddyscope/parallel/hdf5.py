@@ -13,6 +13,7 @@ Rules held here so that no one else needs to know them:
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -142,6 +143,19 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
         f"{path}: cannot be written ({reason}); free space there and call again to go on from "
         "what is kept, or choose another folder with --out"
     )
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that this user may still write where `folder` is, or would be made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def space_taken(path: Path) -> int:
+    """Bytes on the disk that a file, or the files of a folder, take."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(512 * file.stat().st_blocks for file in files if file.is_file())
 
 
 @contextmanager

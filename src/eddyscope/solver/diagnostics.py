@@ -11,6 +11,7 @@ from eddyscope.flows.base import Flow
 from eddyscope.parallel.reduce import largest
 from eddyscope.solver.budgets import QUANTITIES, budget_columns, sum_columns
 from eddyscope.spectral.reductions import ModeSums
+from eddyscope.spectral.transform import Transform
 
 __all__ = ["Diagnostics"]
 
@@ -36,6 +37,12 @@ class Diagnostics:
         members, _, here, _ = transform.spectral_shape
         self._columns = np.zeros((members, len(QUANTITIES), here))
         self._kicks = np.zeros((members, 2, here))
+
+    @staticmethod
+    def memory(transform: Transform) -> float:
+        """Bytes at work in `spectra`, beside what is held: the square, the transfer, a density
+        and its weighted copy, in float64."""
+        return 4.3 * 8 * float(np.prod(transform.spectral_shape))
 
     def means(
         self, omega_hat: NDArray[Any], time: float, step: int, elapsed: float = 0.0

@@ -113,10 +113,10 @@ class Simulation:
         elif clock.dt:
             self.stepper.set_dt(clock.dt)
         while clock.mark < last:
-            self._advance()
+            self.advance()
             self._show(observers)
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """One time step. Collective."""
         clock = self.clock
         if clock.done == 0 or self.pace.too_fast(clock.dt, clock.fastest):

@@ -7,26 +7,30 @@ the newest checkpoint; samples that are already committed are not written again.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from eddyscope.config import provenance
 from eddyscope.config.case import CaseError
 from eddyscope.dataset.reader import Dataset
 from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.dataset.statistics import quality
-from eddyscope.dataset.writer import DatasetWriter, Layout, create
+from eddyscope.dataset.writer import DatasetWriter, Layout, create, size
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.base import Flow
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import BlewUp, agree
+from eddyscope.parallel.hdf5 import free_space
+from eddyscope.parallel.memory import held, resident
+from eddyscope.parallel.progress import duration
+from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.closure import NoClosure
+from eddyscope.solver.cost import seconds_a_step, seconds_of
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
@@ -38,37 +42,129 @@ from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 
-ARRAYS_PER_MEMBER = {"spectral": 14, "physical": 6}
-"""Arrays that a member's state, work space and transform buffers take (see `plan`)."""
+LOADED = 60 * 2**20
+"""Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""
+
+INITIAL_WORK = 4.8
+"""Whole float64 fields of n × n at work while one member's initial condition is made."""
+
+UNFILTERED_WORK = 3.1
+"""The same while one member's unfiltered vorticity is made."""
 
 
 def plan(job: Job) -> list[str]:
     """What the run would do and cost, a line each. Collective; raises CaseError."""
+    program = resident() + LOADED
     lines = []
     for system in job.systems:
-        settings = job.case.system(system)
-        schedule = make_schedule(job.case, system)
-        layout = make_layout(job.case, system, schedule)
-        transform = _make_transform(job, settings.ensemble.members)
-        agree(job.world.comm, lambda s=settings, t=transform: _check(job.case, s, t))  # type: ignore[misc]
-        mesh = transform.mesh
-        grid = transform.grid
-        lines += [
-            f"{system}: {settings.ensemble.members} members on {grid.n} x {grid.n} modes, "
-            f"products on {grid.n_product} x {grid.n_product} points",
-            f"  mesh: {mesh.shape[0]} (members) x {mesh.shape[1]} (y-pencils)",
-            f"  steps: {_steps(job.case, schedule)}, to t = {schedule.times[-1]:g}",
-            f"  memory: about {_memory(transform) / 2**20:.0f} MiB a rank for fields",
-            f"  dataset: {layout.samples} samples, "
-            f"{layout.samples * layout.sample_bytes() / 2**20:.1f} MiB",
-        ]
+        draft = _draft(job, system)
+        lines += [*_describe(job, system, draft), _memory(job, draft, program)]
+        lines += _disk(job, system, draft)
+        if job.options.get("measure"):
+            lines += _measure(job, system)
     return lines
+
+
+def _describe(job: Job, system: str, draft: Simulation) -> list[str]:
+    mesh, grid, schedule = draft.flow.transform.mesh, draft.flow.transform.grid, draft.schedule
+    return [
+        f"{system}: {mesh.ensemble} members on {grid.n} x {grid.n} modes, "
+        f"products on {grid.n_product} x {grid.n_product} points",
+        f"  mesh: {mesh.shape[0]} (members) x {mesh.shape[1]} (y-pencils)",
+        f"  steps: {_steps(job.case, schedule)}, to t = {schedule.times[-1]:g}",
+    ]
 
 
 def _steps(case: Case, schedule: Schedule) -> str:
     if schedule.steps is None:
         return f"as cfl = {case.time.cfl:g} asks"
     return f"{sum(schedule.steps)} of dt = {case.time.dt:g}"
+
+
+def _memory(job: Job, draft: Simulation, program: int) -> str:
+    """The peak of the rank that needs most, in words. Collective."""
+    case, flow = job.case, draft.flow
+    subgrid = Subgrid(flow, case.filter, case.transform)
+    arrays = held(draft, Diagnostics(flow), subgrid)
+    whole = 8 * case.grid.n**2
+    owned = len(flow.transform.owned)
+    work = max(
+        INITIAL_WORK * whole,
+        subgrid.memory(owned) + Diagnostics.memory(flow.transform),
+        UNFILTERED_WORK * whole if case.filter.full_fields else 0.0,
+    )
+    peak, of_arrays = largest(job.world.comm, [program + arrays + work, arrays + work])
+    return (
+        f"  memory: {peak / 2**20:.0f} MiB a rank at the peak, "
+        f"{of_arrays / 2**20:.0f} MiB of it for fields"
+    )
+
+
+def _disk(job: Job, system: str, draft: Simulation) -> list[str]:
+    """What is written, in words. Collective."""
+    room = _room(job, system, draft)
+    dataset, checkpoints = room.values()
+    kept = job.case.checkpoint.keep + 1
+    layout = make_layout(job.case, system, draft.schedule)
+    fields = layout.samples * layout.sample_bytes()
+    free = job.world.on_root(lambda: free_space(job.out))
+    return [
+        f"  dataset: {layout.samples} samples, {dataset} bytes ({dataset / 2**20:.1f} MiB), "
+        f"{fields} of them fields",
+        f"  checkpoints: up to {kept} of {checkpoints // kept} bytes "
+        f"({checkpoints / 2**20:.1f} MiB)",
+        f"  disk: {(dataset + checkpoints) / 2**20:.1f} MiB, of {free / 2**20:.1f} MiB that are "
+        f"free for {job.out}",
+    ]
+
+
+def _room(job: Job, system: str, draft: Simulation) -> dict[Path, int]:
+    """Bytes of the files that the run will have on the disk at the most. Collective."""
+    layout = make_layout(job.case, system, draft.schedule)
+    checkpoints = _checkpoints(job, system, draft.flow.transform)
+
+    def sizes() -> dict[Path, int]:
+        one = checkpoints.size(draft.clock.as_dict(), draft.state)
+        return {
+            job.dataset(system): size(layout, _attributes(job, system)),
+            # A new one is complete before the oldest is removed.
+            checkpoints.folder: one * (job.case.checkpoint.keep + 1),
+        }
+
+    return job.world.on_root(sizes)
+
+
+def _attributes(job: Job, system: str) -> dict[str, Any]:
+    return {**job.provenance(), "system": system}
+
+
+def _measure(job: Job, system: str) -> list[str]:
+    """Times of steps, records and samples on these ranks, and of a whole run. Collective."""
+    case, world = job.case, job.world
+    schedule = make_schedule(case, system)
+    transform = _make_transform(job, case.system(system).ensemble.members)
+    simulation = _build(job, system, schedule, transform)
+    agree(world.comm, lambda: initialise(simulation.omega_hat, transform, case, system))
+    step = seconds_a_step(simulation)
+    # With adaptive steps: as the initial condition asks for them.
+    steps = sum(schedule.steps) if schedule.steps else round(schedule.times[-1] / step.dt)
+    flow, state = simulation.flow, simulation.omega_hat
+    diagnostics, subgrid = Diagnostics(flow), Subgrid(flow, case.filter, case.transform)
+
+    def sample() -> None:
+        advection = flow.advection(state, simulation.stepper.scratch)
+        subgrid.sample(state, advection)
+        diagnostics.spectra(state, advection)
+
+    counts = {"step": steps, "record": len(schedule.times), "sample": len(schedule.sample_times)}
+    seconds = {
+        "step": step.seconds,
+        "record": seconds_of(world.comm, lambda: diagnostics.means(state, 0.0, 0)),
+        "sample": seconds_of(world.comm, sample),
+    }
+    parts = [f"{counts[what]} {what}s x {seconds[what] * 1e3:.3g} ms" for what in counts]
+    total = sum(counts[what] * seconds[what] for what in counts)
+    return [f"  time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"]
 
 
 def run(job: Job) -> None:
@@ -83,6 +179,7 @@ def run(job: Job) -> None:
             outputs=(job.dataset(system),),
             scratch=(folder / "checkpoints", folder / "wisdom"),
             status=folder / "status.json",
+            room=_room(job, system, _draft(job, system)),
         )
         job.perform(step, lambda system=system: simulate(job, system))  # type: ignore[misc]
 
@@ -97,22 +194,23 @@ def simulate(job: Job, system: str) -> None:
     if is_new:
         # Checkpoints without the samples before them are of no use.
         world.on_root(lambda: shutil.rmtree(path.parent / "checkpoints", ignore_errors=True))
-        create(path, world.comm, layout, {**job.provenance(), "system": system})
+        create(path, world.comm, layout, _attributes(job, system))
     committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
     with (
         StopRequests(world, path.parent, case.stop) as requests,
         DatasetWriter.opened(path, layout, world.comm) as writer,
     ):
-        simulation = _build(job, system, schedule, requests)
+        wisdom = job.out / system / "wisdom"
+        transform = _make_transform(job, layout.members, wisdom)
+        simulation = _build(job, system, schedule, transform, requests.pending)
         flow = simulation.flow
+        diagnostics = Diagnostics(flow)
         checkpoints = _checkpoints(job, system, flow.transform)
         _start(simulation, checkpoints, job, system)
         observers: list[Observer] = [
             Guard(checkpoints, world, case.time.scheme),
-            Recorder(Diagnostics(flow), writer),
-            Sampler(
-                Subgrid(flow, case.filter, case.transform), Diagnostics(flow), writer, committed
-            ),
+            Recorder(diagnostics, writer),
+            Sampler(Subgrid(flow, case.filter, case.transform), diagnostics, writer, committed),
             Keeper(checkpoints, requests, writer.write_records),
             Reporter(world, f"dns.{system}", simulation.time),
         ]
@@ -126,10 +224,23 @@ def simulate(job: Job, system: str) -> None:
         world.say(f"warning: {warning}")
 
 
-def _build(job: Job, system: str, schedule: Schedule, requests: StopRequests) -> Simulation:
+def _draft(job: Job, system: str) -> Simulation:
+    """What the run would be, checked, to learn its sizes; nothing is computed. Collective."""
+    settings = job.case.system(system)
+    schedule = make_schedule(job.case, system)
+    transform = _make_transform(job, settings.ensemble.members, planned=False)
+    agree(job.world.comm, lambda: _check(job.case, settings, transform))
+    return _build(job, system, schedule, transform)
+
+
+def _build(
+    job: Job,
+    system: str,
+    schedule: Schedule,
+    transform: Transform,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Simulation:
     case, settings = job.case, job.case.system(system)
-    wisdom = job.out / system / "wisdom"
-    transform = _make_transform(job, settings.ensemble.members, wisdom)
     flow = FLOWS.build(settings.flow, transform, seed=case.seed)
     pace: Pace
     if schedule.steps is not None and case.time.dt is not None:
@@ -138,7 +249,7 @@ def _build(job: Job, system: str, schedule: Schedule, requests: StopRequests) ->
         pace = CflPace(case.time.cfl or 0.0, transform.grid.spacing)
     stepper = SCHEMES[case.time.scheme](flow, case.time.dt or 1.0)
     state = transform.zeros_spectral()
-    return Simulation(flow, stepper, NoClosure(), state, schedule, pace, requests.pending)
+    return Simulation(flow, stepper, NoClosure(), state, schedule, pace, asked_to_stop)
 
 
 def _checkpoints(job: Job, system: str, transform: Transform) -> Checkpoints:
@@ -251,8 +362,12 @@ class Sampler:
         self.writer.write_sample(sample, fields, spectra, full)
 
 
-def _make_transform(job: Job, members: int, wisdom: Path | None = None) -> Transform:
+def _make_transform(
+    job: Job, members: int, wisdom: Path | None = None, planned: bool = True
+) -> Transform:
     settings, grid = job.case.transform, Grid.of(job.case.grid)
+    if not planned:
+        settings = settings.model_copy(update={"planner": "estimate"})
     shape = None if settings.mesh == "auto" else (settings.mesh[0], settings.mesh[1])
     mesh = job.world.mesh(members, grid.n // 2, shape)
     return make_transform(settings, grid, mesh, wisdom)
@@ -269,9 +384,3 @@ def _check(case: Case, settings: Any, transform: Transform) -> None:
 def _initial_files(case: Case, system: str) -> tuple[Path, ...]:
     initial = case.system(system).flow.initial
     return (Path(initial.path),) if hasattr(initial, "path") else ()
-
-
-def _memory(transform: Transform) -> int:
-    physical = int(np.prod(transform.physical_shape)) * transform.grid.real.itemsize
-    spectral = int(np.prod(transform.spectral_shape)) * transform.grid.complex.itemsize
-    return ARRAYS_PER_MEMBER["physical"] * physical + ARRAYS_PER_MEMBER["spectral"] * spectral

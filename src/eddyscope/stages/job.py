@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,18 +23,22 @@ from typing import Any
 from eddyscope.config import provenance
 from eddyscope.config.case import CaseError
 from eddyscope.dataset.reader import Dataset
-from eddyscope.parallel.failure import BlewUp, StoppedEarly
-from eddyscope.parallel.hdf5 import write_atomically
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
+from eddyscope.parallel.hdf5 import free_space, space_taken, write_atomically
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
 
 __all__ = ["Job", "Step"]
 
+SLACK = 2**17
+"""Bytes of free space left for status files and the like."""
+
 ENDINGS: dict[type[Exception], tuple[str, int]] = {
     BlewUp: ("blew up", 3),
     StoppedEarly: ("stopped early", 4),
     CaseError: ("bad input", 2),
+    CannotWrite: ("failed", 1),
 }
 """How a step may end early on all ranks together: its state and exit status."""
 
@@ -54,6 +58,8 @@ class Step:
     """Files and folders used on the way; removed with the outputs when the step is redone."""
     status: Path | None = None
     """Status file; by default status/<name>.json."""
+    room: Mapping[Path, int] = field(default_factory=dict)
+    """Bytes that outputs and scratch files will take on the disk at the most."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +118,11 @@ class Job:
         """Not collective: the error may be of this rank alone, with the others waiting."""
         state, code = ENDINGS.get(type(error), ("failed", 1))
         words = str(error)
-        if code == 1:
+        if type(error) not in ENDINGS:
             words = f"rank {self.world.rank}: {type(error).__name__}: {error}"
         elif not self.world.is_root:
             return  # rank 0 has it too
-        with suppress(OSError):  # the error itself is what must be heard
+        with suppress(OSError, CannotWrite):  # the error itself is what must be heard
             self._record(step, state, code, words)
 
     def _prepare(self, step: Step) -> str:
@@ -150,6 +156,7 @@ class Job:
         for path in step.inputs:
             self._check_input(path)
         self._require_folder()
+        self._require_room(step)
         # From here on there is nothing left to refuse: what is there may be changed.
         if discard:
             self._discard(step)
@@ -183,6 +190,17 @@ class Job:
         if problem:
             raise CaseError(
                 f"{self.out}: cannot write here ({problem}); choose another folder with --out"
+            )
+
+    def _require_room(self, step: Step) -> None:
+        """Raise CaseError where the step's files would not fit on the disk."""
+        # What is there already will be filled further, or removed and made anew.
+        missing = sum(step.room.values()) - sum(space_taken(path) for path in step.room)
+        free = free_space(self.out)
+        if missing > 0 and missing + SLACK > free:
+            raise CaseError(
+                f"{self.out}: {step.name} will write {missing / 2**20:.1f} MiB, but only "
+                f"{free / 2**20:.1f} MiB are free; free space, or choose another disk with --out"
             )
 
     def _wanted(self, step: Step) -> dict[str, Any]:
