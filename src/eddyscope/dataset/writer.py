@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddyscope.dataset import schema
+from eddyscope.parallel.failure import all_true
 from eddyscope.parallel.hdf5 import (
     Variable,
     allocate,
@@ -221,6 +222,22 @@ class DatasetWriter:
             self._write_members(f"{schema.group_name(n)}/committed", sample, marks)
         # The marks reach the disk with the next sample or the file's end: until then a
         # power cut may lose a mark, but never leave one without its data.
+
+    def holds(
+        self,
+        fields: CoarseFields,
+        spectra: Mapping[int, Mapping[str, NDArray[Any]]],
+        full: Mapping[int, NDArray[Any]] | None = None,
+    ) -> bool:
+        """Whether every number of a sample, as for `write_sample`, is finite in the dataset's
+        precision. Collective."""
+        rounded = [a for members in fields.values() for f in members.values() for a in f.values()]
+        rounded += (full or {}).values()
+        kept = [a for s in spectra.values() for a in s.values()]
+        limit = np.finfo(self.layout.dtype).max
+        # A NaN is not below the limit either.
+        fits = all(np.abs(a).max(initial=0.0) <= limit for a in rounded)
+        return all_true(self.comm, fits and all(bool(np.isfinite(a).all()) for a in kept))
 
     def add_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
         """Keep one record of the diagnostics of `members` until `write_records`. Not collective.

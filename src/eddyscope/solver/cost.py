@@ -32,20 +32,23 @@ def seconds_a_step(simulation: Simulation) -> StepCost:
 
     Collective; all ranks take the same number of steps.
     """
-    comm = simulation.flow.transform.mesh.comm
     simulation.run(0, [])
-    simulation.advance()
-    first = seconds_of(comm, simulation.advance)
-    count = max(3, min(MOST, int(ENOUGH / first)))
+    _timed(simulation, 1)
+    first = _timed(simulation, 1)
+    seconds = _timed(simulation, max(3, min(MOST, int(ENOUGH / first)))) if first else 0.0
+    return StepCost(seconds or first, simulation.clock.dt)
+
+
+def _timed(simulation: Simulation, most: int) -> float:
+    """Seconds a step of up to `most` steps; 0 where the run is at its end. Collective."""
+    comm, done = simulation.flow.transform.mesh.comm, 0
+    comm.Barrier()
     began = time.perf_counter()
-    done = 0
-    while done < count and simulation.clock.mark < simulation.schedule.last:
+    while done < most and simulation.clock.mark < simulation.schedule.last:
         simulation.advance()
         done += 1
-    if not done:  # the whole run is two steps long, or one
-        return StepCost(first, simulation.clock.dt)
     spent = float(largest(comm, time.perf_counter() - began))
-    return StepCost(spent / done, simulation.clock.dt)
+    return spent / done if done else 0.0
 
 
 def seconds_of(comm: Any, work: Callable[[], object]) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -15,10 +17,14 @@ from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.pace import stable_step
 from eddyscope.solver.simulation import Simulation
 
-__all__ = ["Guard", "Keeper", "Reporter"]
+__all__ = ["Guard", "Keeper", "NotFinite", "Reporter"]
 
 HOPELESS = 2.0
 """A step so many times longer than the stable one cannot be trusted any more."""
+
+
+class NotFinite(Exception):
+    """What an observer would write is not finite; raised on all ranks together."""
 
 
 @dataclass
@@ -38,13 +44,13 @@ class Guard:
         if clock.dt == 0.0:
             return
         if not np.isfinite(clock.fastest):
-            self._end(simulation, "the velocity is not finite")
+            self.end(simulation, "the velocity is not finite")
         if simulation.at_mark is not None and not self._is_finite(simulation):
-            self._end(simulation, "the vorticity is not finite")  # before it is written
+            self.end(simulation, "the vorticity is not finite")  # before it is written
         limit = stable_step(self.scheme, simulation.flow, clock.fastest)
         hard = HOPELESS * limit if self.scheme != "ab2cn" else np.inf
         if clock.dt > hard:
-            self._end(simulation, f"dt = {clock.dt:.3g}, but the stable step is {limit:.3g}")
+            self.end(simulation, f"dt = {clock.dt:.3g}, but the stable step is {limit:.3g}")
         if clock.dt > limit and not self.warned:
             self.warned = True
             self.world.say(
@@ -57,7 +63,16 @@ class Guard:
         """Whether the state is, everywhere; its velocity is known a step later only."""
         return all_true(self.world.comm, bool(np.isfinite(simulation.omega_hat).all()))
 
-    def _end(self, simulation: Simulation, why: str) -> None:
+    @contextmanager
+    def ending(self, simulation: Simulation) -> Iterator[None]:
+        """End the run as it should where an observer raises NotFinite. Collective."""
+        try:
+            yield
+        except NotFinite as error:
+            self.end(simulation, str(error))
+
+    def end(self, simulation: Simulation, why: str) -> NoReturn:
+        """Keep the state for a look at it, and end the run. Collective."""
         clock = simulation.clock
         kept = f"the state is in {self.checkpoints.folder / 'post-mortem.h5'}"
         try:

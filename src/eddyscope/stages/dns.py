@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eddyscope.config import provenance
 from eddyscope.config.case import CaseError
 from eddyscope.dataset.reader import Dataset
@@ -22,7 +24,7 @@ from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.base import Flow
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import BlewUp, agree
+from eddyscope.parallel.failure import BlewUp, agree, all_true
 from eddyscope.parallel.hdf5 import free_space
 from eddyscope.parallel.memory import held, resident
 from eddyscope.parallel.progress import duration
@@ -36,7 +38,7 @@ from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.steppers import SCHEMES
-from eddyscope.solver.watch import Guard, Keeper, Reporter
+from eddyscope.solver.watch import Guard, Keeper, NotFinite, Reporter
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
@@ -207,15 +209,17 @@ def simulate(job: Job, system: str) -> None:
         diagnostics = Diagnostics(flow)
         checkpoints = _checkpoints(job, system, flow.transform)
         _start(simulation, checkpoints, job, system)
+        guard = Guard(checkpoints, world, case.time.scheme)
         observers: list[Observer] = [
-            Guard(checkpoints, world, case.time.scheme),
+            guard,
             Recorder(diagnostics, writer),
             Sampler(Subgrid(flow, case.filter, case.transform), diagnostics, writer, committed),
             Keeper(checkpoints, requests, writer.write_records),
             Reporter(world, f"dns.{system}", simulation.time),
         ]
         try:
-            simulation.run(schedule.last, observers)
+            with guard.ending(simulation):
+                simulation.run(schedule.last, observers)
         except BlewUp:  # by all ranks together
             writer.write_records()
             raise
@@ -327,6 +331,8 @@ class Recorder:
         values = self.diagnostics.means(simulation.omega_hat, clock.time, clock.step, elapsed)
         values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
         mesh = transform.mesh
+        if not all_true(mesh.comm, all(bool(np.isfinite(v).all()) for v in values.values())):
+            raise NotFinite("the diagnostics are not finite")
         writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
         self.writer.add_record(mark, mesh.members if writes else slice(0, 0), values)
 
@@ -359,6 +365,9 @@ class Sampler:
             for m in flow.transform.owned
         }
         full = unfiltered(flow, omega_hat) if self.writer.layout.full else None
+        if not self.writer.holds(fields, spectra, full):
+            precision = self.writer.layout.dtype
+            raise NotFinite(f"the fields of sample {sample} are not finite in {precision}")
         self.writer.write_sample(sample, fields, spectra, full)
 
 

@@ -1,0 +1,227 @@
+"""A run that is asked to stop ends with status 4 and a checkpoint, and goes on to the same bits
+on another number of ranks. Started as real jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from eddyscope.dataset.reader import Dataset
+from eddyscope.parallel.launch import launch as start_ranks
+from reliability.test_interrupted import descendants, kill_all, wait_for
+from small_flows import CASE, assert_same_arrays, write_case
+
+LIMIT = 90.0
+"""Seconds for one job."""
+
+RING = "base.flow.forcing={kind='ring', wavenumber=3.0, energy_input=0.2}"
+
+RUNS = {
+    "ab2cn": ["time.dt=0.0002"],
+    "ifrk3": ["time.dt=0.0002", "time.scheme='ifrk3'"],
+    "adaptive": ["time.cfl=0.01"],
+    "ring": ["time.cfl=0.01", RING],
+}
+"""Name -> overrides; each takes some thousand steps, so that a request comes between them."""
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory) -> dict[str, Path]:
+    """One case file a kind of run."""
+    folder = tmp_path_factory.mktemp("cases")
+    adaptive = CASE.replace("dt = 0.01", "")
+    longer = [text.replace("interval = 0.04", "interval = 0.2") for text in (CASE, adaptive)]
+    return {
+        name: write_case(folder, longer["cfl" in str(overrides)], f"{name}.toml")
+        for name, overrides in RUNS.items()
+    }
+
+
+def command(cases: dict[str, Path], name: str, out: Path, *options: str) -> list[str]:
+    words = ["dns", str(cases[name]), "--system", "base", "--out", str(out)]
+    quiet = "checkpoint.seconds=1e6"  # unless asked to stop, it writes none
+    return [sys.executable, "-m", "eddyscope", *words, quiet, *RUNS[name], *options]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cases, tmp_path_factory):
+    """`uninterrupted(name)`: the dataset of a run that no one disturbed, without checkpoints."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            out = tmp_path_factory.mktemp(name)
+            ended = start_ranks(2, command(cases, name, out), LIMIT)
+            assert ended.returncode == 0, ended.stderr
+            assert not (out / "base" / "checkpoints").exists()
+            made[name] = out / "base" / "dataset.h5"
+        return made[name]
+
+    return make
+
+
+@contextmanager
+def started(ranks: int, words: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A job in the background; none of it is left behind."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))}
+    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    process = subprocess.Popen(
+        ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        kill_all(process)
+
+
+def has_recorded(out: Path) -> bool:
+    """Whether the run has sampled, and so is in its time loop."""
+    path = out / "base" / "dataset.h5"
+    return path.exists() and bool(Dataset(path).committed.any())
+
+
+def ranks_of(process: subprocess.Popen[str]) -> list[int]:
+    """Process ids of a job's ranks."""
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(process.pid)}
+    return [pid for pid, line in lines.items() if b"mpirun" not in line.split(b"\0")[0]]
+
+
+def stop_file(process: subprocess.Popen[str], out: Path) -> None:
+    (out / "base" / "STOP").touch()
+
+
+def usr1_to_one_rank(process: subprocess.Popen[str], out: Path) -> None:
+    os.kill(ranks_of(process)[-1], signal.SIGUSR1)
+
+
+def term_to_one_rank(process: subprocess.Popen[str], out: Path) -> None:
+    os.kill(ranks_of(process)[0], signal.SIGTERM)
+
+
+def usr1_to_the_launcher(process: subprocess.Popen[str], out: Path) -> None:
+    process.send_signal(signal.SIGUSR1)
+
+
+ASK = {f.__name__: f for f in (stop_file, usr1_to_one_rank, term_to_one_rank, usr1_to_the_launcher)}
+
+
+def assert_stopped(out: Path, status: int, errors: str) -> None:
+    """The job says that it stopped early, in every place where it is looked for."""
+    assert status == 4, errors
+    assert "Traceback" not in errors
+    assert errors.count("eddyscope: stopped early: at step") == 1
+    for path in (out / "status.json", out / "base" / "status.json"):
+        record = json.loads(path.read_text())
+        assert record["state"] == "stopped early"
+        assert record["exit_status"] == 4
+    assert len(list((out / "base" / "checkpoints").glob("step-*.h5"))) == 1
+    assert Dataset(out / "base" / "dataset.h5").verify() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "before", "after"),
+    [
+        ("ab2cn", "stop_file", 1, 3),
+        ("ifrk3", "usr1_to_one_rank", 3, 2),
+        ("adaptive", "term_to_one_rank", 3, 2),
+        ("ring", "usr1_to_the_launcher", 1, 3),
+    ],
+)
+def test_stopped_and_resumed_on_other_ranks_it_has_the_same_bits(
+    launch, cases, uninterrupted, tmp_path, name, ask, before, after
+):
+    expected = uninterrupted(name)
+    out = tmp_path / "out"
+    with started(before, command(cases, name, out)) as process:
+        wait_for(lambda: has_recorded(out), process)
+        ASK[ask](process, out)
+        _, errors = process.communicate(timeout=LIMIT)
+        assert_stopped(out, process.returncode, errors)
+    ended = launch(after, command(cases, name, out, "--resume"), LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    assert "from the checkpoint at step" in ended.stdout
+    assert_same_arrays(out / "base" / "dataset.h5", expected)
+
+
+def test_stopped_by_wall_time_again_and_again_it_ends_with_the_same_bits(
+    launch, cases, uninterrupted, tmp_path
+):
+    expected, stops, steps = uninterrupted("ring"), 0, [0]
+    limited = command(cases, "ring", tmp_path, "stop.seconds=0.3")
+    for ranks in (3, 2, 1, 2):
+        ended = launch(ranks, limited, LIMIT)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == 4, ended.stderr
+        assert "as asked by stop.seconds = 0.3" in ended.stderr
+        stops += 1
+        steps.append(max(int(p.stem[5:]) for p in (tmp_path / "base/checkpoints").glob("step-*")))
+    assert stops > 0, "it was never stopped"
+    assert steps == sorted(set(steps)), "it did not get further"
+    ended = launch(3, command(cases, "ring", tmp_path), LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_arrays(tmp_path / "base" / "dataset.h5", expected)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("scheme", ["ab2cn", "ifrk3"])
+def test_a_blow_up_keeps_good_samples_and_a_post_mortem(launch, cases, tmp_path, ranks, scheme):
+    """AB2 grows slowly enough that float32 overflows before the solver's float64 does."""
+    wild = [
+        f"time.scheme='{scheme}'",
+        "time.dt=0.02",
+        "checkpoint.seconds=0",
+        "base.flow.reynolds=1e9",
+        "base.flow.drag=0.0",
+        "base.flow.initial.energy=80.0" if scheme == "ab2cn" else "base.flow.initial.energy=1e5",
+        "base.ensemble.interval=0.02",
+        "base.ensemble.samples=100",
+    ]
+    words = [w for w in command(cases, "ab2cn", tmp_path, *wild) if w != "time.dt=0.0002"]
+    ended = launch(ranks, words, LIMIT)
+    assert ended.returncode == 3, ended.stderr
+    assert "Warning" not in ended.stderr and "Traceback" not in ended.stderr
+    (message,) = [line for line in ended.stderr.splitlines() if "blew up" in line]
+    for part in ("at t = ", "(step ", "post-mortem.h5", "use a smaller time.dt"):
+        assert part in message
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["state"], status["exit_status"]) == ("blew up", 3)
+    assert_finite(tmp_path / "base" / "dataset.h5")
+    kept = sorted(path.name for path in (tmp_path / "base" / "checkpoints").iterdir())
+    assert "post-mortem.h5" in kept
+    assert not [name for name in kept if name.endswith(".tmp")]
+    if scheme == "ab2cn":
+        assert len([name for name in kept if name.startswith("step-")]) == 2
+        assert Dataset(tmp_path / "base" / "dataset.h5").committed.any()
+        again = launch(ranks, words, LIMIT)
+        assert again.returncode == 3, again.stderr
+        assert "from the checkpoint at step" in again.stdout
+
+
+def assert_finite(path: Path) -> None:
+    """Nothing that is called committed, and no diagnostics before the end, is NaN or infinite."""
+    dataset = Dataset(path)
+    assert dataset.verify() == []
+    for n in dataset.grids:
+        for name in ("psi", "omega", "pi"):
+            assert np.isfinite(dataset.read(n, name)[dataset.committed]).all()
+    with h5py.File(path, "r", locking=False) as file:
+        for name in ("energy", "enstrophy_flux"):
+            assert np.isfinite(file[f"spectra/{name}"][()][dataset.committed]).all()
+        for name, values in file["diagnostics"].items():
+            assert not np.isinf(values[()]).any(), name
