@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A stage longer than the queue allows: each job that stopped early queues the next one.
+# Simulations longer than the queue allows (STAGE is dns; other stages do not stop early): each
+# job that stopped early queues the next one.
 # The chain ends when the stage is done or fails, and when a job made no progress.
 #
 #   source jobs/pbs/site.sh

@@ -10,7 +10,6 @@
 #SBATCH --gpus-per-node=4
 #SBATCH --cpus-per-task=8
 #SBATCH --time=08:00:00
-#SBATCH --signal=USR1@300
 
 cd "$SLURM_SUBMIT_DIR" || exit 1
 source jobs/slurm/site.sh || exit 1

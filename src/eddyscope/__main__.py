@@ -95,6 +95,7 @@ def _add_case_arguments(command: argparse.ArgumentParser) -> None:
         "overrides",
         metavar="section.key=value",
         nargs="*",
+        default=[],
         help="settings that replace those of the case file, as in grid.n=256",
     )
     command.add_argument(
@@ -129,7 +130,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for word in rest:
         if word.startswith("-") or "=" not in word or not hasattr(arguments, "overrides"):
             parser.error(f"unknown argument {word!r}")
-        arguments.overrides.append(word)
+        arguments.overrides = [*arguments.overrides, word]
     return arguments
 
 

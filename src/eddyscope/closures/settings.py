@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eddyscope.config.case import Section
 
@@ -20,3 +20,10 @@ class LesSettings(Section):
     """Time step; by default that of the DNS."""
     interval: float | None = Field(default=None, gt=0.0)
     """Time between samples of the statistics; by default that of the target's dataset."""
+
+    @field_validator("closures")
+    @classmethod
+    def _each_once(cls, closures: list[str]) -> list[str]:
+        if not closures or len(set(closures)) != len(closures):
+            raise ValueError("name at least one closure, and each once")
+        return closures

@@ -48,7 +48,7 @@ DIAGNOSTICS = {
     "enstrophy_input": "rate at which the forcing adds enstrophy",
     "energy_dissipation": "rate at which viscosity and drag remove energy",
     "enstrophy_dissipation": "rate at which viscosity and drag remove enstrophy",
-    "cfl": "CFL number, dt · max(|u|/Δx + |v|/Δy) on the product grid",
+    "cfl": "CFL number, dt · max(|u| + |v|) / Δx with Δx = 2π/n",
 }
 """Domain means of the unfiltered flow against time, each with axes (member, record)."""
 
@@ -81,7 +81,8 @@ class EnsembleSettings(Section):
     samples: int = Field(ge=1)
     """Samples of each member."""
     split: Split | None = None
-    """Members for training, validation and testing; by default the last fifth tests."""
+    """Members for training, validation and testing, in this order; by default the last fifth
+    tests and the fifth before it validates."""
     diagnostics: int = Field(default=10, ge=1)
     """Records of the diagnostics in each interval between samples (at most one a step)."""
 

@@ -1,4 +1,4 @@
-"""Starting ranks from a process that was not itself started as one (doctor, scaling, tests)."""
+"""Starting ranks from a process that was not itself started as one (doctor, benchmarks, tests)."""
 
 from __future__ import annotations
 

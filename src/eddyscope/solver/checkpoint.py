@@ -33,8 +33,8 @@ NAME = re.compile(r"step-(\d{10})\.h5")
 class CheckpointSettings(Section):
     """`[checkpoint]`: how often the state is kept for a restart. Results do not depend on it."""
 
-    seconds: float = Field(default=300.0, ge=0.0)
-    """Wall time between checkpoints."""
+    seconds: float = Field(default=60.0, ge=0.0)
+    """Least wall time between checkpoints; more where one takes over 2 % of that."""
     keep: int = Field(default=2, ge=2)
     """How many are kept; at least two, so that a damaged one does not end the run."""
 
@@ -59,7 +59,7 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Whether the interval has passed, as rank 0's clock has it."""
-        passed = time.monotonic() - self.last >= self.settings.seconds
+        passed = time.monotonic() - self.last >= max(self.settings.seconds, 50.0 * self.cost)
         return bool(self.comm.bcast(passed))
 
     def save(

@@ -65,7 +65,10 @@ class Case(Section):
     def _fits_together(self) -> Case:
         for n in self.filter.n:
             if n > self.grid.n:
-                raise ValueError(f"filter.n = {n} is finer than grid.n = {self.grid.n}")
+                raise ValueError(
+                    f"filter.n = {n} is finer than grid.n = {self.grid.n}; "
+                    f"use a coarse grid of at most {self.grid.n}"
+                )
         if self.network.n is not None and self.network.n not in self.filter.n:
             raise ValueError(
                 f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"

@@ -9,16 +9,17 @@ result and the digests of the files it read. Called again, the step compares:
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from eddyscope.config import provenance
 from eddyscope.config.case import CaseError
@@ -99,7 +100,11 @@ class Job:
 
     def perform(self, step: Step, work: Callable[[], None]) -> None:
         """Do `work` unless `step` is already complete and unchanged. Collective."""
-        todo = self.world.on_root(lambda: self._prepare(step))
+        with ExitStack() as held:
+            self._perform(step, work, held)
+
+    def _perform(self, step: Step, work: Callable[[], None], held: ExitStack) -> None:
+        todo = self.world.on_root(lambda: self._prepare(step, held))
         if todo == "skip":
             self.world.say(f"{step.name}: complete, unchanged")
             return
@@ -114,6 +119,26 @@ class Job:
         took = duration(time.monotonic() - began)
         self.world.on_root(lambda: self._record(step, "complete", 0, f"done in {took}"))
 
+    def _lock(self, step: Step) -> BinaryIO:
+        """A file that is locked until it is closed, or this program ends in any way.
+
+        Raises CaseError if another program is at work on the step.
+        """
+        path = self._status_path(step).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "wb")  # noqa: SIM115 - the caller closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise CaseError(
+                f"{self.out}: another program is at work on {step.name} there; wait for it, or "
+                "choose another folder with --out"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: as if there were none
+        return file
+
     def _record_failure(self, step: Step, error: Exception) -> None:
         """Not collective: the error may be of this rank alone, with the others waiting."""
         state, code = ENDINGS.get(type(error), ("failed", 1))
@@ -125,7 +150,7 @@ class Job:
         with suppress(OSError, CannotWrite):  # the error itself is what must be heard
             self._record(step, state, code, words)
 
-    def _prepare(self, step: Step) -> str:
+    def _prepare(self, step: Step, held: ExitStack) -> str:
         """Compare with the record of an earlier call; gives "skip" or words for what is done."""
         for path in step.inputs:
             if not path.exists():
@@ -137,8 +162,8 @@ class Job:
         found = None if self.fresh else _read_status(self._status_path(step))
         discard, words = self.fresh, "starting afresh" if self.fresh else "starting"
         if found is None and not self.fresh:
-            if self.resume:
-                raise CaseError(f"{step.name}: nothing to resume in {self.out}; leave out --resume")
+            if self.resume and not (self.out / "status.json").exists():
+                raise CaseError(f"{self.out}: nothing to resume here; leave out --resume")
             self._refuse_strangers(step)
         if found is not None:
             changed = provenance.differences(found["sections"], wanted["sections"])
@@ -149,6 +174,8 @@ class Job:
                     + "; use --fresh to redo it, or --out DIR to keep both"
                 )
             complete = found["state"] == "complete" and all(p.exists() for p in step.outputs)
+            if complete:
+                self._check_outputs(step, found.get("outputs", {}))
             discard = found["inputs"] != wanted["inputs"]
             if complete and not discard:
                 return "skip"
@@ -157,11 +184,22 @@ class Job:
             self._check_input(path)
         self._require_folder()
         self._require_room(step)
+        held.enter_context(self._lock(step))
         # From here on there is nothing left to refuse: what is there may be changed.
         if discard:
             self._discard(step)
         self._record(step, "running", None, words)
         return words
+
+    def _check_outputs(self, step: Step, recorded: Mapping[str, str]) -> None:
+        """Raise CaseError if an output is no longer what the step made."""
+        for path in step.outputs:
+            name = self._name(path)
+            if path.is_file() and name in recorded and self._identity(path) != recorded[name]:
+                raise CaseError(
+                    f"{path}: not as {step.name} made it (damaged, or changed by hand); "
+                    f"redo the stage with `eddyscope {step.name.split('.')[0]} … --fresh`"
+                )
 
     def _check_input(self, path: Path) -> None:
         """Raise CaseError for an artefact that the step could not use."""
@@ -228,6 +266,9 @@ class Job:
             "code_version": provenance.code_version(),
             **self._wanted(step),
         }
+        if state == "complete":
+            files = [path for path in step.outputs if path.is_file()]
+            record["outputs"] = {self._name(path): self._identity(path) for path in files}
         write_atomically(self._status_path(step), json.dumps(record, indent=1) + "\n")
         summary = {
             key: record[key] for key in ("step", "state", "exit_status", "message", "updated")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from eddyscope.config.case import CaseError
 from eddyscope.dataset.reader import Dataset
 from eddyscope.filtering.kernels import transfer_function
 from eddyscope.flows.registry import FLOWS
+from eddyscope.learning.variants import variants_of
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.hdf5 import Variable, write_artefact
 from eddyscope.parallel.progress import Progress
@@ -64,6 +66,7 @@ class Clock:
 def plan(job: Job) -> list[str]:
     """What would be run, a line each. Raises CaseError."""
     case, clock = job.case, make_clock(job.case)
+    check_closures(case)
     members = _test_members(case)
     pairs = len(members) * len(case.les.closures)
     return [
@@ -77,6 +80,7 @@ def plan(job: Job) -> list[str]:
 def run(job: Job) -> None:
     """Run every closure. Collective."""
     make_clock(job.case)
+    check_closures(job.case)
     closures = job.case.les.closures
     models = job.world.on_root(lambda: _model_files(job))
     step = Step(
@@ -96,6 +100,17 @@ def make_clock(case: Case) -> Clock:
     interval = les.interval or case.system("target").ensemble.interval
     every = whole_steps("les.interval (or target.ensemble.interval)", interval, dt, "les.dt")
     return Clock(dt, every, int(les.duration / interval + 1e-9) + 1)
+
+
+def check_closures(case: Case) -> None:
+    """Raise CaseError for a closure that this case does not make."""
+    models = {v.name for v in variants_of(case.transfer, case.network.depth)}
+    allowed = ["none", "base", "best", *sorted(models)]
+    for name in case.les.closures:
+        if name not in allowed:
+            near = get_close_matches(name, allowed, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise CaseError(f"les.closures names {name!r}; allowed: {', '.join(allowed)}{hint}")
 
 
 def _test_members(case: Case) -> list[int]:
@@ -122,7 +137,13 @@ def _model_file(job: Job, name: str) -> Path:
             raise CaseError(
                 f'{path}: missing, but les.closures names "best"; run `eddyscope evaluate` first'
             )
-        name = json.loads(path.read_text())["best"]
+        try:
+            name = json.loads(path.read_text())["best"]
+        except (OSError, ValueError, KeyError) as error:
+            raise CaseError(
+                f"{path}: not a readable evaluation ({error}); redo it with "
+                "`eddyscope evaluate … --fresh`"
+            ) from None
     return job.transfer_folder / f"{name}.safetensors"
 
 
