@@ -38,6 +38,7 @@ examples:
   mpirun -n 2 eddyscope run configs/quickstart.toml
   mpirun -n 64 eddyscope dns case.toml --system base --out /scratch/case
   eddyscope run case.toml --dry-run grid.n=512 time.dt=1e-3
+  mpirun -n 64 eddyscope dns case.toml --dry-run --measure
 """
 
 

@@ -1,0 +1,93 @@
+"""Killed at random moments, as often as EDDYSCOPE_KILLS says, a run loses nothing.
+
+    EDDYSCOPE_KILLS=50 EDDYSCOPE_KILLS_RESULT=jobs/results/kills.json \\
+        python -m pytest tests/reliability/test_kills.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from eddyscope.dataset.reader import Dataset
+from reliability.test_interrupted import kill_all, newest_checkpoint
+from reliability.test_stop_resume import LIMIT
+from small_flows import CASE, assert_same_arrays, write_case
+
+KILLS = int(os.environ.get("EDDYSCOPE_KILLS", "4"))
+"""How often the run is killed."""
+
+RESULT = os.environ.get("EDDYSCOPE_KILLS_RESULT")
+"""File that the counts are written to."""
+
+OPTIONS = ["time.scheme='ifrk3'", "time.dt=0.001", "base.ensemble.samples=400"]
+
+LONGEST = 2.5
+"""Seconds from a job's start to its kill, at the most: starting takes about one of them."""
+
+
+def command(case: Path, out: Path, *options: str) -> list[str]:
+    arguments = ["dns", str(case), "--system", "base", "--out", str(out), *OPTIONS, *options]
+    return [sys.executable, "-m", "eddyscope", *arguments]
+
+
+def run_and_kill(case: Path, out: Path, ranks: int, delay: float) -> bool:
+    """Start a job, and kill it after so many seconds; False if it ended before that."""
+    process = subprocess.Popen(
+        ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command(case, out)],
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))},
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        time.sleep(delay)
+        return process.poll() is None
+    finally:
+        kill_all(process)
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):
+    case = write_case(tmp_path, CASE)
+    out, dataset = tmp_path / "out", tmp_path / "out" / "base" / "dataset.h5"
+    rng = np.random.default_rng(50)
+    counts = {"kills": 0, "while sampling": 0, "ended before": 0, "samples verified": 0}
+    done = 0
+    for number in range(KILLS):
+        killed = run_and_kill(case, out, 1 + number % 3, rng.uniform(0.5, LONGEST))
+        counts["kills" if killed else "ended before"] += 1
+        if not dataset.exists():
+            continue
+        found = Dataset(dataset)
+        assert found.verify() == []
+        committed = int(found.committed.sum())
+        assert committed >= done, "a committed sample is gone"
+        counts["while sampling"] += committed > done and not found.complete
+        counts["samples verified"] += committed
+        done = committed
+    assert counts["kills"] > 0, "every job ended before it was killed"
+    ended = launch(3, command(case, out), LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    calm = tmp_path / "calm"
+    ended = launch(2, command(case, calm, "checkpoint.seconds=1e6"), LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    assert not newest_checkpoint(calm)
+    assert_same_arrays(dataset, calm / "base" / "dataset.h5")
+    if RESULT:
+        keep(counts)
+
+
+def keep(counts: dict[str, int]) -> None:
+    words = f"EDDYSCOPE_KILLS={KILLS} python -m pytest tests/reliability/test_kills.py"
+    record = {"command": words, "same bits at the end": True, **counts}
+    Path(str(RESULT)).write_text(json.dumps(record, indent=1) + "\n")
