@@ -1,0 +1,30 @@
+"""A member split into pencils takes no more memory than a whole one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eddyscope.filtering.kernels import FilterSettings
+from eddyscope.filtering.subgrid import Subgrid
+from eddyscope.parallel.memory import held
+from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.solver.steppers import SCHEMES
+from eddyscope.spectral.transform import TransformSettings
+from small_flows import make_flow, make_transform_on, state_of
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_all_pencils_of_a_member_hold_at_most_fourteen_fields_of_the_product_grid(world, scheme):
+    """Its parts add up; blocks of rows in work and the coarse grid come once a rank."""
+    transform = make_transform_on(world, 256, mesh=(1, world.size))
+    flow = make_flow(transform)
+    stepper, diagnostics = SCHEMES[scheme](flow, 0.01), Diagnostics(flow)
+    coarse = Subgrid(flow, FilterSettings(n=[32]), TransformSettings())
+    mine = held(flow, stepper, diagnostics, coarse, state_of(transform))
+    fields = world.comm.allreduce(mine + Diagnostics.memory(transform)) / (8 * 384**2)
+    assert 5 < fields <= 14
+    parts = world.comm.allgather(int(np.prod(transform.spectral_shape)))
+    assert sum(parts) == 128 * 256, "the field is split, not repeated"
