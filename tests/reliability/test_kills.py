@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from eddyscope.dataset.reader import Dataset
-from reliability.test_interrupted import kill_all, newest_checkpoint
+from reliability.test_interrupted import kill_all, newest_checkpoint, wait_for
 from reliability.test_stop_resume import LIMIT
 from small_flows import CASE, assert_same_arrays, write_case
 
@@ -26,10 +26,11 @@ KILLS = int(os.environ.get("EDDYSCOPE_KILLS", "4"))
 RESULT = os.environ.get("EDDYSCOPE_KILLS_RESULT")
 """File that the counts are written to."""
 
-OPTIONS = ["time.scheme='ifrk3'", "time.dt=0.001", "base.ensemble.samples=400"]
+OPTIONS = ["time.scheme='ifrk3'", "time.dt=0.005", f"base.ensemble.samples={10 * KILLS}"]
+"""Eight steps a sample, a checkpoint every four."""
 
-LONGEST = 2.5
-"""Seconds from a job's start to its kill, at the most: starting takes about one of them."""
+STARTING = 3
+"""Every so many jobs are killed while they start, the others while they sample."""
 
 
 def command(case: Path, out: Path, *options: str) -> list[str]:
@@ -37,8 +38,10 @@ def command(case: Path, out: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "eddyscope", *arguments]
 
 
-def run_and_kill(case: Path, out: Path, ranks: int, delay: float) -> bool:
-    """Start a job, and kill it after so many seconds; False if it ended before that."""
+def run_and_kill(case: Path, out: Path, ranks: int, delay: float, starting: bool) -> bool:
+    """Start a job, and kill it so many seconds after its start, or after its first new
+    checkpoint; False if it ended before that."""
+    before = newest_checkpoint(out)
     process = subprocess.Popen(
         ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command(case, out)],
         env={
@@ -51,6 +54,8 @@ def run_and_kill(case: Path, out: Path, ranks: int, delay: float) -> bool:
         stderr=subprocess.DEVNULL,
     )
     try:
+        if not starting:
+            wait_for(lambda: newest_checkpoint(out) > before, process)
         time.sleep(delay)
         return process.poll() is None
     finally:
@@ -64,7 +69,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):
     counts = {"kills": 0, "while sampling": 0, "ended before": 0, "samples verified": 0}
     done = 0
     for number in range(KILLS):
-        killed = run_and_kill(case, out, 1 + number % 3, rng.uniform(0.5, LONGEST))
+        starting = number % STARTING == 0
+        delay = rng.uniform(0.3, 2.5) if starting else rng.uniform(0.0, 0.1)
+        killed = run_and_kill(case, out, 1 + number % 2, delay, starting)
         counts["kills" if killed else "ended before"] += 1
         if not dataset.exists():
             continue
@@ -76,7 +83,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):
         counts["samples verified"] += committed
         done = committed
     assert counts["kills"] > 0, "every job ended before it was killed"
-    ended = launch(3, command(case, out), LIMIT)
+    ended = launch(3, command(case, out, "checkpoint.seconds=1e6"), LIMIT)
     assert ended.returncode == 0, ended.stderr
     calm = tmp_path / "calm"
     ended = launch(2, command(case, calm, "checkpoint.seconds=1e6"), LIMIT)
