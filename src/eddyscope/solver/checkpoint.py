@@ -34,7 +34,8 @@ class CheckpointSettings(Section):
     """`[checkpoint]`: how often the state is kept for a restart. Results do not depend on it."""
 
     seconds: float = Field(default=60.0, ge=0.0)
-    """Least wall time between checkpoints; more where one takes over 2 % of that."""
+    """Least wall time between checkpoints; more where one takes over 2 % of that. 0: at every
+    record of the diagnostics."""
     keep: int = Field(default=2, ge=2)
     """How many are kept; at least two, so that a damaged one does not end the run."""
 
@@ -59,8 +60,9 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Whether the interval has passed, as rank 0's clock has it."""
-        passed = time.monotonic() - self.last >= max(self.settings.seconds, 50.0 * self.cost)
-        return bool(self.comm.bcast(passed))
+        seconds = self.settings.seconds
+        wait = max(seconds, 50.0 * self.cost) if seconds > 0 else 0.0
+        return bool(self.comm.bcast(time.monotonic() - self.last >= wait))
 
     def save(
         self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]], name: str = ""
