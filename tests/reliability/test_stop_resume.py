@@ -136,7 +136,7 @@ def assert_stopped(out: Path, status: int, errors: str) -> None:
 @pytest.mark.parametrize(
     ("name", "ask", "before", "after"),
     [
-        ("ab2cn", "stop_file", 1, 3),
+        ("ab2cn", "stop_file", 3, 1),
         ("ifrk3", "usr1_to_one_rank", 3, 2),
         ("adaptive", "term_to_one_rank", 3, 2),
         ("ring", "usr1_to_the_launcher", 1, 3),

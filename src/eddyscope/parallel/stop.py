@@ -24,7 +24,7 @@ from eddyscope.parallel.world import World
 
 __all__ = ["StopRequests", "StopSettings"]
 
-LOOK = 1.0
+LOOK = 0.25
 """Seconds between looks for the STOP file: a shared file system is not asked at every step."""
 
 
