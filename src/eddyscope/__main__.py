@@ -159,7 +159,7 @@ def dispatch(argv: Sequence[str]) -> int:
         systems=SYSTEMS if system == "both" else (system,),
         resume=arguments.resume,
         fresh=arguments.fresh,
-        options={"measure": getattr(arguments, "measure", False)},
+        measure=getattr(arguments, "measure", False),
     )
     names = list(STAGES) if arguments.stage == "run" else [arguments.stage]
     stages = [importlib.import_module(f"eddyscope.stages.{name}") for name in names]

@@ -34,6 +34,7 @@ __all__ = [
     "Variable",
     "create_file",
     "fsync_folder",
+    "laid_out",
     "lay_out",
     "open_for_update",
     "open_to_read",

@@ -62,7 +62,7 @@ def plan(job: Job) -> list[str]:
         draft = _draft(job, system)
         lines += [*_describe(job, system, draft), _memory(job, draft, program)]
         lines += _disk(job, system, draft)
-        if job.options.get("measure"):
+        if job.measure:
             lines += _measure(job, system)
     return lines
 

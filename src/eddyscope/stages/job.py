@@ -73,7 +73,8 @@ class Job:
     systems: Sequence[str] = ("base", "target")
     resume: bool = False
     fresh: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    measure: bool = False
+    """Whether a dry run times a few steps."""
 
     def dataset(self, system: str) -> Path:
         return self.out / system / "dataset.h5"

@@ -5,8 +5,8 @@ as it is done: models/transfer/<name>.safetensors, with <name> among l01, l02, �
 gain, all, scratch, and `scale` (the base model times one number, by least squares: no
 training). Further repeats go to models/transfer/seed1/, seed2/, …. Each artefact's metadata
 holds its training curves (`history`: {"train": [...], "validation": [...]}, losses of the
-normalised Π an epoch; empty for `scale`), `retrained` layers and `metrics` (parameters,
-samples, losses, seconds); `evaluate` collects the curves in evaluation.h5.
+normalised Π an epoch; for `scale` one value, after the fit), `retrained` layers and
+`metrics` (parameters, samples, losses, seconds); `evaluate` collects the curves in evaluation.h5.
 
 The ranks are dealt to groups; each group trains its models, data-parallel. A killed stage
 called again makes the models that are missing, and goes on with those half done.
