@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddyscope.solver.pace import CflPace, FixedPace, stable_step
+from eddyscope.solver.pace import CflPace, FixedPace, cfl_limit, stable_step
 from eddyscope.solver.schedule import Schedule
-from small_flows import alone
+from eddyscope.solver.steppers import TimeSettings
+from small_flows import advance, alone, state_of
 
 
 def test_marks_of_fixed_steps_hold_every_sample_and_record():
@@ -56,3 +57,38 @@ def test_the_stable_step_of_ab2_shrinks_as_viscosity_does():
     assert stable_step("ab2cn", thin, 1.0) < stable_step("ifrk3", thin, 1.0)
     assert stable_step("ifrk3", thin, 2.0) == pytest.approx(np.sqrt(3.0) / (15 * 2.0))
     assert stable_step("ifrk3", thin, 0.0) == np.inf
+
+
+def test_the_stable_step_of_a_flow_that_blew_up():
+    """n = 192, Re = 2e4, velocities up to 5: ab2cn blew up at dt = 1e-3, ifrk3 did not."""
+    flow = alone(192, reynolds=2e4)
+    step = stable_step("ab2cn", flow, 5.0)
+    assert step < 1e-3 < stable_step("ifrk3", flow, 5.0)
+    # By the formula: (k u dt)^4 / 4 is what viscosity takes of the largest wavenumber.
+    assert (95 * 5.0 * step) ** 4 / 4 == pytest.approx(95**2 / 2e4 * step)
+
+
+@pytest.mark.parametrize(("scheme", "beyond"), [("ab2cn", 16.0), ("ifrk3", 4.0)])
+def test_a_step_called_stable_is_and_a_much_longer_one_is_not(scheme, beyond):
+    flow = alone(32, reynolds=1e4)
+    state = state_of(flow.transform, peak=4.0)
+    flow.advection(state, flow.transform.zeros_spectral())
+    step = stable_step(scheme, flow, float(flow.max_velocity()[0]))
+    enstrophy = flow.transform.weight * np.abs(state) ** 2
+    with np.errstate(all="ignore"):
+        good, bad = (
+            flow.transform.weight * np.abs(advance(flow, scheme, state, dt, int(10 / dt))) ** 2
+            for dt in (step, beyond * step)
+        )
+    assert good.sum() < enstrophy.sum()
+    assert not bad.sum() < 10.0 * enstrophy.sum()
+
+
+def test_the_largest_cfl_number_leaves_adaptive_steps_stable():
+    """Also just before the steps are divided anew, and whatever n."""
+    (limit,) = (m.le for m in TimeSettings.model_fields["cfl"].metadata if hasattr(m, "le"))
+    for n in (8, 64, 1024):
+        spacing, k_max = 2.0 * np.pi / n, n // 2 - 1
+        pace = CflPace(limit, spacing)
+        longest = cfl_limit(k_max, 1.0)
+        assert pace.too_fast(longest, 1.0)

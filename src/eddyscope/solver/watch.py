@@ -9,35 +9,34 @@ from typing import NoReturn
 
 import numpy as np
 
-from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, all_true
+from eddyscope.parallel.failure import BlewUp, CannotWrite, NotFinite, StoppedEarly, all_true
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints
-from eddyscope.solver.pace import stable_step
+from eddyscope.solver.pace import CflPace, cfl_limit, stable_step
 from eddyscope.solver.simulation import Simulation
 
-__all__ = ["Guard", "Keeper", "NotFinite", "Reporter"]
+__all__ = ["Guard", "Keeper", "Reporter"]
 
 HOPELESS = 2.0
 """A step so many times longer than the stable one cannot be trusted any more."""
-
-
-class NotFinite(Exception):
-    """What an observer would write is not finite; raised on all ranks together."""
 
 
 @dataclass
 class Guard:
     """Ends the run, on all ranks together, once the state is not finite or violates the CFL
     limit beyond hope; keeps that state as post-mortem.h5, beside the last good checkpoint.
-    Warns once when the step is longer than the stable one.
+    Warns once when the step is longer than the stable one; a step that adapts is shortened then.
     """
 
     checkpoints: Checkpoints
     world: World
     scheme: str
-    warned: bool = False
+    unstable_from: float = np.nan
+    """The velocity at which it warned."""
+    _stable: tuple[float, float] = (0.0, 0.0)
+    """A step and the largest velocity for which it is known to be stable."""
 
     def observe(self, simulation: Simulation) -> None:
         clock = simulation.clock
@@ -47,12 +46,18 @@ class Guard:
             self.end(simulation, "the velocity is not finite")
         if simulation.at_mark is not None and not self._is_finite(simulation):
             self.end(simulation, "the vorticity is not finite")  # before it is written
+        if clock.dt == self._stable[0] and clock.fastest <= self._stable[1]:
+            return
         limit = stable_step(self.scheme, simulation.flow, clock.fastest)
-        hard = HOPELESS * limit if self.scheme != "ab2cn" else np.inf
+        if clock.dt <= limit:
+            self._stable = clock.dt, clock.fastest
+            return
+        hard = HOPELESS * cfl_limit(simulation.flow.transform.grid.k_max, clock.fastest)
         if clock.dt > hard:
             self.end(simulation, f"dt = {clock.dt:.3g}, but the stable step is {limit:.3g}")
-        if clock.dt > limit and not self.warned:
-            self.warned = True
+        anew = simulation.pace.too_fast(clock.dt, clock.fastest)
+        if np.isnan(self.unstable_from) and not anew:
+            self.unstable_from = clock.fastest
             self.world.say(
                 f"warning: dt = {clock.dt:.3g} is longer than the stable step of {self.scheme}, "
                 f"{limit:.3g}, at velocities up to {clock.fastest:.3g} (t = {clock.time:.4g}); "
@@ -81,17 +86,23 @@ class Guard:
             kept = f"the state is not kept: {error}"
         raise BlewUp(
             f"{why}, at t = {clock.time:.6g} (step {clock.step}); {kept}; "
-            f"{advice(self.scheme, simulation, np.nan)}"
+            f"{advice(self.scheme, simulation, self.unstable_from)}"
         )
 
 
 def advice(scheme: str, simulation: Simulation, fastest: float) -> str:
-    """Which step or scheme would do."""
+    """Which step or scheme would do for velocities up to `fastest`, NaN where not known."""
+    if isinstance(simulation.pace, CflPace):
+        return f"use a smaller time.cfl than {simulation.pace.cfl:g}"
+
+    def within(name: str) -> str:
+        step = 0.8 * stable_step(name, simulation.flow, fastest)
+        return f" (up to {step:.2g})" if 0.0 < step < np.inf else ""
+
+    smaller = f"use a smaller time.dt{within(scheme)}"
     if scheme == "ab2cn":
-        step = stable_step("ifrk3", simulation.flow, fastest)
-        up_to = f" with dt up to {0.8 * step:.2g}" if np.isfinite(step) else ""
-        return f'use a smaller time.dt, or time.scheme = "ifrk3"{up_to}, or time.cfl = 0.5 with it'
-    return "use a smaller time.dt, or time.cfl = 0.5 in its place"
+        return f'{smaller}, or time.scheme = "ifrk3"{within("ifrk3")}, or time.cfl = 0.5 with it'
+    return f"{smaller}, or time.cfl = 0.5 in its place"
 
 
 @dataclass
