@@ -11,7 +11,8 @@ from eddyscope.flows.products import (
     velocity_products,
 )
 from eddyscope.parallel.world import World
-from eddyscope.solver.updates import ab2cn_update, rk_update
+from eddyscope.solver.budgets import QUANTITIES, budget_columns, sum_columns
+from eddyscope.solver.updates import ab2cn_update, rk_update, subtract_waves
 from eddyscope.spectral.backends.blocks import put_block, take_block
 from eddyscope.spectral.grid import friendly_even
 from small_flows import make_flow, make_transform_on, random_coefficients, state_of
@@ -235,15 +236,54 @@ def test_ab2cn_update(precision, rng):
     np.testing.assert_array_equal(previous, advection)
 
 
-def test_rk_update(precision, rng):
+@pytest.mark.parametrize("waves", [False, True])
+def test_rk_update(precision, rng, waves):
     omega_hat, loss, increment = complex_noise(rng, (3, 4, 8), precision)
     decay = rng.random((4, 8)).astype(precision)
+    if waves:  # with them, the factor turns a mode's phase
+        decay = decay * complex_noise(rng, (4, 8), precision)
     a, b, dt = np.array([-0.5, 0.9, 0.1], precision)
     change = a * increment - dt * loss
     expected = decay * (omega_hat + b * change)
     rk_update(omega_hat, loss, increment, decay, a, b, dt)
     close(omega_hat, expected, precision)
     close(increment, decay * change, precision)
+
+
+def test_subtract_waves(precision, rng):
+    loss, omega_hat = complex_noise(rng, (2, 4, 8), precision)
+    dispersion = rng.standard_normal((4, 8)).astype(precision)
+    expected = loss - loss.dtype.type(1j) * dispersion * omega_hat
+    subtract_waves(loss, dispersion, omega_hat)
+    close(loss, expected, precision)
+
+
+def test_budget_columns(precision, rng):
+    omega_hat, f_hat = complex_noise(rng, (2, 4, 8), precision)
+    k2, inverse_k2, loss = rng.random((3, 4, 8))
+    weight, found = np.array([1.0, 2.0, 2.0, 2.0]), np.full((len(QUANTITIES), 4), np.nan)
+    budget_columns(omega_hat, f_hat, k2, inverse_k2, loss, weight, found)
+    w, f = omega_hat.astype(complex), f_hat.astype(complex)
+    square, work = np.abs(w) ** 2, -(w.conj() * f).real
+    terms = {
+        "energy": 0.5 * square * inverse_k2,
+        "enstrophy": 0.5 * square,
+        "palinstrophy": 0.5 * square * k2,
+        "energy_input": work * inverse_k2,
+        "enstrophy_input": work,
+        "energy_dissipation": loss * square * inverse_k2,
+        "enstrophy_dissipation": loss * square,
+    }
+    for name, sums in zip(QUANTITIES, found, strict=True):
+        close(sums, weight * terms[name].sum(axis=1), precision)
+
+
+def test_sum_columns(rng):
+    values, inverse_k2 = rng.standard_normal((2, 4, 8))
+    weight, found = np.array([1.0, 2.0, 2.0, 2.0]), np.full((2, 4), np.nan)
+    sum_columns(values, inverse_k2, weight, found)
+    expected = weight * np.stack([(values * inverse_k2).sum(axis=1), values.sum(axis=1)])
+    close(found, expected, "float64")
 
 
 @pytest.mark.parametrize(("first", "rows"), [(0, 4), (8, 4), (9, 3), (11, 1)])
