@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 
+import synthetic
+from eddyscope.dataset.reader import Dataset
 from eddyscope.flows.initial import INITIALS
 from eddyscope.parallel.world import World
+from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.diagnostics import Diagnostics
-from small_flows import advance, alone, from_points, make_flow, make_transform_on, points, relative
+from eddyscope.solver.steppers import SCHEMES
+from small_flows import (
+    advance,
+    alone,
+    from_points,
+    make_flow,
+    make_transform_on,
+    points,
+    relative,
+    state_of,
+)
 from small_flows import to_points as field_of
 
 
@@ -165,3 +179,138 @@ def test_a_file_on_another_grid_is_interpolated_exactly(tmp_path):
     found = np.fft.irfft2(INITIALS.build(settings, 0).coefficients(40, 0), norm="forward")
     x, y = points(40)
     assert np.allclose(found, np.cos(3 * x - 2 * y), atol=1e-13)
+
+
+# --- Forcing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("amplitude", [None, -2.5])
+@pytest.mark.parametrize("components", [["x"], ["y"], ["x", "y"]])
+def test_deterministic_force_is_its_formula(components, amplitude):
+    k = 5
+    forcing = {"kind": "deterministic", "wavenumber": k, "components": components}
+    flow = alone(24, forcing={**forcing, "amplitude": amplitude})
+    f_hat = flow.transform.zeros_spectral()
+    flow.add_forcing(f_hat, 0.0, 0, 1.0)
+    along = dict(zip("xy", points(24), strict=True))
+    expected = sum(np.cos(k * along[axis]) for axis in components)
+    expected = (k if amplitude is None else amplitude) * expected
+    assert relative(field_of(flow.transform, f_hat), expected) < 1e-14
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_a_force_enters_with_a_minus(scheme):
+    """From rest, ω = −f t for short times."""
+    flow = alone(16, reynolds=1e9, forcing={"kind": "deterministic", "wavenumber": 3})
+    after = advance(flow, scheme, flow.transform.zeros_spectral(), 1e-6, 1)
+    x, y = points(16)
+    force = 3.0 * (np.cos(3.0 * x) + np.cos(3.0 * y))
+    assert relative(field_of(flow.transform, after), -1e-6 * force) < 1e-6
+
+
+def test_ring_forcing_gives_its_energy_input_on_average():
+    """Also where there is a flow, with which a kick is as often in phase as against it."""
+    energy_input, dt, steps, members = 0.7, 0.01, 100, 16
+    flow = ring(members=members, energy_input=energy_input)
+    diagnostics, state = Diagnostics(flow), flow.transform.zeros_spectral()
+    for step in range(steps):
+        flow.kick(state, step, dt)
+    assert diagnostics.means(state, 1.0, steps, elapsed=1.0)["energy"].mean() > 0.3
+    for step in range(steps, 2 * steps):
+        flow.kick(state, step, dt)
+    found = diagnostics.means(state, 2.0, 2 * steps, elapsed=1.0)["energy_input"]
+    error = found.std(ddof=1) / np.sqrt(members)
+    assert 0.0 < error < 0.1 * energy_input
+    assert abs(found.mean() - energy_input) < 3.0 * error
+
+
+# --- Initial conditions --------------------------------------------------------------------
+
+
+def test_random_spectrum_is_the_papers():
+    """|ω̂|² = k E(k)/π with E = A k⁴ exp(−(k/10)²), A = 4·10⁻⁵/(3π); its energy is 1/(2√π)."""
+    n = 96
+    omega_hat = INITIALS.build(INITIALS["random"].Settings(), 3).coefficients(n, 0)
+    k = np.hypot(np.fft.fftfreq(n, 1.0 / n)[:, None], np.arange(n // 2 + 1)[None, :])
+    spectrum = 4.0e-5 / (3.0 * np.pi) * k**4 * np.exp(-((k / 10.0) ** 2))
+    kept = (np.arange(n) != n // 2)[:, None] & (np.arange(n // 2 + 1) != n // 2)[None, :]
+    expected = np.where(kept, k * spectrum / np.pi, 0.0)
+    np.testing.assert_allclose(np.abs(omega_hat) ** 2, expected, rtol=1e-12, atol=1e-30)
+    transform = make_transform_on(World.single(), n)
+    energy = Diagnostics(make_flow(transform)).energy_density(transform.take(omega_hat)[None, None])
+    found = (energy * transform.weight).sum()
+    assert found == pytest.approx(0.5 / np.sqrt(np.pi), rel=1e-3)
+
+
+def test_random_phases_differ_between_modes_members_and_seeds():
+    def phases(seed, member):
+        omega_hat = INITIALS.build(INITIALS["random"].Settings(), seed).coefficients(32, member)
+        return np.angle(omega_hat[1:16, 1:16])
+
+    first = phases(3, 0)
+    assert len(np.unique(first)) == first.size
+    for other in (phases(4, 0), phases(3, 1)):
+        assert not np.isclose(first, other).any()
+
+
+def test_mcwilliams_has_its_spectrum():
+    """|ψ̂|² ∝ 1/(k [1 + (k/6)⁴])."""
+    n = 64
+    omega_hat = INITIALS.build(INITIALS["mcwilliams"].Settings(), 3).coefficients(n, 0)
+    k = np.hypot(np.fft.fftfreq(n, 1.0 / n)[:, None], np.arange(n // 2 + 1)[None, :])
+    inside = (k > 0) & (k < n // 2)
+    shape = np.abs(omega_hat[inside]) ** 2 / k[inside] ** 3 * (1.0 + (k[inside] / 6.0) ** 4)
+    np.testing.assert_allclose(shape, shape[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [10, 16, 40])
+def test_a_checkpoint_goes_on_on_any_grid(tmp_path, n):
+    """Coarser, the same and finer: the modes that both grids have are the state's own bits."""
+    transform = make_transform_on(World.single(), 16, members=2)
+    state = state_of(transform)
+    checkpoints = Checkpoints(tmp_path, CheckpointSettings(), "a run", transform)
+    checkpoints.save({"step": 7}, {"omega_hat": state})
+    settings = INITIALS["checkpoint"].Settings(path=str(tmp_path / "step-0000000007.h5"))
+    finer = make_transform_on(World.single(), n, members=2)
+    for member in (0, 1):
+        found = finer.take(INITIALS.build(settings, 0).coefficients(n, member))
+        half = min(n, 16) // 2
+        ky = np.arange(1 - half, half)
+        np.testing.assert_array_equal(found[:half, ky], state[member, 0][:half, ky])
+        shared = np.zeros(found.shape, bool)
+        shared[:half, ky] = True
+        assert not found[~shared].any()
+
+
+def test_a_dataset_goes_on_from_its_filtered_vorticity(tmp_path):
+    """Member m from its member m, at the sample asked for; exact on a finer grid."""
+    case = synthetic.make_case(tmp_path)
+    path = tmp_path / "base" / "dataset.h5"
+    synthetic.write_dataset(case, "base", path, World.single())
+    dataset = Dataset(path)
+    n = dataset.grids[0]
+    for sample in (0, -1):
+        settings = INITIALS["dataset"].Settings(path=str(path), n=n, sample=sample)
+        for member in (0, 1):
+            hats = INITIALS.build(settings, 0).coefficients(2 * n, member)
+            fine = np.fft.irfft2(hats, s=(2 * n, 2 * n), norm="forward")
+            stored = dataset.read(n, "omega")[member, sample].astype(float)
+            hat = np.fft.rfft2(stored, norm="forward")
+            hat[n // 2], hat[:, n // 2], hat[0, 0] = 0.0, 0.0, 0.0  # never carried on
+            kept = np.fft.irfft2(hat, s=(n, n), norm="forward")
+            assert relative(fine[::2, ::2], kept) < 1e-13
+
+
+@pytest.mark.parametrize("n", [8, 40])
+def test_members_of_a_file_are_interpolated_to_any_grid(tmp_path, n):
+    x, y = points(16)
+    fields = np.stack([np.cos(3 * x - 2 * y), np.sin(x + 3 * y)])
+    with h5py.File(tmp_path / "fields.h5", "w") as file:
+        file["w"] = fields.astype("float32")
+    settings = INITIALS["file"].Settings(path=str(tmp_path / "fields.h5"), dataset="w")
+    x, y = points(n)
+    expected = [np.cos(3 * x - 2 * y), np.sin(x + 3 * y)]
+    for member in (0, 1):
+        hat = INITIALS.build(settings, 0).coefficients(n, member)
+        found = np.fft.irfft2(hat, s=(n, n), norm="forward")
+        np.testing.assert_allclose(found, expected[member], atol=1e-6)
