@@ -253,7 +253,7 @@ def _of_dns(case: Case, dataset: Dataset, clock: Clock, member: int) -> dict[str
 def _statistics(diagnostics: Diagnostics, states: list[NDArray[Any]]) -> dict[str, Any]:
     """Energy, enstrophy, mean spectrum and vorticity of the states of one member."""
     means = [diagnostics.means(state, 0.0, 0) for state in states]
-    spectra = [diagnostics.sums.shells(diagnostics.energy_density(state))[0] for state in states]
+    spectra = [diagnostics.energy_spectrum(state)[0] for state in states]
     transform = diagnostics.flow.transform
     whole = [transform.gather(state, transform.grid.n)[0] for state in states]
     return {
