@@ -22,6 +22,8 @@ from eddyscope.spectral.transform import TransformSettings, make_transform
 
 __all__ = ["CoarseGrid", "Subgrid", "unfiltered"]
 
+FIELDS = ("psi", "omega", "pi")
+
 
 class Subgrid:
     """Filters the state of `flow` to every coarse grid of `settings`."""
@@ -43,12 +45,40 @@ class Subgrid:
 
         advection_hat: J of `omega_hat`, from `flow.advection`.
         """
-        gather = self.flow.transform.gather
-        result = {}
-        for n, grid in self.grids.items():
-            omega, advection = gather(omega_hat, n), gather(advection_hat, n)
-            result[n] = {m: grid.fields(omega[m], advection[m]) for m in omega}
-        return result
+        transform = self.flow.transform
+        ranks, members = transform.mesh.pencil_comm, transform.mesh.members
+        # Where some ranks own fewer members, they work on others' coarse grids meanwhile.
+        uneven = (members.stop - members.start) % ranks.size > 0
+        turns = {n: turn * uneven for turn, n in enumerate(reversed(self.grids))}
+        made = {}
+        for n, turn in turns.items():
+            whole = transform.gather_columns([omega_hat, advection_hat], n, turn)
+            made[n] = {m: self.grids[n].fields(*hats) for m, hats in whole.items()}
+        for n, turn in turns.items():
+            _to_owners(made[n], members, turn, (len(FIELDS), n, n), ranks)
+        return {
+            n: {m: dict(zip(FIELDS, made[n][m], strict=True)) for m in transform.owned}
+            for n in self.grids
+        }
+
+
+def _to_owners(
+    fields: dict[int, NDArray[Any]], members: slice, turn: int, shape: tuple[int, ...], ranks: Any
+) -> None:
+    """Bring members' fields from who made them, in turns from rank `turn` on, to who owns them,
+    in turns from rank 0 on. Collective over `ranks`."""
+    sent = []
+    for i, member in enumerate(range(members.start, members.stop)):
+        maker, owner = (i + turn) % ranks.size, i % ranks.size
+        if maker == owner:
+            continue
+        if ranks.rank == maker:
+            sent.append(ranks.Isend(fields[member], owner, tag=i))
+        elif ranks.rank == owner:
+            fields[member] = np.empty(shape)
+            ranks.Recv(fields[member], maker, tag=i)
+    for request in sent:
+        request.Wait()
 
 
 def unfiltered(flow: Flow, omega_hat: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
@@ -68,27 +98,21 @@ class CoarseGrid:
         dealias = flow.transform.grid.dealias
         mesh = World.single().mesh(members=1, rows=n // 2)
         self.flow = flow.unforced(make_transform(alone, Grid(n, dealias), mesh))
-        ky = np.fft.fftfreq(n, 1.0 / n)[:, None]
-        kx = np.arange(n // 2 + 1)[None, :]
-        self.filter = transfer_function(settings, n, kx, ky)
+        columns = self.flow.transform
+        self.filter = transfer_function(settings, n, columns.kx[0, 0], columns.ky[0, 0])
 
-    def fields(
-        self, omega_hat: NDArray[Any], advection_hat: NDArray[Any]
-    ) -> dict[str, NDArray[np.float64]]:
-        """psi, omega and pi, shape (y, x), from unfiltered coefficients truncated to n modes."""
-        transform = self.flow.transform
+    def fields(self, omega_hat: NDArray[Any], advection_hat: NDArray[Any]) -> NDArray[np.float64]:
+        """psi, omega and pi, shape (3, y, x), from unfiltered coefficients truncated to n modes,
+        axes (kx, ky)."""
+        n, transform = self.n, self.flow.transform
         omega_bar = transform.zeros_spectral()
-        omega_bar[0, 0] = transform.take(omega_hat * self.filter)
+        np.multiply(omega_hat, self.filter, out=omega_bar[0, 0])
         pi_bar = self.flow.advection(omega_bar, transform.zeros_spectral())
-        pi_bar[0, 0] -= transform.take(advection_hat * self.filter)
+        pi_bar[0, 0] -= advection_hat * self.filter
         psi_bar = self.flow.streamfunction(omega_bar, transform.zeros_spectral())
-        hats = {"psi": psi_bar, "omega": omega_bar, "pi": pi_bar}
-        return {
-            name: self.to_points(transform.gather(hat, self.n)[0]) for name, hat in hats.items()
-        }
-
-    def to_points(self, coefficients: NDArray[Any]) -> NDArray[np.float64]:
-        """The field on the n × n points of the coarse grid."""
-        n = self.n
-        points: NDArray[np.float64] = np.fft.irfft2(coefficients, s=(n, n), norm="forward")
+        points = np.empty((len(FIELDS), n, n))
+        half_plane = np.zeros((n, n // 2 + 1), omega_bar.dtype)
+        for field, hat in zip(points, (psi_bar, omega_bar, pi_bar), strict=True):
+            half_plane[:, : n // 2] = hat[0, 0].T
+            field[...] = np.fft.irfft2(half_plane, s=(n, n), norm="forward")
         return points

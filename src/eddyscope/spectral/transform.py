@@ -7,7 +7,7 @@ axes (member, layer, y, x) in physical space; `_hat` is spectral. Forward is nor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -97,6 +97,16 @@ class Transform(Protocol):
 
         The ranks that share members share out whole fields between them: each gets the
         members it owns (`owned`). Nyquist modes are zero. Collective over the pencils.
+        """
+
+    def gather_columns(
+        self, fields_hat: Sequence[NDArray[Any]], n: int, turn: int = 0
+    ) -> dict[int, NDArray[Any]]:
+        """Several fields as `gather` has them, but in this transform's own order: member ->
+        shape (field, n/2, n), axes (field, kx, ky).
+
+        The first member goes to rank `turn` of those that share members, and so on in turns.
+        Collective over the pencils.
         """
 
     @property

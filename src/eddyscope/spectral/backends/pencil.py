@@ -14,7 +14,7 @@ nor stored, and no field in physical space is ever stored whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,24 +177,42 @@ class PencilTransform:
 
     @property
     def owned(self) -> list[int]:
+        return self._turns(0)
+
+    def _turns(self, turn: int) -> list[int]:
+        """Members that fall to this rank when the first falls to rank `turn`, the next to the
+        rank after it, and so on."""
         pencils = self.mesh.pencil_comm
         members = range(self.mesh.members.start, self.mesh.members.stop)
-        return list(members[pencils.rank :: pencils.size])
+        return list(members[(pencils.rank - turn) % pencils.size :: pencils.size])
 
     def gather(self, field_hat: NDArray[Any], n: int) -> dict[int, NDArray[Any]]:
-        pencils = self.mesh.pencil_comm
-        kept = _modes_kept(n, self.grid.n)
-        mine = self.spectral_block[2]
-        columns = max(0, min(mine.stop, n // 2) - mine.start)
-        counts = pencils.allgather(columns * kept.size)
-        gathered = {}
+        gathered = self.gather_columns([field_hat], n)
+        return {member: _half_plane(columns[0]) for member, columns in gathered.items()}
+
+    def gather_columns(
+        self, fields_hat: Sequence[NDArray[Any]], n: int, turn: int = 0
+    ) -> dict[int, NDArray[Any]]:
+        pencils, half = self.mesh.pencil_comm, n // 2
+        blocks = [block(self.grid.n // 2, pencils.size, rank) for rank in range(pencils.size)]
+        columns = [max(0, min(part.stop, half) - part.start) for part in blocks]
+        mine, fields = columns[pencils.rank], len(fields_hat)
+        gathered = {member: np.empty(0) for member in self._turns(turn)}
         for i, member in enumerate(range(self.mesh.members.start, self.mesh.members.stop)):
-            owner = i % pencils.size
-            part = np.ascontiguousarray(field_hat[i, 0, :columns, kept].T)
-            whole = np.empty((n // 2, kept.size), part.dtype) if pencils.rank == owner else None
-            pencils.Gatherv(part, None if whole is None else (whole, counts), root=owner)
-            if whole is not None:
-                gathered[member] = _half_plane(whole, n)
+            part = np.empty((mine, fields, n), fields_hat[0].dtype)
+            for f, field_hat in enumerate(fields_hat):
+                part[:, f, :half] = field_hat[i, 0, :mine, :half]
+                part[:, f, half] = 0
+                part[:, f, half + 1 :] = field_hat[i, 0, :mine, 1 - half :]
+            whole = part
+            if pencils.size > 1:
+                is_mine = member in gathered
+                whole = np.empty((half if is_mine else 0, fields, n), part.dtype)
+                counts = [c * fields * n for c in columns]
+                to = (whole, counts) if is_mine else None
+                pencils.Gatherv(part, to, root=(i + turn) % pencils.size)
+            if member in gathered:
+                gathered[member] = whole.transpose(1, 0, 2)
         return gathered
 
     def empty_physical(self) -> NDArray[Any]:
@@ -204,14 +222,9 @@ class PencilTransform:
         return np.zeros(self.spectral_shape, self.grid.complex)
 
 
-def _modes_kept(n: int, n_from: int) -> NDArray[np.intp]:
-    """Indices along ky, in a spectrum of `n_from` modes, of |ky| < n/2, in fftfreq order."""
-    half = n // 2
-    return np.concatenate([np.arange(half), np.arange(n_from - half + 1, n_from)])
-
-
-def _half_plane(columns: NDArray[Any], n: int) -> NDArray[Any]:
-    """Coefficients (kx, kept ky) as a half plane (n, n/2 + 1) with zero Nyquist modes."""
-    plane = np.zeros((n, n // 2 + 1), columns.dtype)
-    plane[_modes_kept(n, n), : n // 2] = columns.T
+def _half_plane(columns: NDArray[Any]) -> NDArray[Any]:
+    """Coefficients (kx, ky) as a half plane (ky, kx), shape (n, n/2 + 1)."""
+    half, n = columns.shape
+    plane = np.zeros((n, half + 1), columns.dtype)
+    plane[:, :half] = columns.T
     return plane
