@@ -190,6 +190,25 @@ def test_unforced_flow_is_the_same_equation_without_its_forcing(name):
     np.testing.assert_array_equal(flow.damping, other.damping)
 
 
+@pytest.mark.parametrize("name", list(FLOWS))
+def test_flow_on_another_grid_is_the_same_equation_with_its_forcing(name):
+    """On one as fine, to the bit; the kicks of a random forcing included."""
+    transform = make_transform_on(World.single(), N, MEMBERS)
+    flow = FLOWS.build(settings_of(FLOWS, name), transform, seed=7)
+    other = flow.on(make_transform_on(World.single(), N, MEMBERS))
+    states = []
+    for each in (flow, other):
+        state = state_of(transform)
+        stepper = SCHEMES["ifrk3"](each, 0.01)
+        for step in (0, 1):
+            stepper.step(state, 0.01 * step, step, NoClosure().pi_hat)
+        states.append(state)
+    np.testing.assert_array_equal(*states)
+    finer = flow.on(make_transform_on(World.single(), 2 * N))
+    assert finer.transform.grid.n == 2 * N
+    assert finer.decay_rate(5.0) == flow.decay_rate(5.0)
+
+
 # --- Schemes -------------------------------------------------------------------------------
 
 

@@ -57,5 +57,9 @@ class Flow(Protocol):
         """max(|u| + |v|) of each local member on this rank, of the state last given to
         `advection`; shape (member,). Valid until `advection` is called again."""
 
+    def on(self, transform: Transform) -> Flow:
+        """The same equation, with its forcing, on another grid. CaseError if that grid does
+        not resolve the forcing."""
+
     def unforced(self, transform: Transform) -> Flow:
         """The same equation without its forcing, on another grid."""

@@ -76,6 +76,7 @@ class NavierStokes:
         """`forcing_response` scales each mode of the forcing: the filter's, in LES."""
         self.settings = settings
         self.transform = transform
+        self._seed = seed
         real = transform.grid.real
         k2 = transform.kx**2 + transform.ky**2
         nonzero = np.where(k2 > 0, k2, 1.0).astype(np.float64)
@@ -130,6 +131,9 @@ class NavierStokes:
 
     def max_velocity(self) -> NDArray[Any]:
         return self._max_velocity
+
+    def on(self, transform: Transform) -> NavierStokes:
+        return NavierStokes(self.settings, transform, seed=self._seed)
 
     def unforced(self, transform: Transform) -> NavierStokes:
         settings = self.settings.model_copy(update={"forcing": NoForcing.Settings()})

@@ -1,16 +1,28 @@
-"""How long steps, and what is done between them, take on these ranks."""
+"""How long steps, and what is done between them, take on these ranks; how many steps it will be."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from eddyscope.parallel.reduce import largest
-from eddyscope.solver.simulation import Simulation
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["StepCost", "seconds_a_step", "seconds_of"]
+from eddyscope.config.case import CaseError
+from eddyscope.flows.base import Flow
+from eddyscope.parallel.reduce import largest
+from eddyscope.parallel.world import World
+from eddyscope.solver.pace import CflPace
+from eddyscope.solver.simulation import Simulation
+from eddyscope.solver.steppers import RungeKutta3
+from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.transform import TransformSettings, make_transform
+
+__all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of"]
 
 ENOUGH = 1.0
 """Seconds of steps that are timed, about."""
@@ -18,13 +30,19 @@ ENOUGH = 1.0
 MOST = 100
 """Steps that are timed at the most."""
 
+COARSE = 64
+"""Modes of the coarse run from which the number of steps that adapt is told."""
+
+PATIENCE = 4.0
+"""Seconds that the coarse run may take; the rest of the time is taken to be like its last part."""
+
 
 @dataclass(frozen=True)
 class StepCost:
     seconds: float
     """Wall time of one step on the slowest rank."""
     dt: float
-    """Length of the last step."""
+    """Length of a step; where steps adapt, the mean that is expected. Infinite without steps."""
 
 
 def seconds_a_step(simulation: Simulation) -> StepCost:
@@ -32,11 +50,90 @@ def seconds_a_step(simulation: Simulation) -> StepCost:
 
     Collective; all ranks take the same number of steps.
     """
+    steps = expected_steps(simulation)
     simulation.run(0, [])
     _timed(simulation, 1)
     first = _timed(simulation, 1)
     seconds = _timed(simulation, max(3, min(MOST, int(ENOUGH / first)))) if first else 0.0
-    return StepCost(seconds or first, simulation.clock.dt)
+    dt = simulation.schedule.times[-1] / steps if steps else math.inf
+    return StepCost(seconds or first, dt)
+
+
+def expected_steps(simulation: Simulation) -> int:
+    """How many steps a new run will take. Collective.
+
+    Where steps adapt, the velocity decides, which forcing and drag may make much larger or
+    smaller than it is at the start. The same flow on a coarse grid, a member on each rank
+    that owns one, tells it: large scales carry most of it.
+    """
+    schedule, pace = simulation.schedule, simulation.pace
+    if schedule.steps is not None or not isinstance(pace, CflPace):
+        return sum(schedule.steps or ())
+    spans = [later - sooner for sooner, later in pairwise(schedule.times)]
+    counts: list[int] = []
+    velocities = _coarse_velocities(simulation, spans)
+    for span, fastest in zip(spans, velocities, strict=False):
+        counts.append(pace.divide(0, span, fastest, 0.0)[0])
+    known = counts[len(counts) // 2 :]  # past what the flow does at first
+    more = (len(spans) - len(counts)) * (sum(known) / len(known) if known else 1.0)
+    return int(largest(simulation.flow.transform.mesh.comm, float(sum(counts)) + more))
+
+
+def _coarse_velocities(simulation: Simulation, spans: list[float]) -> list[float]:
+    """The largest velocity in each span of time, as far as it could be told. Collective."""
+    flow, n = simulation.flow, COARSE
+    finest = flow.transform.grid.n
+    while n < finest and not _resolves(n // 2, flow):
+        n *= 2
+    n = min(n, finest)
+    whole = flow.transform.gather(simulation.omega_hat, n)
+    if not whole:
+        return []
+    coarse = _alone(flow, n)
+    state = coarse.transform.zeros_spectral()
+    state[0, 0] = coarse.transform.take(next(iter(whole.values())))
+    # What a finer grid would take on to smaller scales is taken out (Hou & Li's filter).
+    k = np.hypot(coarse.transform.kx, coarse.transform.ky) / coarse.transform.grid.k_max
+    smooth = np.exp(-36.0 * k**36) if n < finest else np.ones_like(k)
+    return list(_velocities(coarse, state, smooth, spans))
+
+
+def _resolves(n: int, flow: Flow) -> bool:
+    """Whether a grid of n modes holds the flow's forcing."""
+    try:
+        _alone(flow, n)
+    except CaseError:
+        return False
+    return True
+
+
+def _alone(flow: Flow, n: int) -> Flow:
+    """The flow with one member of n modes on this rank alone."""
+    grid = Grid(n, flow.transform.grid.dealias)
+    return flow.on(make_transform(TransformSettings(), grid, World.single().mesh(1, n // 2)))
+
+
+def _velocities(
+    flow: Flow, omega_hat: NDArray[Any], smooth: NDArray[Any], spans: list[float]
+) -> Iterator[float]:
+    """The largest velocity in each span while there is time, and as long as it is finite."""
+    transform, began, step = flow.transform, time.monotonic(), 0
+    pace = CflPace(0.5, transform.grid.spacing)
+    flow.advection(omega_hat, transform.zeros_spectral())
+    fastest = float(flow.max_velocity().max())
+    stepper = RungeKutta3(flow, 1.0)
+    for span in spans:
+        done, dt, largest_here = 0.0, stepper.dt, fastest
+        while span - done > 1e-9 * span:
+            dt = pace.divide(0, span - done, fastest, dt)[1]
+            stepper.set_dt(dt)
+            stepper.step(omega_hat, 0.0, step, lambda _: None)
+            omega_hat *= smooth
+            fastest, done, step = stepper.fastest, done + dt, step + 1
+            if not math.isfinite(fastest) or time.monotonic() - began > PATIENCE:
+                return
+            largest_here = max(largest_here, fastest)
+        yield largest_here
 
 
 def _timed(simulation: Simulation, most: int) -> float:
