@@ -41,10 +41,20 @@ CASES = {
     "one member": ["base.ensemble.members=1", "time.scheme='ifrk3'", "filter.n=[8, 10]"],
     "five members": ["base.ensemble.members=5", "grid.precision='float32'"],
     "few rows": ["grid.n=8", "base.ensemble.members=2", "filter.n=[4]"],
+    "all terms": [
+        "grid.n=18",
+        "time={cfl=0.2}",
+        "base.flow.beta=3.0",
+        "base.flow.hyperviscosity={order=3, coefficient=1e-7}",
+        "base.flow.friction={coefficient=0.2}",
+        "base.flow.forcing={kind='ring', wavenumber=3.0, energy_input=0.5}",
+        "filter={kind='box', n=[6, 10], full_fields=true}",
+    ],
 }
-"""What is laid out: fields that no rank count divides, more ranks than members or coarse rows."""
+"""What is laid out: fields that no rank count divides, more ranks than members or coarse rows;
+and every term of the equation, with steps that adapt."""
 
-MEMBERS = {"uneven": 3, "one member": 1, "five members": 5, "few rows": 2}
+MEMBERS = {"uneven": 3, "one member": 1, "five members": 5, "few rows": 2, "all terms": 2}
 
 
 def meshes(size: int, members: int, rows: int) -> list[tuple[int, int]]:
@@ -91,6 +101,21 @@ def test_nothing_is_left_unwritten(world, shared_tmp_path):
         assert np.all(diagnostics[name] > 0)
     members = diagnostics["energy"]
     assert np.all(np.abs(np.diff(members, axis=0)[:, -1]) > 0), "members must differ"
+
+
+def test_the_recorded_budgets_close(world, shared_tmp_path):
+    """Of all terms: what was put in since the record before, less what was lost, is the change."""
+    finer = ["time={cfl=0.1}", "base.ensemble.interval=0.1", "base.ensemble.diagnostics=20"]
+    out = shared_tmp_path / "out"
+    found = Dataset(run(world, shared_tmp_path, out, [*CASES["all terms"], *finer])).diagnostics()
+    for name in ("energy", "enstrophy"):
+        value, lost = found[name], found[f"{name}_dissipation"]
+        spans = np.diff(found["time"])
+        work = (found[f"{name}_input"][:, 1:] * spans).sum(axis=1)
+        loss = (0.5 * (lost[:, 1:] + lost[:, :-1]) * spans).sum(axis=1)
+        assert np.all(work > 0.02 * value[:, 0]), "the forcing must matter"
+        change = value[:, -1] - value[:, 0]
+        np.testing.assert_allclose((change - work) / -loss, 1.0, rtol=2e-3)
 
 
 # --- Pieces --------------------------------------------------------------------------------
