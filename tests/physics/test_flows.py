@@ -237,8 +237,8 @@ def test_random_spectrum_is_the_papers():
     expected = np.where(kept, k * spectrum / np.pi, 0.0)
     np.testing.assert_allclose(np.abs(omega_hat) ** 2, expected, rtol=1e-12, atol=1e-30)
     transform = make_transform_on(World.single(), n)
-    energy = Diagnostics(make_flow(transform)).energy_density(transform.take(omega_hat)[None, None])
-    found = (energy * transform.weight).sum()
+    state = transform.take(omega_hat)[None, None]
+    found = Diagnostics(make_flow(transform)).means(state, 0.0, 0)["energy"][0]
     assert found == pytest.approx(0.5 / np.sqrt(np.pi), rel=1e-3)
 
 
