@@ -98,14 +98,14 @@ def write_dataset(case: Case, system: str, path: Path, world: World) -> None:
     create(path, world.comm, layout, attributes)
     mine = block(ensemble.members, world.size, world.rank)
     spectrum = np.arange(1.0, layout.n_shells + 1) ** -3.0
-    with DatasetWriter.opened(path, layout, world.comm) as writer:
+    owned = range(mine.start, mine.stop)
+    with DatasetWriter.opened(path, layout, world.comm, owned) as writer:
         for s in range(ensemble.samples):
-            owned = range(mine.start, mine.stop)
             coarse = {
                 n: {m: fields(n, PEAK[system], (case.seed, m, s)) for m in owned} for n in grids
             }
             spectra = {m: dict.fromkeys(schema.SPECTRA, spectrum) for m in owned}
-            writer.write_sample(s, coarse, spectra)
+            writer.add_sample(s, coarse, spectra)
 
 
 def fields(n: int, peak: float, key: tuple[int, ...]) -> dict[str, np.ndarray]:

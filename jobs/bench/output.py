@@ -2,9 +2,10 @@
 
     python jobs/bench/output.py --ranks 1 2 --json jobs/results/output.json
 
-In one process, in turn: samples written by the dataset's writer (fields, checksums, spectra,
-synced, marked committed), and the same fields' bytes written by one collective MPI-IO call
-and one sync a sample, to a file beside it.
+In one process, in turn: a dataset's samples written by its writer (with checksums and spectra,
+synced, marked committed), and the same fields' bytes written one after the other by collective
+MPI-IO calls, as many samples in each, with as many syncs. Both files are new and have their
+room on the disk beforehand.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ def main() -> None:
             sys.exit(f"benchmark failed on {ranks} rank(s):\n{done.stderr}")
         record = json.loads(done.stdout.splitlines()[-1])
         records.append(record)
+        size, (least, most) = record["sample_bytes"] / 2**20, record["ratio_spread"]
         print(
-            f"{ranks:>5} {record['bytes'] / 2**20:>10.1f} {record['dataset_mb_per_second']:>13.0f} "
-            f"{record['mpi_io_mb_per_second']:>12.0f} {record['ratio']:>6.2f}",
+            f"{ranks:>5} {size:>10.1f} {record['dataset_mb_per_second']:>13.0f} "
+            f"{record['mpi_io_mb_per_second']:>12.0f} {record['ratio']:>6.2f} "
+            f"({least:.2f}-{most:.2f})",
             flush=True,
         )
     if arguments.json:
@@ -54,7 +57,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--grids", type=int, nargs="+", default=[128, 256])
-    parser.add_argument("--samples", type=int, default=12)
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scratch", help="folder to write to (default: a temporary one)")
     parser.add_argument("--json", help="file for the raw figures")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -62,15 +66,15 @@ def parse() -> argparse.Namespace:
 
 
 def work(configuration: dict[str, Any]) -> None:
-    """Write both ways, sample by sample in turn; rank 0 prints the record."""
+    """Write whole datasets both ways, in turn; rank 0 prints the record."""
     from mpi4py import MPI
 
     from eddyscope.dataset import schema
-    from eddyscope.dataset.writer import DatasetWriter, Layout, create
+    from eddyscope.dataset.writer import WAITING, DatasetWriter, Layout, create
     from eddyscope.parallel.world import World, block
 
     world = World.launched()
-    members, samples = configuration["members"], configuration["samples"]
+    comm, members, samples = world.comm, configuration["members"], configuration["samples"]
     layout = Layout(
         members, tuple(range(samples)), (0.0,), 128, dict.fromkeys(configuration["grids"], 0.1)
     )
@@ -78,42 +82,63 @@ def work(configuration: dict[str, Any]) -> None:
     random = np.random.default_rng(world.rank)
     fields = {
         n: {
-            m: {name: random.standard_normal((n, n)).astype("float32") for name in schema.VARIABLES}
+            m: {v: random.standard_normal((n, n)).astype(layout.dtype) for v in schema.VARIABLES}
             for m in owned
         }
         for n in layout.grids
     }
     spectra = {m: {name: np.ones(128) for name in schema.SPECTRA} for m in owned}
-    plain = np.concatenate(
-        [f.ravel() for g in fields.values() for s in g.values() for f in s.values()]
-    )
-    sizes = world.comm.allgather(plain.nbytes)
-    place = sum(sizes[: world.rank])
+    everything = [f.ravel() for g in fields.values() for s in g.values() for f in s.values()]
+    one = np.concatenate(everything)
+    # As many samples at once as the dataset's writer takes, with one sync likewise.
+    together = min(samples, max(1, WAITING // comm.allreduce(one.nbytes, op=MPI.MAX)))
+    bytes_before = comm.scan(one.nbytes) - one.nbytes
+
+    def dataset(path: Path) -> float:
+        create(path, comm, layout, {"case": "{}", "system": "base"})
+        comm.Barrier()
+        began = time.perf_counter()
+        with DatasetWriter.opened(path, layout, comm, owned) as writer:
+            for sample in range(samples):
+                writer.add_sample(sample, fields, spectra)
+        return elapsed(world, began)
+
+    def mpi_io(path: Path) -> float:
+        file = MPI.File.Open(comm, str(path), MPI.MODE_CREATE | MPI.MODE_WRONLY)
+        file.Preallocate(samples * layout.sample_bytes())
+        data = np.tile(one, together)
+        comm.Barrier()
+        began = time.perf_counter()
+        for sample in range(0, samples, together):
+            count = min(together, samples - sample)
+            place = sample * layout.sample_bytes() + count * bytes_before
+            file.Write_at_all(place, data[: count * one.size])
+            file.Sync()
+        file.Close()
+        return elapsed(world, began)
+
     seconds: dict[str, list[float]] = {"dataset": [], "mpi_io": []}
     with tempfile.TemporaryDirectory(dir=configuration["scratch"]) as folder:
-        shared = Path(world.comm.bcast(folder))
-        create(shared / "dataset.h5", world.comm, layout, {"case": "{}", "system": "base"})
-        file = MPI.File.Open(world.comm, str(shared / "plain"), MPI.MODE_CREATE | MPI.MODE_WRONLY)
-        file.Preallocate(sum(sizes) * samples)
-        with DatasetWriter.opened(shared / "dataset.h5", layout, world.comm) as writer:
-            for sample in range(samples):
-                world.comm.Barrier()
-                began = time.perf_counter()
-                writer.write_sample(sample, fields, spectra)
-                seconds["dataset"].append(elapsed(world, began))
-                began = time.perf_counter()
-                file.Write_at_all(sample * sum(sizes) + place, plain)
-                file.Sync()
-                seconds["mpi_io"].append(elapsed(world, began))
-        file.Close()
-        world.comm.Barrier()
+        path = Path(comm.bcast(folder)) / "file"
+        for turn in range(configuration["rounds"] + 1):
+            for write in (dataset, mpi_io) if turn % 2 else (mpi_io, dataset):
+                took = write(path)
+                if turn:  # the first warms up
+                    seconds[write.__name__].append(took)
+                if world.is_root:
+                    path.unlink()
+                comm.Barrier()
     if world.is_root:
-        speed = {k: 1e-6 * sum(sizes) / np.array(v[1:]) for k, v in seconds.items()}
+        size = samples * layout.sample_bytes()
+        speed = {k: 1e-6 * size / np.array(v) for k, v in seconds.items()}
+        ratios = np.array(seconds["mpi_io"]) / np.array(seconds["dataset"])
         record = {
             **configuration,
-            "bytes": sum(sizes),
+            "sample_bytes": layout.sample_bytes(),
+            "samples_at_once": together,
             **{f"{k}_mb_per_second": float(np.median(v)) for k, v in speed.items()},
-            "ratio": float(np.median(speed["dataset"]) / np.median(speed["mpi_io"])),
+            "ratio": float(np.median(ratios)),
+            "ratio_spread": [float(ratios.min()), float(ratios.max())],
             "seconds": seconds,
         }
         print(json.dumps(record))

@@ -153,7 +153,7 @@ def work(configuration: dict[str, Any]) -> None:
         layout = Layout(members, (0.0,), (0.0,), grid.n_shells, {64: 0.2, 128: 0.1})
         create(path, world.comm, layout, {"case": "{}", "system": "base"})
         subgrid = Subgrid(flow, FilterSettings(n=[64, 128]), settings)
-        with DatasetWriter.opened(path, layout, world.comm) as writer:
+        with DatasetWriter.opened(path, layout, world.comm, transform.owned) as writer:
             sampler = Sampler(subgrid, diagnostics, writer, [False])
             what["sample"] = lambda: sampler.take(0, flow, omega_hat, stepper.scratch)
             seconds = in_turn(world, what, configuration["rounds"])

@@ -6,10 +6,8 @@ import time
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from eddyscope.config.case import CaseError
-from eddyscope.parallel import hdf5
 from eddyscope.parallel.failure import agree, all_true, any_true
 from eddyscope.parallel.reduce import largest, total
 from eddyscope.parallel.torch_group import pick_device, process_group
@@ -74,61 +72,6 @@ def test_reductions_go_element_by_element(world):
 
 def test_single_is_this_rank_alone(world):
     assert World.single().size == 1
-
-
-# --- HDF5 ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rows", [1, 2, 7])
-def test_collective_write_with_ranks_that_have_nothing(world, shared_tmp_path, rows):
-    """More ranks than rows is where the high-level call hangs."""
-    path = shared_tmp_path / f"{rows}.h5"
-    expected = np.arange(rows * 6, dtype="f4").reshape(rows, 6)
-    mine = block(rows, world.size, world.rank)
-    empty = mine.start == mine.stop
-    variables = {
-        "y": hdf5.Variable(("y",), np.arange(rows) / rows, units="rad", long_name="row"),
-        "x": hdf5.Variable(("x",), np.arange(6) / 6, units="rad", long_name="column"),
-        "omega": hdf5.Variable(("y", "x"), shape=(rows, 6), dtype="f4", long_name="vorticity"),
-    }
-    with hdf5.create_file(path, world.comm) as file:
-        file.attrs["case"] = "{}"
-        hdf5.allocate(file, variables)
-        selection = None if empty else (mine, slice(None))
-        hdf5.write_block(file["omega"], selection, None if empty else expected[mine])
-    with xr.open_dataset(path, engine="h5netcdf") as read:
-        assert read["omega"].dims == ("y", "x")
-        assert read["omega"].attrs["long_name"] == "vorticity"
-        np.testing.assert_array_equal(read["omega"], expected)
-        np.testing.assert_array_equal(read["x"], np.arange(6) / 6)
-
-
-def test_a_collective_file_appears_only_when_complete(world, shared_tmp_path, everywhere):
-    path = shared_tmp_path / "a.h5"
-    with hdf5.create_file(path, world.comm):
-        everywhere(not path.exists(), "there before it is complete")
-        world.comm.Barrier()
-    everywhere(path.exists(), "not there")
-    everywhere(not path.with_name("a.h5.tmp").exists(), "temporary file left")
-
-
-def test_update_in_place(world, shared_tmp_path):
-    path = shared_tmp_path / "a.h5"
-    zeros = hdf5.Variable(("sample",), np.zeros(world.size))
-    with hdf5.create_file(path, world.comm) as file:
-        hdf5.allocate(file, {"committed": zeros})
-    with hdf5.open_for_update(path, world.comm) as file:
-        hdf5.write_block(file["committed"], (world.rank,), np.array([world.rank + 1.0]))
-    with hdf5.open_to_read(path) as file:
-        np.testing.assert_array_equal(file["committed"][...], np.arange(world.size) + 1.0)
-
-
-def test_a_folder_that_cannot_be_is_a_case_error_everywhere(world, shared_tmp_path):
-    (shared_tmp_path / "file").write_text("")
-    world.comm.Barrier()
-    with pytest.raises(CaseError, match="choose another folder with --out"):
-        with hdf5.create_file(shared_tmp_path / "file" / "a.h5", world.comm):
-            pass
 
 
 # --- torch ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ def test_this_machine_is_set_up_right(launch):
     lines = ended.stdout.splitlines()
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert not [line for line in lines if line.startswith("FAIL")]
-    for words in ("mpi4py uses", "parallel", "share one MPI", "FFTW in float, double", "gloo"):
+    for words in ("mpi4py uses", "h5py", "one MPI", "FFTW in float, double", "gloo"):
         assert any(line.startswith("ok") and words in line for line in lines), words
     assert any("wrote one HDF5 file together" in line for line in lines)
 

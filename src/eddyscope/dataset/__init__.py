@@ -1,1 +1,1 @@
-"""Training sets in parallel HDF5: their layout, writing, reading and statistics."""
+"""Training sets in HDF5, written by all ranks: their layout, writing, reading and statistics."""

@@ -125,7 +125,7 @@ class Dataset:
             for n in self.grids:
                 group = file[schema.group_name(n)]
                 for m, s in np.argwhere(self.committed):
-                    fields = {name: group[name][m, s] for name in schema.VARIABLES}
+                    fields = [group[name][m, s] for name in schema.VARIABLES]
                     if checksum(fields) != int(group["checksum"][m, s]):
                         damaged.append((n, int(m), int(s)))
         return damaged

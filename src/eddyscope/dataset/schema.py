@@ -17,7 +17,7 @@ __all__ = [
     "group_name",
 ]
 
-FORMAT = "eddyscope-dataset-1"
+FORMAT = "eddyscope-dataset-2"
 
 SIGN_CONVENTION = (
     "laplacian(psi) = -omega, u = d(psi)/dy, v = -d(psi)/dx; "

@@ -1,35 +1,40 @@
 """Writing a dataset in parallel so that a kill at any moment leaves it readable.
 
-The file is laid out whole and closed once (`create`). From then on only raw data is
+The file is laid out whole, sealed and closed once (`create`). From then on only raw data is
 overwritten in place (`DatasetWriter`): fields first, synced, then the sample's mark
 `committed`. No metadata changes, so there is nothing to tear.
+
+Samples wait in memory until several of them are written together: a file system takes one
+long piece of a member's samples much faster than many short ones, and one wait for the disk
+serves them all. A run that is killed takes up again from its checkpoint, before which all
+that waits is written, so waiting loses nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from eddyscope.dataset import schema
-from eddyscope.parallel.failure import all_true
-from eddyscope.parallel.hdf5 import (
-    Variable,
-    allocate,
-    lay_out,
-    open_for_update,
-    write_block,
-)
+from eddyscope.parallel.failure import NotFinite, all_true
+from eddyscope.parallel.hdf5 import Variable, allocate, lay_out
 from eddyscope.parallel.image import Image
+from eddyscope.parallel.raw_data import Piece, RawData
+from eddyscope.parallel.reduce import largest
 from eddyscope.spectral.grid import BOX
 
-__all__ = ["CoarseFields", "DatasetWriter", "Layout", "checksum", "create", "size"]
+__all__ = ["CoarseFields", "DatasetWriter", "Layout", "capacity", "checksum", "create", "size"]
+
+WAITING = 2**25
+"""Bytes of samples that a rank keeps in memory before they are written, at the most; one sample
+where that is larger."""
 
 Fields = dict[str, NDArray[Any]]
 """psi, omega and pi of one member at one time, each of shape (y, x)."""
@@ -56,10 +61,22 @@ class Layout:
     def samples(self) -> int:
         return len(self.sample_times)
 
+    def member_bytes(self) -> int:
+        """Bytes of the fields of one sample of one member."""
+        points = sum(n * n for n in self.grids) * len(schema.VARIABLES) + (self.full or 0) ** 2
+        return points * np.dtype(self.dtype).itemsize
+
     def sample_bytes(self) -> int:
         """Bytes of the fields of one sample of all members."""
-        points = sum(n * n for n in self.grids) * len(schema.VARIABLES) + (self.full or 0) ** 2
-        return self.members * points * np.dtype(self.dtype).itemsize
+        return self.members * self.member_bytes()
+
+
+def capacity(layout: Layout, owned: int, comm: Any) -> int:
+    """How many samples may wait to be written, where this rank gives `owned` members; the same
+    on all ranks. Collective."""
+    most = int(largest(comm, owned))
+    together = WAITING // (layout.member_bytes() * most)
+    return max(1, min(layout.samples, together))
 
 
 def create(path: Path, comm: Any, layout: Layout, attributes: Mapping[str, Any]) -> None:
@@ -69,7 +86,7 @@ def create(path: Path, comm: Any, layout: Layout, attributes: Mapping[str, Any])
 
 def size(layout: Layout, attributes: Mapping[str, Any]) -> int:
     """Bytes of the dataset's file. Not collective."""
-    return Image(lambda file: _build(file, layout, attributes)).size
+    return Image(lambda file: _build(file, layout, attributes)).sealed_size
 
 
 def _build(file: Any, layout: Layout, attributes: Mapping[str, Any]) -> None:
@@ -118,7 +135,7 @@ def _grid_variables(layout: Layout, n: int) -> dict[str, Variable]:
             dims, np.zeros(per_sample, "uint8"), long_name="1 once the sample is on the disk"
         ),
         "checksum": Variable(
-            dims, np.zeros(per_sample, "uint64"), long_name="BLAKE2b-64 of psi, omega, pi"
+            dims, np.zeros(per_sample, "uint64"), long_name="XXH3-64 of psi, omega, pi"
         ),
         **fields,
     }
@@ -170,114 +187,149 @@ def _spectrum_variables(layout: Layout) -> dict[str, Variable]:
     }
 
 
-def checksum(fields: Mapping[str, NDArray[Any]]) -> int:
-    """BLAKE2b-64 of a sample's psi, omega and pi, as they stand in the file."""
-    hasher = hashlib.blake2b(digest_size=8)
-    for name in schema.VARIABLES:
-        hasher.update(np.ascontiguousarray(fields[name]).data)
-    return int.from_bytes(hasher.digest(), "little")
+def checksum(fields: Iterable[NDArray[Any]]) -> int:
+    """XXH3-64 of a sample's psi, omega and pi, as they stand in the file."""
+    hasher = xxhash.xxh3_64()
+    for field in fields:
+        hasher.update(np.ascontiguousarray(field).data)
+    return hasher.intdigest()
+
+
+def _round(values: NDArray[Any], out: NDArray[Any]) -> bool:
+    """Copy to the precision of `out`; whether all is finite there."""
+    with np.errstate(over="ignore"):
+        np.copyto(out, values, casting="same_kind")
+    return bool(np.isfinite(out).all())
 
 
 class DatasetWriter:
-    """Overwrites samples, spectra and diagnostics of a laid-out dataset. All calls collective."""
+    """Overwrites samples, spectra and diagnostics of a laid-out dataset."""
 
-    def __init__(self, file: Any, layout: Layout, comm: Any):
-        self.file = file
+    def __init__(self, data: RawData, layout: Layout, owned: Sequence[int]):
+        """`owned`: the members whose samples this rank gives. Collective."""
         self.layout = layout
-        self.comm = comm
-        self._records: list[tuple[int, dict[str, NDArray[Any]]]] = []
+        self._data = data
+        self._owned = owned
+        self._capacity = capacity(layout, len(owned), data.comm)
+        """Samples that can wait."""
+        self._waiting = {
+            name: np.empty((len(owned), self._capacity, *place.shape[2:]), place.dtype)
+            for name, place in self._data.places.items()
+            if name in self._sampled()
+        }
+        """What waits of each sampled array, axes (member owned, sample, …)."""
+        self._first = 0
+        """The first sample that waits."""
+        self._count = 0
+        """How many wait."""
         self._members = slice(0, 0)
+        self._records: list[tuple[int, dict[str, NDArray[Any]]]] = []
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, layout: Layout, comm: Any) -> Iterator[DatasetWriter]:
-        """The writer of an existing dataset, open for the time of a `with` block. Collective."""
-        with open_for_update(path, comm) as file:
-            yield cls(file, layout, comm)
+    def opened(
+        cls, path: Path, layout: Layout, comm: Any, owned: Sequence[int]
+    ) -> Iterator[DatasetWriter]:
+        """The writer of an existing dataset, open for the time of a `with` block, at whose end
+        all that waits is written. Collective.
 
-    def write_sample(
+        An error in the block leaves what waits unwritten: other ranks may know nothing of it.
+        """
+        with RawData.opened(path, comm) as data:
+            writer = cls(data, layout, owned)
+            yield writer
+            writer.commit()
+
+    def add_sample(
         self,
         sample: int,
         fields: CoarseFields,
         spectra: Mapping[int, Mapping[str, NDArray[Any]]],
         full: Mapping[int, NDArray[Any]] | None = None,
     ) -> None:
-        """Write one sample of all members and commit it.
+        """Keep one sample of all members, to be written with others. Collective.
 
         fields: coarse grid -> member -> fields, of the members this rank owns.
         spectra: member -> name -> values over shells, likewise.
         full: member -> unfiltered vorticity (y, x), likewise, if the layout has it.
+        Raises NotFinite where a number is not finite in the dataset's precision; the sample
+        is then not kept.
         """
-        self.write_records()
+        if self._count == self._capacity or sample != self._first + self._count:
+            self.commit()
+        if self._count == 0:
+            self._first = sample
+        at = self._count
+        finite = []
         for n in self.layout.grids:
-            self._write_fields(schema.group_name(n), sample, fields[n])
-        if self.layout.full is not None:
-            self._write_members("full/omega", sample, full or {}, self.layout.dtype)
-        for name in schema.SPECTRA:
-            values = {m: s[name] for m, s in spectra.items()}
-            self._write_members(f"spectra/{name}", sample, values)
-        self.file.flush()  # the data is on the disk before it is called committed
-        for n in self.layout.grids:
-            marks = {m: np.uint8(1) for m in fields[n]}
-            self._write_members(f"{schema.group_name(n)}/committed", sample, marks)
-        # The marks reach the disk with the next sample or the file's end: until then a
-        # power cut may lose a mark, but never leave one without its data.
-
-    def holds(
-        self,
-        fields: CoarseFields,
-        spectra: Mapping[int, Mapping[str, NDArray[Any]]],
-        full: Mapping[int, NDArray[Any]] | None = None,
-    ) -> bool:
-        """Whether every number of a sample, as for `write_sample`, is finite in the dataset's
-        precision. Collective."""
-        rounded = [a for members in fields.values() for f in members.values() for a in f.values()]
-        rounded += (full or {}).values()
-        kept = [a for s in spectra.values() for a in s.values()]
-        limit = np.finfo(self.layout.dtype).max
-        # A NaN is not below the limit either.
-        fits = all(np.abs(a).max(initial=0.0) <= limit for a in rounded)
-        return all_true(self.comm, fits and all(bool(np.isfinite(a).all()) for a in kept))
+            group = schema.group_name(n)
+            arrays = {v: self._waiting[f"{group}/{v}"] for v in schema.VARIABLES}
+            sums = self._waiting[f"{group}/checksum"]
+            for i, m in enumerate(self._owned):
+                rounded = [array[i, at] for array in arrays.values()]
+                finite += [
+                    _round(fields[n][m][v], field) for v, field in zip(arrays, rounded, strict=True)
+                ]
+                sums[i, at] = checksum(rounded)
+        for i, m in enumerate(self._owned):
+            for name in schema.SPECTRA:
+                finite.append(_round(spectra[m][name], self._waiting[f"spectra/{name}"][i, at]))
+            if full is not None:
+                finite.append(_round(full[m], self._waiting["full/omega"][i, at]))
+        if not all_true(self._data.comm, all(finite)):
+            precision = self.layout.dtype
+            raise NotFinite(f"the fields of sample {sample} are not finite in {precision}")
+        self._count += 1
 
     def add_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
-        """Keep one record of the diagnostics of `members` until `write_records`. Not collective.
+        """Keep one record of the diagnostics of `members`, to be written with others. Not
+        collective.
 
         Records come in order and without gaps.
         """
         self._members = members
         self._records.append((record, {name: values[name].copy() for name in schema.DIAGNOSTICS}))
 
-    def write_records(self) -> None:
-        """Write the records kept since the last call: before what comes after them is kept."""
+    def commit(self) -> None:
+        """Bring all that waits to the disk, and mark the samples as committed. Collective.
+
+        The marks themselves reach the disk with the next commit or the file's end: until then
+        a power cut may lose a mark, but never leave one without its data.
+        """
+        samples = [
+            self._data.piece(name, (m, self._first), array[i, : self._count])
+            for name, array in self._waiting.items()
+            for i, m in enumerate(self._owned)
+        ]
+        self._data.write(samples + self._record_pieces())
+        if self._count:
+            self._data.sync()  # before it is called committed
+            marks = np.ones(self._count, "uint8")
+            groups = [schema.group_name(n) for n in self.layout.grids]
+            self._data.write(
+                [
+                    self._data.piece(f"{group}/committed", (m, self._first), marks)
+                    for group in groups
+                    for m in self._owned
+                ]
+            )
+        self._count = 0
+
+    def _record_pieces(self) -> list[Piece]:
         records, self._records = self._records, []
-        empty = not records or self._members.start == self._members.stop
+        if not records:
+            return []
+        first = records[0][0]
+        pieces = []
         for name in schema.DIAGNOSTICS:
-            selection, data = None, None
-            if not empty:
-                selection = (self._members, slice(records[0][0], records[-1][0] + 1))
-                data = np.stack([values[name] for _, values in records], axis=1)
-            write_block(self.file[f"diagnostics/{name}"], selection, data)
+            lines = np.stack([values[name] for _, values in records], axis=1)
+            for i, member in enumerate(range(self._members.start, self._members.stop)):
+                pieces.append(self._data.piece(f"diagnostics/{name}", (member, first), lines[i]))
+        return pieces
 
-    def _write_fields(self, group: str, sample: int, members: Mapping[int, Fields]) -> None:
-        rounded = {
-            m: {name: np.asarray(f[name], dtype=self.layout.dtype) for name in schema.VARIABLES}
-            for m, f in members.items()
-        }
-        for name in schema.VARIABLES:
-            self._write_members(f"{group}/{name}", sample, {m: f[name] for m, f in rounded.items()})
-        sums = {m: np.uint64(checksum(f)) for m, f in rounded.items()}
-        self._write_members(f"{group}/checksum", sample, sums)
-
-    def _write_members(
-        self, name: str, sample: int, members: Mapping[int, Any], dtype: str | None = None
-    ) -> None:
-        """One collective write of a sample of the members this rank owns, evenly spaced ones."""
-        dataset = self.file[name]
-        if not members:
-            write_block(dataset, None, None)
-            return
-        numbers = list(members)
-        step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
-        rest = (slice(None),) * (dataset.ndim - 2)
-        selection = (slice(numbers[0], numbers[-1] + 1, step), sample, *rest)
-        write_block(dataset, selection, np.stack([np.asarray(v, dtype) for v in members.values()]))
+    def _sampled(self) -> list[str]:
+        """The arrays that a sample has a part of."""
+        groups = [schema.group_name(n) for n in self.layout.grids]
+        fields = [f"{g}/{name}" for g in groups for name in (*schema.VARIABLES, "checksum")]
+        full = ["full/omega"] if self.layout.full is not None else []
+        return [*fields, *full, *(f"spectra/{name}" for name in schema.SPECTRA)]

@@ -18,7 +18,16 @@ from mpi4py import MPI
 
 from eddyscope.config.case import CaseError
 
-__all__ = ["BlewUp", "CannotWrite", "StoppedEarly", "agree", "all_true", "any_true", "guard"]
+__all__ = [
+    "BlewUp",
+    "CannotWrite",
+    "NotFinite",
+    "StoppedEarly",
+    "agree",
+    "all_true",
+    "any_true",
+    "guard",
+]
 
 T = TypeVar("T")
 
@@ -31,6 +40,10 @@ GRACE = 1.0
 
 class BlewUp(Exception):
     """The simulation is no longer finite; raised on all ranks together. Exit status 3."""
+
+
+class NotFinite(Exception):
+    """What would be written is not finite; raised on all ranks together."""
 
 
 class CannotWrite(Exception):

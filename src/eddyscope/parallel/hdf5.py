@@ -1,9 +1,7 @@
-"""Every HDF5 call of the project: parallel files, safe small artefacts, checked opening.
+"""HDF5 files: safe small artefacts, large ones laid out, checked opening.
 
-Rules held here so that no one else needs to know them:
-  * metadata (files, groups, datasets, attributes) is created by all ranks in one order;
-  * a rank with nothing to write still takes part (an empty selection, low-level call:
-    the high-level one hangs);
+HDF5 itself always runs on one rank alone; what all ranks write together goes into a laid-out
+file by MPI-IO (`parallel/raw_data.py`). Rules held here so that no one else needs to know them:
   * small artefacts are written by rank 0 to a temporary file, synced and renamed, so a
     kill leaves the old file or the new one, never half of one;
   * files that grow large are laid out whole, with all their room on the disk, before any
@@ -26,21 +24,17 @@ from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
 from eddyscope.config.case import CaseError
-from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
+from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.image import LIBVER, Image
-from eddyscope.parallel.seal import seal
+from eddyscope.parallel.seal import is_broken, seal
 
 __all__ = [
     "Variable",
-    "create_file",
     "fsync_folder",
-    "laid_out",
     "lay_out",
-    "open_for_update",
     "open_to_read",
     "replace_file",
     "write_artefact",
-    "write_block",
 ]
 
 
@@ -61,67 +55,25 @@ class Variable:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def require_parallel_hdf5() -> None:
-    """Raise CaseError unless h5py was built with MPI."""
-    if not h5py.get_config().mpi:
-        raise CaseError(
-            "h5py was built without MPI, so datasets cannot be written in parallel; run "
-            "`bash jobs/local/setup.sh`, which builds it against the parallel HDF5"
-        )
-
-
-@contextmanager
-def create_file(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
-    """A new file at `path`, opened by all ranks; renamed into place when complete. Collective."""
-    require_parallel_hdf5()
-    temporary = path.with_name(path.name + ".tmp")
-    _check_folder(temporary.parent, comm)
-    with _closing_together(
-        h5py.File(temporary, "w", driver="mpio", comm=comm, libver=LIBVER)
-    ) as file:
-        yield file
-    comm.Barrier()
-    if comm.rank == 0:
-        replace_file(temporary, path)
-    comm.Barrier()
-
-
 Build = Callable[[h5py.File], None]
 """Creates the groups, datasets and attributes of a new file."""
 
 
 def lay_out(path: Path, comm: MPI.Intracomm, build: Build) -> None:
-    """A new file at `path`, laid out by `build` on rank 0, with all its room on the disk.
-    Raises CannotWrite on all ranks. Collective."""
+    """A new file at `path`, laid out and sealed by rank 0, with all its room on the disk, for its
+    raw data (`parallel/raw_data.py`). Raises CannotWrite on all ranks. Collective."""
     temporary = path.with_name(path.name + ".tmp")
-    _check_folder(path.parent, comm)
+    check_folder(path.parent, comm)
 
     def work() -> None:
         Image(build).save(temporary)
-        replace_file(temporary, path)
-
-    _write_on_root(path, comm, work)
-
-
-@contextmanager
-def laid_out(path: Path, comm: MPI.Intracomm, build: Build) -> Iterator[h5py.File]:
-    """As `lay_out`, then opened by all ranks for its raw data; sealed, and renamed into place,
-    when complete. Collective."""
-    temporary = path.with_name(path.name + ".tmp")
-    _check_folder(path.parent, comm)
-    _write_on_root(path, comm, lambda: Image(build).save(temporary))
-    with open_for_update(temporary, comm) as file:
-        yield file
-    comm.Barrier()
-
-    def finish() -> None:
         seal(temporary)
         replace_file(temporary, path)
 
-    _write_on_root(path, comm, finish)
+    write_on_root(path, comm, work)
 
 
-def _write_on_root(path: Path, comm: MPI.Intracomm, write: Callable[[], None]) -> None:
+def write_on_root(path: Path, comm: MPI.Intracomm, write: Callable[[], None]) -> None:
     """Do `write`, of `path` by way of its temporary file, on rank 0; an OSError of it becomes a
     CannotWrite on all ranks. Collective."""
     problem: CannotWrite | None = None
@@ -160,31 +112,10 @@ def space_taken(path: Path) -> int:
 
 
 @contextmanager
-def open_for_update(path: Path, comm: MPI.Intracomm) -> Iterator[h5py.File]:
-    """An existing file, opened by all ranks to overwrite raw data in place. Collective."""
-    require_parallel_hdf5()
-    with _closing_together(h5py.File(path, "r+", driver="mpio", comm=comm, libver=LIBVER)) as file:
-        yield file
-
-
-@contextmanager
-def _closing_together(file: h5py.File) -> Iterator[h5py.File]:
-    """Close a parallel file, which is collective, only where all ranks get here.
-
-    An error of one rank alone must not wait in `close` for ranks that know nothing of it:
-    the file then stays open until the job is aborted.
-    """
-    try:
-        yield file
-    except (CaseError, BlewUp, CannotWrite, StoppedEarly):  # raised by all ranks together
-        file.close()
-        raise
-    file.close()
-
-
-@contextmanager
 def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
     """An existing file, opened by this rank alone. CaseError if it is missing or damaged."""
+    if is_broken(path):
+        raise CaseError(f"{path}: the metadata of this {what} is damaged: make it again")
     try:
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError:
@@ -200,7 +131,7 @@ def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
 
 
 def allocate(group: h5py.Group, variables: Mapping[str, Variable]) -> None:
-    """Create `variables` in `group` with dimension scales that xarray reads. Collective.
+    """Create `variables` in `group` with dimension scales that xarray reads.
 
     Data given is written; the rest is allocated and left unwritten.
     """
@@ -249,34 +180,6 @@ def _find_scale(group: h5py.Group, dim: str) -> h5py.Dataset | None:
         if group.name == "/":
             return None
         group = group.parent
-
-
-def write_block(
-    dataset: h5py.Dataset, selection: tuple[slice | int, ...] | None, data: NDArray[Any] | None
-) -> None:
-    """Write `data` to a block of `dataset`; None on a rank with nothing to write. Collective.
-
-    A slice of the selection may have a step, as members dealt to ranks in turn have.
-    """
-    transfer = h5py.h5p.create(h5py.h5p.DATASET_XFER)
-    if dataset.file.driver == "mpio":
-        transfer.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
-    file_space = dataset.id.get_space()
-    if selection is None or data is None:
-        file_space.select_none()
-        memory_space = h5py.h5s.create_simple((0,))
-        data = np.empty(0, dtype=dataset.dtype)
-    else:
-        ranges = [
-            range(part, part + 1) if isinstance(part, int) else range(*part.indices(length))
-            for part, length in zip(selection, dataset.shape, strict=True)
-        ]
-        start, count = tuple(r.start for r in ranges), tuple(len(r) for r in ranges)
-        file_space.select_hyperslab(start, count, tuple(r.step for r in ranges))
-        data = np.ascontiguousarray(data)
-        memory_space = h5py.h5s.create_simple(count)
-        assert data.size == int(np.prod(count)), f"{data.shape} does not fill a block of {count}"
-    dataset.id.write(memory_space, file_space, data, dxpl=transfer)
 
 
 def write_artefact(
@@ -333,7 +236,7 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _check_folder(folder: Path, comm: MPI.Intracomm) -> None:
+def check_folder(folder: Path, comm: MPI.Intracomm) -> None:
     """Make `folder` on rank 0; CaseError on all ranks if it cannot be written. Collective."""
     problem = None
     if comm.rank == 0:

@@ -22,6 +22,7 @@ from mpi4py import MPI
 
 from eddyscope.parallel import hdf5
 from eddyscope.parallel.failure import guard
+from eddyscope.parallel.raw_data import new_file
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World
 
@@ -69,25 +70,22 @@ def _mpi_library() -> Finding:
 
 
 def _hdf5_library() -> Finding:
-    words = f"h5py {h5py.version.version} uses HDF5 {h5py.version.hdf5_version}"
-    if h5py.get_config().mpi:
-        return ok(f"{words}, parallel")
-    return fail(f"{words}, serial", f"{SET_UP}, which builds h5py against the parallel HDF5")
+    return ok(f"h5py {h5py.version.version} uses HDF5 {h5py.version.hdf5_version}")
 
 
 def _one_mpi() -> Finding:
-    """mpi4py and h5py must share one MPI: two in a process hang or crash at the first write."""
+    """Two MPIs in a process, as an h5py built with another one brings, hang or crash it."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
-        return warn("cannot tell whether mpi4py and h5py share one MPI", "needs Linux's /proc")
+        return warn("cannot tell whether this process has one MPI", "needs Linux's /proc")
     found = re.findall(r"\S*/libmpi(?:ch|_cray|_gnu_\w+|_intel)?\.so\S*", maps.read_text())
     libraries = sorted(set(found))
     if len(libraries) == 1:
-        return ok(f"mpi4py and h5py share one MPI, {libraries[0]}")
+        return ok(f"one MPI, {libraries[0]}")
     if not libraries:
         return warn("no MPI library found in this process's memory map", "look at `ldd` of mpi4py")
     remedy = f"load one MPI only, then {SET_UP} after removing .venv"
-    return fail(f"mpi4py and h5py loaded different MPIs: {', '.join(libraries)}", remedy)
+    return fail(f"different MPIs in one process: {', '.join(libraries)}", remedy)
 
 
 def _torch_build() -> Finding:
@@ -168,9 +166,9 @@ def _collective_write(world: World) -> Finding:
     mine = slice(world.rank * rows, (world.rank + 1) * rows)
     expected = np.arange(world.size * rows * 8.0).reshape(-1, 8)
     try:
-        with hdf5.create_file(path, world.comm) as file:
-            hdf5.allocate(file, {"x": hdf5.Variable(("a", "b"), shape=expected.shape, dtype="f8")})
-            hdf5.write_block(file["x"], (mine, slice(None)), expected[mine])
+        x = hdf5.Variable(("a", "b"), shape=expected.shape, dtype="f8")
+        with new_file(path, world.comm, lambda file: hdf5.allocate(file, {"x": x})) as data:
+            data.write([data.piece("x", (mine.start,), expected[mine])])
         with hdf5.open_to_read(path) as file:
             same = np.array_equal(file["x"][...], expected)
         same = world.comm.allreduce(same, op=MPI.LAND)

@@ -3,8 +3,8 @@
 HDF5 1.10 may crash or loop for ever on a file whose metadata is damaged, which no `except`
 can catch. The seal covers every byte but the raw data of contiguous arrays, so it costs
 the same for files of any size; raw data needs checksums of its own. HDF5 ignores what
-stands behind its end of file, but cuts it off when the file is opened for writing: seal
-only files that are written once.
+stands behind its end of file, but cuts it off when it opens the file for writing: a sealed
+file is written once, or its raw data overwritten by `parallel/raw_data.py`, without HDF5.
 
     file | {"raw": [[offset, length], …], "sha256": "…"} | length of the JSON, magic bytes
 """
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-__all__ = ["footer", "is_sealed", "seal"]
+__all__ = ["footer", "is_broken", "is_sealed", "seal"]
 
 MAGIC = b"eddyseal"
 FOOTER = struct.Struct("<Q8s")
@@ -52,18 +52,35 @@ def footer(file: Any) -> bytes:
 
 def is_sealed(path: Path) -> bool:
     """Whether the file has its seal, unbroken. Not collective."""
+    return _look(path) is True
+
+
+def is_broken(path: Path) -> bool:
+    """Whether the file has a seal that does not fit it. Not collective.
+
+    False for a file that was never sealed, as those of other programs are not.
+    """
+    return _look(path) is False
+
+
+def _look(path: Path) -> bool | None:
+    """Whether the file's seal fits it; None if it has none, or cannot be read."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(size - FOOTER.size)
             length, magic = FOOTER.unpack(file.read(FOOTER.size))
+            if magic != MAGIC:
+                return None
             end = size - FOOTER.size - length
-            if magic != MAGIC or end < 0:
+            if end < 0:
                 return False
             file.seek(end)
             note = json.loads(file.read(length))
             return bool(_digest(file, note["raw"], end) == note["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+    except (OSError, struct.error):
+        return None
+    except (ValueError, KeyError, TypeError):
         return False
 
 

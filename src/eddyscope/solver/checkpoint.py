@@ -20,8 +20,9 @@ from pydantic import Field
 
 from eddyscope.config.case import CaseError, Section
 from eddyscope.parallel.failure import all_true
-from eddyscope.parallel.hdf5 import Variable, allocate, laid_out, open_to_read, write_block
+from eddyscope.parallel.hdf5 import Variable, allocate, open_to_read
 from eddyscope.parallel.image import Image
+from eddyscope.parallel.raw_data import new_file
 from eddyscope.parallel.seal import is_sealed
 from eddyscope.spectral.transform import Transform
 
@@ -95,16 +96,16 @@ class Checkpoints:
     def _write(
         self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> None:
-        block = self.transform.spectral_block
-        with laid_out(path, self.comm, lambda file: self._lay_out(file, clock, arrays)) as file:
+        members, _, columns = (part.start for part in self.transform.spectral_block[:3])
+        with new_file(path, self.comm, lambda file: self._lay_out(file, clock, arrays)) as data:
+            pieces = []
             for name, array in arrays.items():
-                empty = array.size == 0
-                write_block(file[name], None if empty else block, None if empty else array)
                 sums = _column_checksums(array)
-                where = block[:3]
-                write_block(
-                    file[f"{name}_checksum"], None if empty else where, None if empty else sums
-                )
+                for member, layer in np.ndindex(*array.shape[:2]):
+                    at = (members + member, layer, columns)
+                    pieces.append(data.piece(name, at, array[member, layer]))
+                    pieces.append(data.piece(f"{name}_checksum", at, sums[member, layer]))
+            data.write(pieces)
 
     def load(
         self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]

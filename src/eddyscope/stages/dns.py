@@ -19,12 +19,12 @@ from eddyscope.config.case import CaseError
 from eddyscope.dataset.reader import Dataset
 from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.dataset.statistics import quality
-from eddyscope.dataset.writer import DatasetWriter, Layout, create, size
+from eddyscope.dataset.writer import DatasetWriter, Layout, capacity, create, size
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.base import Flow
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import BlewUp, agree, all_true
+from eddyscope.parallel.failure import BlewUp, NotFinite, agree, all_true
 from eddyscope.parallel.hdf5 import free_space
 from eddyscope.parallel.memory import held, resident
 from eddyscope.parallel.progress import duration
@@ -38,7 +38,7 @@ from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.steppers import SCHEMES
-from eddyscope.solver.watch import Guard, Keeper, NotFinite, Reporter
+from eddyscope.solver.watch import Guard, Keeper, Reporter
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
@@ -60,7 +60,7 @@ def plan(job: Job) -> list[str]:
     lines = []
     for system in job.systems:
         draft = _draft(job, system)
-        lines += [*_describe(job, system, draft), _memory(job, draft, program)]
+        lines += [*_describe(job, system, draft), _memory(job, system, draft, program)]
         lines += _disk(job, system, draft)
         if job.measure:
             lines += _measure(job, system)
@@ -83,13 +83,15 @@ def _steps(case: Case, schedule: Schedule) -> str:
     return f"{sum(schedule.steps)} of dt = {case.time.dt:g}"
 
 
-def _memory(job: Job, draft: Simulation, program: int) -> str:
+def _memory(job: Job, system: str, draft: Simulation, program: int) -> str:
     """The peak of the rank that needs most, in words. Collective."""
     case, flow = job.case, draft.flow
     subgrid = Subgrid(flow, case.filter, case.transform)
-    arrays = held(draft, Diagnostics(flow), subgrid)
-    whole = 8 * case.grid.n**2
     owned = len(flow.transform.owned)
+    layout = make_layout(case, system, draft.schedule)
+    waiting = capacity(layout, owned, job.world.comm) * owned * layout.member_bytes()
+    arrays = held(draft, Diagnostics(flow), subgrid) + waiting
+    whole = 8 * case.grid.n**2
     work = max(
         INITIAL_WORK * whole,
         subgrid.memory(owned) + Diagnostics.memory(flow.transform),
@@ -198,12 +200,11 @@ def simulate(job: Job, system: str) -> None:
         world.on_root(lambda: shutil.rmtree(path.parent / "checkpoints", ignore_errors=True))
         create(path, world.comm, layout, _attributes(job, system))
     committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
+    transform = _make_transform(job, layout.members, wisdom=job.out / system / "wisdom")
     with (
         StopRequests(world, path.parent, case.stop) as requests,
-        DatasetWriter.opened(path, layout, world.comm) as writer,
+        DatasetWriter.opened(path, layout, world.comm, transform.owned) as writer,
     ):
-        wisdom = job.out / system / "wisdom"
-        transform = _make_transform(job, layout.members, wisdom)
         simulation = _build(job, system, schedule, transform, requests.pending)
         flow = simulation.flow
         diagnostics = Diagnostics(flow)
@@ -214,16 +215,15 @@ def simulate(job: Job, system: str) -> None:
             guard,
             Recorder(diagnostics, writer),
             Sampler(Subgrid(flow, case.filter, case.transform), diagnostics, writer, committed),
-            Keeper(checkpoints, requests, writer.write_records),
+            Keeper(checkpoints, requests, writer.commit),
             Reporter(world, f"dns.{system}", simulation.time),
         ]
         try:
             with guard.ending(simulation):
                 simulation.run(schedule.last, observers)
         except BlewUp:  # by all ranks together
-            writer.write_records()
+            writer.commit()
             raise
-        writer.write_records()
     for warning in world.on_root(lambda: quality(Dataset(path)).warnings):
         world.say(f"warning: {warning}")
 
@@ -316,7 +316,7 @@ def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
 
 @dataclass
 class Recorder:
-    """Writes the diagnostics at every mark."""
+    """Records the diagnostics at every mark."""
 
     diagnostics: Diagnostics
     writer: DatasetWriter
@@ -339,7 +339,7 @@ class Recorder:
 
 @dataclass
 class Sampler:
-    """Filters the state and writes it when a sample is due that is not yet committed."""
+    """Filters the state when a sample is due that is not yet committed."""
 
     subgrid: Subgrid
     diagnostics: Diagnostics
@@ -355,7 +355,7 @@ class Sampler:
         self.take(sample, simulation.flow, simulation.omega_hat, simulation.stepper.scratch)
 
     def take(self, sample: int, flow: Flow, omega_hat: Any, scratch: Any) -> None:
-        """Filter the state and write it as a sample. Collective."""
+        """Filter the state and give it to the writer as a sample. Collective."""
         advection = flow.advection(omega_hat, scratch)
         fields = self.subgrid.sample(omega_hat, advection)
         shells = self.diagnostics.spectra(omega_hat, advection)
@@ -365,10 +365,7 @@ class Sampler:
             for m in flow.transform.owned
         }
         full = unfiltered(flow, omega_hat) if self.writer.layout.full else None
-        if not self.writer.holds(fields, spectra, full):
-            precision = self.writer.layout.dtype
-            raise NotFinite(f"the fields of sample {sample} are not finite in {precision}")
-        self.writer.write_sample(sample, fields, spectra, full)
+        self.writer.add_sample(sample, fields, spectra, full)
 
 
 def _make_transform(
