@@ -5,10 +5,9 @@
 #   bash jobs/local/setup.sh                       CPU build of torch
 #   EDDYSCOPE_TORCH=cuda bash jobs/local/setup.sh  CUDA build (some gigabytes)
 #
-# The compiler wrapper and libraries are Debian's Open MPI, parallel HDF5 and FFTW where
-# this user can install packages, and the site's own (modules) elsewhere:
+# The compiler wrapper and FFTW are Debian's where this user can install packages, and the
+# site's own (modules) elsewhere:
 #   CC          the MPI compiler wrapper          (default: mpicc)
-#   HDF5_DIR    prefix of a parallel HDF5         (default: what h5pcc or pkg-config names)
 #   FFTW_DIR    prefix of FFTW                    (default: the compiler's own search path)
 #   PYTHON      the interpreter, 3.11 or newer    (default: python3)
 set -euo pipefail
@@ -20,7 +19,7 @@ python=${PYTHON:-python3}
 venv=$root/.venv
 pins=$root/jobs/local/constraints.txt
 stamp=$venv/.set-up
-packages=(openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libfftw3-dev pkg-config gcc)
+packages=(openmpi-bin libopenmpi-dev libfftw3-dev gcc)
 
 say() { printf 'setup: %s\n' "$*"; }
 stop() { printf 'setup: %s\n' "$@" >&2; exit 1; }
@@ -39,15 +38,13 @@ environment_key() {
     {
         cat "${BASH_SOURCE[0]}" "$pins"
         sed -n '/^\[project/,/^\[tool/p' pyproject.toml
-        echo "$root $torch_build ${CC:-mpicc} ${HDF5_DIR:-} ${FFTW_DIR:-}"
+        echo "$root $torch_build ${CC:-mpicc} ${FFTW_DIR:-}"
         "$python" -V
         readlink -f "$(command -v "${CC:-mpicc}" || true)"
     } | sha256sum | cut -c -16
 }
-h5py_is_parallel() { "$venv/bin/python" -c 'import h5py, sys; sys.exit(not h5py.get_config().mpi)'; }
 up_to_date() {
-    [[ -x $venv/bin/eddyscope && $(cat "$stamp" 2> /dev/null) == "$(environment_key)" ]] &&
-        h5py_is_parallel # any pip install may have brought the serial one
+    [[ -x $venv/bin/eddyscope && $(cat "$stamp" 2> /dev/null) == "$(environment_key)" ]]
 }
 
 if up_to_date; then
@@ -65,9 +62,9 @@ if ! flock --nonblock 9; then
         exit 0
     fi
 fi
-say "setting up .venv: about one minute, three more the first time on this machine"
+say "setting up .venv: about one minute, one more the first time on this machine"
 
-# --- MPI, parallel HDF5, FFTW --------------------------------------------------------------
+# --- MPI, FFTW -----------------------------------------------------------------------------
 as_root() { if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi; }
 can_install() { command -v apt-get > /dev/null && { [[ $(id -u) == 0 ]] || sudo -n true 2> /dev/null; }; }
 has_package() { [[ $(dpkg-query -W -f '${Status}' "$1" 2> /dev/null) == *"ok installed" ]]; }
@@ -82,7 +79,7 @@ install_packages() {
         "${missing[@]}" > build/apt.log 2>&1 || { tail -n 20 build/apt.log >&2; stop "apt-get failed, see above"; }
 }
 
-if [[ -z ${HDF5_DIR:-} ]] && can_install; then
+if [[ -z ${FFTW_DIR:-} ]] && can_install; then
     install_packages "${packages[@]}"
 fi
 
@@ -92,29 +89,6 @@ command -v "$CC" > /dev/null || stop \
     "  load your site's module, such as 'module load openmpi' (on Cray: export CC=cc), or" \
     "  ask for the packages: ${packages[*]}"
 
-if [[ -z ${HDF5_DIR:-} ]]; then
-    for name in hdf5-openmpi hdf5-mpich hdf5_mpi; do
-        if pkg-config --exists "$name" 2> /dev/null; then
-            export HDF5_PKGCONFIG_NAME=$name
-            hdf5="$name $(pkg-config --modversion "$name")"
-            break
-        fi
-    done
-    if [[ -z ${hdf5:-} ]] && command -v h5pcc > /dev/null; then
-        HDF5_DIR=$(h5pcc -showconfig | sed -n 's/.*Installation point: *//p')
-        export HDF5_DIR
-    fi
-fi
-if [[ -n ${HDF5_DIR:-} ]]; then
-    grep -rqs 'define H5_HAVE_PARALLEL 1' "$HDF5_DIR/include" || stop \
-        "HDF5_DIR=$HDF5_DIR is not a parallel HDF5 (no H5_HAVE_PARALLEL in its headers);" \
-        "load a parallel one, such as 'module load hdf5-parallel' or 'cray-hdf5-parallel'"
-    hdf5=$(grep -rhs 'define H5_VERS_INFO' "$HDF5_DIR/include" | sed 's/.*"HDF5 library version: *\(.*\)"/\1/')
-    hdf5="$HDF5_DIR $hdf5"
-fi
-[[ -n ${hdf5:-} ]] || stop \
-    "no parallel HDF5 found. Load your site's module (such as 'module load hdf5-parallel') and" \
-    "export HDF5_DIR=<its prefix>, or ask for the package libhdf5-openmpi-dev"
 fftw=$(echo '#include <fftw3.h>' | "$CC" ${FFTW_DIR:+-I"$FFTW_DIR/include"} -E -xc - 2> /dev/null |
     sed -n 's/^# 1 "\(.*fftw3.h\)".*/\1/p' | head -n 1)
 [[ -n $fftw ]] || stop \
@@ -135,7 +109,7 @@ rm -f "$stamp"
 
 say "installing numpy, mpi4py and the build tools"
 # mpi4py from its wheel, which serves any MPI: compiled here it takes most of an hour.
-pip install -qq -c "$pins" --only-binary=numpy,mpi4py numpy mpi4py cython pkgconfig setuptools wheel
+pip install -qq -c "$pins" --only-binary=numpy,mpi4py numpy mpi4py cython setuptools wheel
 
 torch_version=$(pin torch)
 if [[ $torch_build == cpu ]]; then
@@ -159,37 +133,32 @@ found=$("$venv/bin/python" -c 'import torch; print("cuda" if torch.version.cuda 
     "  EDDYSCOPE_TORCH_INDEX=https://download.pytorch.org/whl/cu128 EDDYSCOPE_TORCH=cuda bash jobs/local/setup.sh"
 say "torch is ${found#* }"
 
-# h5py and mpi4py-fft are compiled, once for all clones: the wheels are kept under a key of
-# what they were compiled with. pip's own cache does not know about MPI, so it is not used.
+# mpi4py-fft is compiled, once for all clones: its wheel is kept under a key of what it was
+# compiled with. pip's own cache does not know about MPI, so it is not used.
 wheels_key=$({
     "$CC" -show 2> /dev/null || "$CC" --version
     (mpirun --version || "$CC" --version) 2> /dev/null | head -n 1
-    echo "$(uname -m) $hdf5 $fftw ${FFTW_DIR:-}"
+    echo "$(uname -m) $fftw ${FFTW_DIR:-}"
     "$venv/bin/python" -VV
-    grep -E '^(numpy|mpi4py|mpi4py-fft|h5py|Cython)==' "$pins"
+    grep -E '^(numpy|mpi4py|mpi4py-fft|Cython)==' "$pins"
 } | sha256sum | cut -c -16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/eddyscope/wheels
 if [[ ! -d $cache/$wheels_key ]]; then
     mkdir -p "$cache"
     part=$(mktemp -d "$cache/part.XXXXXX")
     trap 'rm -rf "$part"' EXIT
-    build() { pip wheel -qq --no-deps --no-build-isolation --no-cache-dir -c "$pins" -w "$part" "$@"; }
-    say "compiling h5py for $hdf5: about three minutes, once on this machine"
-    # -O1: at -O3 the generated code takes many minutes and gains nothing, HDF5 does the work.
-    HDF5_MPI=ON CFLAGS="-O1 -g0" build --no-binary=h5py h5py
-    say "compiling mpi4py-fft for $fftw: about one minute"
-    build --no-binary=mpi4py-fft mpi4py-fft
+    say "compiling mpi4py-fft for $fftw: about one minute, once on this machine"
+    pip wheel -qq --no-deps --no-build-isolation --no-cache-dir -c "$pins" -w "$part" \
+        --no-binary=mpi4py-fft mpi4py-fft
     mv -T "$part" "$cache/$wheels_key" 2> /dev/null || true # another clone may have been first
 fi
-say "installing h5py (parallel) and mpi4py-fft from $cache/$wheels_key"
+say "installing mpi4py-fft from $cache/$wheels_key"
 pip install -qq --no-deps --no-index --force-reinstall "$cache/$wheels_key"/*.whl
 
 say "installing eddyscope (editable) and the tools for its tests"
 pip install -qq -c "$pins" --no-build-isolation -e '.[dev]'
 
 # --- Does it work? -----------------------------------------------------------------------
-h5py_is_parallel || stop \
-    "h5py was installed without MPI; remove $cache/$wheels_key and call this again"
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$venv/bin/python" -m eddyscope doctor ||
     stop "the environment is installed but does not work; see the lines marked FAIL above"
 environment_key > "$stamp"
