@@ -225,15 +225,18 @@ def test_a_sample_is_committed_only_once_it_is_written(world, shared_tmp_path, e
         return [bool(mark) for mark in found[0]]
 
     with opened(world, path, layout) as writer:
-        writer.add_sample(0, *sample_of(layout, mine, 0))
         assert committed() == [False] * 5
-        writer.commit()
+        writer.add_sample(0, *sample_of(layout, mine, 0))  # the first is not kept waiting
         assert committed() == [True, False, False, False, False]
         writer.add_sample(1, *sample_of(layout, mine, 1))
-        writer.add_sample(3, *sample_of(layout, mine, 3))  # after a gap: what waits goes first
+        assert committed() == [True, False, False, False, False]
+        writer.commit()
         assert committed() == [True, True, False, False, False]
+        writer.add_sample(2, *sample_of(layout, mine, 2))
+        writer.add_sample(4, *sample_of(layout, mine, 4))  # after a gap: what waits goes first
+        assert committed() == [True, True, True, False, False]
         world.comm.Barrier()
-    assert committed() == [True, True, False, True, False]
+    assert committed() == [True, True, True, False, True]
     assert Dataset(path).verify() == []
 
 

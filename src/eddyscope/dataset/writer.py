@@ -6,7 +6,7 @@ overwritten in place (`DatasetWriter`): fields first, synced, then the sample's 
 
 Samples wait in memory until several of them are written together: a file system takes one
 long piece of a member's samples much faster than many short ones, and one wait for the disk
-serves them all. A run that is killed takes up again from its checkpoint, before which all
+serves them all. Only the first is written at once, to show that it can be. A run that is killed takes up again from its checkpoint, before which all
 that waits is written, so waiting loses nothing.
 """
 
@@ -222,6 +222,8 @@ class DatasetWriter:
         """The first sample that waits."""
         self._count = 0
         """How many wait."""
+        self._proven = False
+        """Whether a sample was written: the first is at once, to learn early what cannot be."""
         self._members = slice(0, 0)
         self._records: list[tuple[int, dict[str, NDArray[Any]]]] = []
 
@@ -280,6 +282,9 @@ class DatasetWriter:
             precision = self.layout.dtype
             raise NotFinite(f"the fields of sample {sample} are not finite in {precision}")
         self._count += 1
+        if not self._proven:
+            self.commit()
+            self._proven = True
 
     def add_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
         """Keep one record of the diagnostics of `members`, to be written with others. Not
