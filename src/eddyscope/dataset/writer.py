@@ -6,8 +6,9 @@ overwritten in place (`DatasetWriter`): fields first, synced, then the sample's 
 
 Samples wait in memory until several of them are written together: a file system takes one
 long piece of a member's samples much faster than many short ones, and one wait for the disk
-serves them all. Only the first is written at once, to show that it can be. A run that is killed takes up again from its checkpoint, before which all
-that waits is written, so waiting loses nothing.
+serves them all, while the run goes on. Only the first is committed at once, to show that it
+can be. A run that is killed takes up again from its checkpoint, before which all that waits is
+committed, so waiting loses nothing.
 """
 
 from __future__ import annotations
@@ -197,8 +198,7 @@ def checksum(fields: Iterable[NDArray[Any]]) -> int:
 
 def _round(values: NDArray[Any], out: NDArray[Any]) -> bool:
     """Copy to the precision of `out`; whether all is finite there."""
-    with np.errstate(over="ignore"):
-        np.copyto(out, values, casting="same_kind")
+    np.copyto(out, values, casting="same_kind")
     return bool(np.isfinite(out).all())
 
 
@@ -222,6 +222,8 @@ class DatasetWriter:
         """The first sample that waits."""
         self._count = 0
         """How many wait."""
+        self._unmarked = range(0)
+        """Samples that are written, but not marked as committed yet."""
         self._proven = False
         """Whether a sample was written: the first is at once, to learn early what cannot be."""
         self._members = slice(0, 0)
@@ -258,10 +260,27 @@ class DatasetWriter:
         is then not kept.
         """
         if self._count == self._capacity or sample != self._first + self._count:
-            self.commit()
+            self._write_waiting()
         if self._count == 0:
             self._first = sample
-        at = self._count
+        with np.errstate(over="ignore"):  # what is too large for the precision is found infinite
+            finite = self._keep(self._count, fields, spectra, full)
+        if not all_true(self._data.comm, finite):
+            precision = self.layout.dtype
+            raise NotFinite(f"the fields of sample {sample} are not finite in {precision}")
+        self._count += 1
+        if not self._proven:
+            self.commit()
+            self._proven = True
+
+    def _keep(
+        self,
+        at: int,
+        fields: CoarseFields,
+        spectra: Mapping[int, Mapping[str, NDArray[Any]]],
+        full: Mapping[int, NDArray[Any]] | None,
+    ) -> bool:
+        """Put a sample, as for `add_sample`, where it waits; whether all of it is finite."""
         finite = []
         for n in self.layout.grids:
             group = schema.group_name(n)
@@ -278,13 +297,7 @@ class DatasetWriter:
                 finite.append(_round(spectra[m][name], self._waiting[f"spectra/{name}"][i, at]))
             if full is not None:
                 finite.append(_round(full[m], self._waiting["full/omega"][i, at]))
-        if not all_true(self._data.comm, all(finite)):
-            precision = self.layout.dtype
-            raise NotFinite(f"the fields of sample {sample} are not finite in {precision}")
-        self._count += 1
-        if not self._proven:
-            self.commit()
-            self._proven = True
+        return all(finite)
 
     def add_record(self, record: int, members: slice, values: Mapping[str, NDArray[Any]]) -> None:
         """Keep one record of the diagnostics of `members`, to be written with others. Not
@@ -296,11 +309,16 @@ class DatasetWriter:
         self._records.append((record, {name: values[name].copy() for name in schema.DIAGNOSTICS}))
 
     def commit(self) -> None:
-        """Bring all that waits to the disk, and mark the samples as committed. Collective.
+        """Bring all that waits to the disk, marked as committed. Collective."""
+        self._write_waiting()
+        if self._unmarked:
+            self._mark()
+            self._data.sync()
 
-        The marks themselves reach the disk with the next commit or the file's end: until then
-        a power cut may lose a mark, but never leave one without its data.
-        """
+    def _write_waiting(self) -> None:
+        """Give what waits to the system, which brings it to the disk meanwhile. Collective."""
+        if self._unmarked:
+            self._mark()
         samples = [
             self._data.piece(name, (m, self._first), array[i, : self._count])
             for name, array in self._waiting.items()
@@ -308,17 +326,26 @@ class DatasetWriter:
         ]
         self._data.write(samples + self._record_pieces())
         if self._count:
-            self._data.sync()  # before it is called committed
-            marks = np.ones(self._count, "uint8")
-            groups = [schema.group_name(n) for n in self.layout.grids]
-            self._data.write(
-                [
-                    self._data.piece(f"{group}/committed", (m, self._first), marks)
-                    for group in groups
-                    for m in self._owned
-                ]
-            )
+            self._data.begin_sync()
+        self._unmarked = range(self._first, self._first + self._count)
         self._count = 0
+
+    def _mark(self) -> None:
+        """Mark as committed what is written, once it is on the disk. Collective.
+
+        After a power cut a mark may be missing, but none is there without its data.
+        """
+        self._data.sync()
+        marks = np.ones(len(self._unmarked), "uint8")
+        groups = [schema.group_name(n) for n in self.layout.grids]
+        self._data.write(
+            [
+                self._data.piece(f"{group}/committed", (m, self._unmarked.start), marks)
+                for group in groups
+                for m in self._owned
+            ]
+        )
+        self._unmarked = range(0)
 
     def _record_pieces(self) -> list[Piece]:
         records, self._records = self._records, []

@@ -9,7 +9,9 @@ writing, so a kill cannot tear it; and an error on one rank is heard by all.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +65,10 @@ class RawData:
         self.places: dict[str, Place] = comm.bcast(places)
         with self._failing_together():
             self._file = MPI.File.Open(comm, str(path), MPI.MODE_WRONLY)
+        with self._failing_together():
+            self._handle = os.open(path, os.O_RDONLY)
+        self._background = ThreadPoolExecutor(max_workers=1)
+        self._syncing: Future[None] | None = None
 
     @classmethod
     @contextmanager
@@ -82,6 +88,8 @@ class RawData:
 
     def close(self) -> None:
         """Collective."""
+        self._background.shutdown()
+        os.close(self._handle)
         self._file.Close()
 
     def piece(self, name: str, index: tuple[int, ...], data: Any) -> Piece:
@@ -115,10 +123,20 @@ class RawData:
             for piece in _joined([piece for part in gathered or [] for piece in part]):
                 self._write_one(piece)
 
+    def begin_sync(self) -> None:
+        """Begin to bring all that was written to the disk, while the program goes on; not what
+        is written from now on. Not collective."""
+        # Any handle of the file will do: the system's cache does not know who wrote what.
+        self._syncing = self._background.submit(os.fsync, self._handle)
+
     def sync(self) -> None:
-        """Wait until all that was written is on the disk. Raises CannotWrite. Collective."""
+        """Wait for the sync that was begun, or else until all that was written is on the disk.
+        Raises CannotWrite. Collective."""
+        if self._syncing is None:
+            self.begin_sync()
+        begun, self._syncing = self._syncing, None
         with self._failing_together():
-            self._file.Sync()
+            begun.result()  # type: ignore[union-attr]
 
     def _write_one(self, piece: Piece) -> None:
         """Not collective: a collective write of Open MPI 4.1 succeeds on a full disk."""
