@@ -98,11 +98,19 @@ class NavierStokes:
         return out
 
     def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        columns, kx, ky = self.transform.columns, self._kx, self._ky
+        (a_hat, b_hat), kx, ky = self.transform.columns, self._kx, self._ky
+        inverse, scale = self._inverse_k2[0, 0], self._scale
         for i in range(len(omega_hat)):
-            velocity_columns(omega_hat[i, 0], self._inverse_k2[0, 0], kx, ky, columns)
-            self._max_velocity[i] = self.transform.map_points(velocity_products)
-            advection_from_products(columns, kx, ky, self._scale, out[i, 0])
+            state, result = omega_hat[i, 0], out[i, 0]
+
+            def velocity(part: slice, state: NDArray[Any] = state) -> None:
+                velocity_columns(state[part], inverse[part], kx[part], ky, a_hat[part], b_hat[part])
+
+            def advection(part: slice, result: NDArray[Any] = result) -> None:
+                advection_from_products(a_hat[part], b_hat[part], kx[part], ky, scale, result[part])
+
+            points = self.transform.map_points(velocity_products, velocity, advection)
+            self._max_velocity[i] = points
         return out
 
     def _damping(self, k2: NDArray[Any]) -> NDArray[Any]:

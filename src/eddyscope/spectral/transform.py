@@ -71,12 +71,19 @@ class Transform(Protocol):
     scale: float
     """What the coefficients that `map_points` leaves in `columns` are to be multiplied by."""
 
-    def map_points(self, function: Callable[[Any, Any], None]) -> float:
+    def map_points(
+        self,
+        function: Callable[[Any, Any], None],
+        fill: Callable[[slice], None] = ...,
+        use: Callable[[slice], None] = ...,
+    ) -> float:
         """Apply a pointwise function on the product grid to the two fields in `columns`.
 
         function(points, maxima) changes points, axes (field, y, x), in place, some rows at
-        a time (rows of zeros may be added), and may raise maxima[0], which starts at 0.
-        Gives this rank's maxima[0]. Collective over the pencils; allocates nothing.
+        a time (rows of zeros may be added), and may raise maxima, axes (x), which start at 0.
+        fill(part) may set columns[:, part] before, and use(part) take from there what came of
+        it, some columns at a time while they are in cache.
+        Gives this rank's largest of maxima. Collective over the pencils; allocates no field.
         """
 
     def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """CPU transforms from mpi4py-fft's parts: FFTW plans, pencils and transfers, put together so
 that every transform runs along contiguous memory.
 
-    columns (kx, y)     pencils of kx, y contiguous      c2c along y, in place
+    columns (kx, y)     pencils of kx, y contiguous      c2c along y, in place, some at a time
       | transfer        only where a field is split over several ranks
     columns (kx, y)     pencils of y
       | block by block of a few rows, small enough to stay in cache:
@@ -33,7 +33,12 @@ __all__ = ["PencilTransform"]
 EFFORT = {"estimate": fftw.FFTW_ESTIMATE, "measure": fftw.FFTW_MEASURE}
 
 CACHE = 2**19
-"""Bytes that a block of rows may take: within the second-level cache of current processors."""
+"""Bytes that a block of rows or columns may take: within the second-level cache of current
+processors."""
+
+
+def leave(part: slice) -> None:
+    """Do nothing to the columns."""
 
 
 class PencilTransform:
@@ -72,9 +77,14 @@ class PencilTransform:
         n_product, kind = self.grid.n_product, self.grid.complex.char
         pencils, kept = self.mesh.pencil_comm, self.spectral_shape[2]
         self.columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
-        # FFTW wants 16 bytes and every field has them, but mpi4py-fft insists on as many (up
-        # to 32) as the array that was planned on: so plan on the field with the fewest.
-        one = min(self.columns, key=fftw.get_alignment)
+        # As many columns at a time on any rank, so that FFTW plans the same everywhere.
+        width = max(1, CACHE // (self.fields * n_product * self.grid.complex.itemsize))
+        self._parts = [slice(at, min(at + width, kept)) for at in range(0, kept, width)]
+        self._last = fftw.aligned((width, n_product), dtype=kind, fill=0)
+        # FFTW wants 16 bytes and every column has them, but mpi4py-fft insists on as many (up
+        # to 32) as the array that was planned on: so plan on columns with the fewest.
+        whole = [field[part] for field in self.columns for part in self._parts[: kept // width]]
+        one = min([self._last, *whole], key=fftw.get_alignment)
         self._along_y = (
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
@@ -90,7 +100,8 @@ class PencilTransform:
         self._to_modes = fftw.rfftn(self._points, axes=(2,), output_array=self._modes, flags=flags)
         self._modes[...] = 0  # planning may have left rubbish behind
         self.columns[...] = 0
-        self._maxima = np.zeros(1, self.grid.real)
+        self._last[...] = 0
+        self._maxima = np.zeros(n_product, self.grid.real)
         self._transfer = None
         self._split = self.columns
         if pencils.size > 1:
@@ -100,8 +111,15 @@ class PencilTransform:
             self._transfer = of_kx.transfer(of_y, kind)
             self._split = np.zeros(of_y.subshape, self.grid.complex)
 
-    def map_points(self, function: Callable[[Any, Any], None]) -> float:
-        self._columns_along_y(1)
+    def map_points(
+        self,
+        function: Callable[[Any, Any], None],
+        fill: Callable[[slice], None] = leave,
+        use: Callable[[slice], None] = leave,
+    ) -> float:
+        for part in self._parts:
+            fill(part)
+            self._columns_along_y(part, 1)
         if self._transfer is not None:
             self._transfer.forward(self.columns, self._split)
         self._maxima[...] = 0
@@ -116,8 +134,10 @@ class PencilTransform:
             put_block(split, modes, first, rows)
         if self._transfer is not None:
             self._transfer.backward(self._split, self.columns)
-        self._columns_along_y(0)
-        return float(self._maxima[0])
+        for part in self._parts:
+            self._columns_along_y(part, 0)
+            use(part)
+        return float(self._maxima.max())
 
     def exchange(self, times: int = 1) -> None:
         """What `map_points` sends between ranks, there and back, by itself: for benchmarks."""
@@ -126,10 +146,15 @@ class PencilTransform:
                 self._transfer.forward(self.columns, self._split)
                 self._transfer.backward(self._split, self.columns)
 
-    def _columns_along_y(self, direction: int) -> None:
-        plan = self._along_y[direction]
+    def _columns_along_y(self, part: slice, direction: int) -> None:
+        plan, last, count = self._along_y[direction], self._last, part.stop - part.start
         for field in self.columns:
-            plan(field, field)
+            if count == len(last):
+                plan(field[part], field[part])
+            else:  # fewer than the plan is for
+                last[:count] = field[part]
+                plan(last, last)
+                field[part] = last[:count]
 
     def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
         for i in range(self.physical_shape[0]):
