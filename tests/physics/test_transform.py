@@ -286,19 +286,41 @@ def test_sum_columns(rng):
     close(found, expected, "float64")
 
 
-@pytest.mark.parametrize(("first", "rows"), [(0, 4), (8, 4), (9, 3), (11, 1)])
-def test_blocks_go_out_and_come_back(first, rows, precision, rng):
-    columns = complex_noise(rng, (2, 5, 12), precision)
+@pytest.mark.parametrize(("first", "rows"), [(0, 4), (1, 4), (2, 3), (4, 1)])
+@pytest.mark.parametrize(("begin", "end"), [(0, 2), (1, 4), (3, 5)])
+def test_blocks_go_out_and_come_back(first, rows, begin, end, precision, rng):
+    """Rows 7 to 11 of five columns, of which a rank has numbers `begin` to `end` for all rows."""
+    top = 7
+    columns = complex_noise(rng, (2, end - begin, 12), precision)
+    others = complex_noise(rng, (2, 5, 5), precision)
+    whole = others.copy()
+    whole[:, begin:end] = columns[:, :, top:]
     block = complex_noise(rng, (2, 4, 8), precision)
-    take_block(columns, block, first, rows)
+    take_block(columns, others, begin, top, block, first, rows)
     expected = np.zeros_like(block)
-    expected[:, :rows, :5] = columns[:, :, first : first + rows].transpose(0, 2, 1)
+    expected[:, :rows, :5] = whole[:, :, first : first + rows].transpose(0, 2, 1)
     np.testing.assert_array_equal(block, expected)
-    back = complex_noise(rng, columns.shape, precision)
-    untouched = back.copy()
-    put_block(back, block, first, rows)
-    untouched[:, :, first : first + rows] = columns[:, :, first : first + rows]
+    back, others_back = (complex_noise(rng, a.shape, precision) for a in (columns, others))
+    untouched, others_untouched = back.copy(), others_back.copy()
+    put_block(back, others_back, begin, top, block, first, rows)
+    part = slice(first, first + rows)
+    untouched[:, :, top + first : top + first + rows] = whole[:, begin:end, part]
+    for columns_of_others in (slice(0, begin), slice(end, 5)):
+        others_untouched[:, columns_of_others, part] = whole[:, columns_of_others, part]
     np.testing.assert_array_equal(back, untouched)
+    np.testing.assert_array_equal(others_back, others_untouched)
+
+
+def test_blocks_of_one_rank_need_no_others(precision, rng):
+    columns = complex_noise(rng, (2, 5, 12), precision)
+    none = np.zeros((2, 5, 0), columns.dtype)
+    block = complex_noise(rng, (2, 4, 8), precision)
+    take_block(columns, none, 0, 0, block, 8, 4)
+    np.testing.assert_array_equal(block[:, :, :5], columns[:, :, 8:].transpose(0, 2, 1))
+    back = columns.copy()
+    back[:, :, 8:] = 0
+    put_block(back, none, 0, 0, block, 8, 4)
+    np.testing.assert_array_equal(back, columns)
 
 
 def test_advection_is_the_gradient_form_on_a_fine_grid(n, precision):

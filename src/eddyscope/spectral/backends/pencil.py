@@ -2,7 +2,7 @@
 that every transform runs along contiguous memory.
 
     columns (kx, y)     pencils of kx, y contiguous      c2c along y, in place, some at a time
-      | transfer        only where a field is split over several ranks
+      | transfer        only where a field is split over several ranks, and then of others' columns
     columns (kx, y)     pencils of y
       | block by block of a few rows, small enough to stay in cache:
       |   copy to (y, kx), c2r along x, a pointwise function, r2c along x, copy back
@@ -103,13 +103,16 @@ class PencilTransform:
         self._last[...] = 0
         self._maxima = np.zeros(n_product, self.grid.real)
         self._transfer = None
-        self._split = self.columns
+        self._others = np.zeros((self.fields, kept, 0), self.grid.complex)
         if pencils.size > 1:
             total = (self.fields, self.grid.n // 2, n_product)
             of_kx = Pencil(Subcomm(pencils, [1, pencils.size, 1]), total, axis=2)
             of_y = of_kx.pencil(1)
             self._transfer = of_kx.transfer(of_y, kind)
-            self._split = np.zeros(of_y.subshape, self.grid.complex)
+            # What a rank would send to itself stays where it is, and is read from there.
+            counts, _ = self._transfer._counts_displs
+            counts[pencils.rank] = 0
+            self._others = np.zeros(of_y.subshape, self.grid.complex)
 
     def map_points(
         self,
@@ -121,19 +124,20 @@ class PencilTransform:
             fill(part)
             self._columns_along_y(part, 1)
         if self._transfer is not None:
-            self._transfer.forward(self.columns, self._split)
+            self._transfer.forward(self.columns, self._others)
         self._maxima[...] = 0
-        modes, points, split = self._modes, self._points, self._split
+        modes, points = self._modes, self._points
+        mine = self.columns, self._others, self.spectral_block[2].start, self._rows.start
         total, depth = self.physical_shape[2], modes.shape[1]
         for first in range(0, total, depth):
             rows = min(depth, total - first)
-            take_block(split, modes, first, rows)
+            take_block(*mine, modes, first, rows)
             self._to_points(modes, points)
             function(points, self._maxima)
             self._to_modes(points, modes)
-            put_block(split, modes, first, rows)
+            put_block(*mine, modes, first, rows)
         if self._transfer is not None:
-            self._transfer.backward(self._split, self.columns)
+            self._transfer.backward(self._others, self.columns)
         for part in self._parts:
             self._columns_along_y(part, 0)
             use(part)
@@ -143,8 +147,8 @@ class PencilTransform:
         """What `map_points` sends between ranks, there and back, by itself: for benchmarks."""
         for _ in range(times):
             if self._transfer is not None:
-                self._transfer.forward(self.columns, self._split)
-                self._transfer.backward(self._split, self.columns)
+                self._transfer.forward(self.columns, self._others)
+                self._transfer.backward(self._others, self.columns)
 
     def _columns_along_y(self, part: slice, direction: int) -> None:
         plan, last, count = self._along_y[direction], self._last, part.stop - part.start
