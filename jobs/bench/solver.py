@@ -8,13 +8,15 @@ Everything that is compared is timed in one process, in turn: the unit (one r2c 
 the product grid by pyfftw, one thread, MEASURE), the four padded transforms of a right-hand
 side alone (with their transposes), the transposes between ranks alone, whole steps, the
 diagnostics, a sample (filtered, written, synced), and a plain copy of memory, which shows what
-the machine can move. Times are the slowest rank's; the median of the rounds is quoted, with
+the machine can move; and, to compare with, steps with plans that FFTW measured, of float64
+where the run is float32, and of one rank alone where there are more. Times are the slowest rank's; the median of the rounds is quoted, with
 the least and the most. Needs `pip install pyfftw` (the extra "bench").
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -50,6 +52,8 @@ def main() -> None:
         command_line = " ".join(["python", *sys.argv])
         text = {"command": command_line, "machine": machine(), "records": records}
         Path(arguments.json).write_text(json.dumps(text, indent=1) + "\n")
+    if arguments.table:
+        Path(arguments.table).write_text(table(records), encoding="utf-8")
     if arguments.figure:
         draw(records, Path(arguments.figure))
 
@@ -66,6 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scratch", help="folder that samples are written to (default: temporary)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each measurement")
     parser.add_argument("--json", help="file for the raw figures")
+    parser.add_argument("--table", help="Markdown table made from them")
     parser.add_argument("--figure", help="PNG made from them")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     print_header = "--worker" not in sys.argv
@@ -74,7 +79,7 @@ def parse() -> argparse.Namespace:
         print(
             f"{'n':>5} {'grid':>5} {'ranks':>5} {'mesh':>7} {'type':>8} {'planner':>9} "
             f"{'scheme':>6} {'unit ms':>8} {'step ms':>8} {'units':>6} {'4 FFTs':>7} "
-            f"{'step/4 FFTs':>11} {'Mpts/s/core':>11} {'MiB/rank':>8}"
+            f"{'rest %':>6} {'sample':>6} {'gain':>5} {'/meas':>5} {'/f64':>5} {'Mpts/s/core':>11}"
         )
     return arguments
 
@@ -107,31 +112,16 @@ def work(configuration: dict[str, Any]) -> None:
     from eddyscope.dataset.writer import DatasetWriter, Layout, create
     from eddyscope.filtering.kernels import FilterSettings
     from eddyscope.filtering.subgrid import Subgrid
-    from eddyscope.flows.navier_stokes import NavierStokes
     from eddyscope.parallel.world import World
-    from eddyscope.solver.closure import NoClosure
     from eddyscope.solver.diagnostics import Diagnostics
-    from eddyscope.solver.steppers import SCHEMES
-    from eddyscope.spectral.grid import Grid
-    from eddyscope.spectral.transform import TransformSettings, make_transform
+    from eddyscope.spectral.transform import TransformSettings
     from eddyscope.stages.dns import Sampler
 
     world = World.launched()
-    n, members = configuration["n"], configuration["members"]
-    grid = Grid(n, precision=configuration["precision"])
-    mesh = world.mesh(members, n // 2, tuple(configuration["mesh"]))
-    settings = TransformSettings(planner=configuration["planner"])
-    transform = make_transform(settings, grid, mesh)
-    flow = NavierStokes(NavierStokes.Settings.model_validate(FLOW), transform)
-    stepper = SCHEMES[configuration["scheme"]](flow, 1e-6)
-    omega_hat = transform.zeros_spectral()
-    random = np.random.default_rng(world.rank)
-    omega_hat[...] = random.standard_normal(omega_hat.shape) * transform.keep
-    closure = NoClosure()
+    members = configuration["members"]
+    simulation = Stepping(world, configuration)
+    flow, omega_hat, transform = simulation.flow, simulation.omega_hat, simulation.flow.transform
     local = len(omega_hat)
-
-    def step() -> None:
-        stepper.step(omega_hat, 0.0, 1, closure.pi_hat)
 
     def transforms() -> None:
         for _ in range(local):
@@ -141,26 +131,67 @@ def work(configuration: dict[str, Any]) -> None:
     source = np.ones(2**23)
     target = np.empty_like(source)
     what = {
-        "unit": unit_of(grid.n_product, configuration["precision"]),
+        "unit": unit_of(transform.grid.n_product, configuration["precision"]),
         "transforms": transforms,
         "transposes": lambda: transform.exchange(local),
-        "step": step,
+        "step": simulation.step,
         "diagnostics": lambda: diagnostics.means(omega_hat, 0.0, 1),
         "copy": lambda: np.copyto(target, source),
     }
+    # What a step is compared with, in the same process and in turn with it.
+    if configuration["planner"] == "estimate":
+        what["step_measure"] = Stepping(world, {**configuration, "planner": "measure"}).step
+    if configuration["precision"] == "float32":
+        what["step_float64"] = Stepping(world, {**configuration, "precision": "float64"}).step
+    if world.size > 1:
+        alone = {**configuration, "mesh": [1, 1], "members": 1}
+        what["alone_step"] = Stepping(World.single(), alone).step
+        what["alone_copy"] = what["copy"]
+    samples = 64
+    layout = Layout(
+        members, tuple(range(samples)), (0.0,), transform.grid.n_shells, {64: 0.2, 128: 0.1}
+    )
+    subgrid = Subgrid(flow, FilterSettings(n=[64, 128]), TransformSettings())
     with tempfile.TemporaryDirectory(dir=configuration["scratch"]) as folder:
         path = Path(world.comm.bcast(folder)) / "dataset.h5"
-        layout = Layout(members, (0.0,), (0.0,), grid.n_shells, {64: 0.2, 128: 0.1})
         create(path, world.comm, layout, {"case": "{}", "system": "base"})
-        subgrid = Subgrid(flow, FilterSettings(n=[64, 128]), settings)
         with DatasetWriter.opened(path, layout, world.comm, transform.owned) as writer:
             sampler = Sampler(subgrid, diagnostics, writer, [False])
-            what["sample"] = lambda: sampler.take(0, flow, omega_hat, stepper.scratch)
+            numbers = itertools.cycle(range(samples))
+            what["sample"] = lambda: sampler.take(
+                next(numbers), flow, omega_hat, simulation.stepper.scratch
+            )
             seconds = in_turn(world, what, configuration["rounds"])
         world.comm.Barrier()
     if world.is_root:
         copied = 2 * source.nbytes * configuration["ranks"]  # read and written
-        print(json.dumps(summary(configuration, grid.n_product, copied, seconds)))
+        print(json.dumps(summary(configuration, transform.grid.n_product, copied, seconds)))
+
+
+class Stepping:
+    """A flow with a state, advanced by `step`."""
+
+    def __init__(self, world: Any, configuration: dict[str, Any]):
+        from eddyscope.flows.navier_stokes import NavierStokes
+        from eddyscope.solver.closure import NoClosure
+        from eddyscope.solver.steppers import SCHEMES
+        from eddyscope.spectral.grid import Grid
+        from eddyscope.spectral.transform import TransformSettings, make_transform
+
+        n, shape = configuration["n"], tuple(configuration["mesh"])
+        grid = Grid(n, precision=configuration["precision"])
+        mesh = world.mesh(configuration["members"], n // 2, shape)
+        settings = TransformSettings(planner=configuration["planner"])
+        transform = make_transform(settings, grid, mesh)
+        self.flow = NavierStokes(NavierStokes.Settings.model_validate(FLOW), transform)
+        self.stepper = SCHEMES[configuration["scheme"]](self.flow, 1e-6)
+        self.omega_hat = transform.zeros_spectral()
+        random = np.random.default_rng(world.rank)
+        self.omega_hat[...] = random.standard_normal(self.omega_hat.shape) * transform.keep
+        self._no_closure = NoClosure().pi_hat
+
+    def step(self) -> None:
+        self.stepper.step(self.omega_hat, 0.0, 1, self._no_closure)
 
 
 def nothing(points: Any, maxima: Any) -> None:
@@ -183,13 +214,13 @@ def in_turn(world: Any, what: dict[str, Callable[[], Any]], rounds: int) -> dict
     """Seconds of one call of each, round by round, the slowest rank's; the unit on rank 0 alone."""
     from eddyscope.parallel.reduce import largest
 
-    calls = {name: calls_for(world, function) for name, function in what.items()}
+    calls = {name: calls_for(world, name, function) for name, function in what.items()}
     seconds: dict[str, list[float]] = {name: [] for name in what}
     for _ in range(rounds):
         for name, function in what.items():
             world.comm.Barrier()
             began = time.perf_counter()
-            if name != "unit" or world.is_root:
+            if world.is_root or not alone(name):
                 for _ in range(calls[name]):
                     function()
             took = (time.perf_counter() - began) / calls[name]
@@ -197,14 +228,20 @@ def in_turn(world: Any, what: dict[str, Callable[[], Any]], rounds: int) -> dict
     return seconds
 
 
-def calls_for(world: Any, function: Callable[[], Any], target: float = 0.3) -> int:
+def alone(name: str) -> bool:
+    """Whether rank 0 does it, while the others wait."""
+    return name == "unit" or name.startswith("alone_")
+
+
+def calls_for(world: Any, name: str, function: Callable[[], Any], target: float = 0.3) -> int:
     """How many calls take about `target` seconds, agreed by all ranks; warms up."""
-    function()
-    world.comm.Barrier()
-    began = time.perf_counter()
-    function()
-    took = world.comm.allreduce(time.perf_counter() - began) / world.size
-    return int(min(1000, max(1, target / took)))
+    took = 0.0
+    if world.is_root or not alone(name):
+        function()
+        began = time.perf_counter()
+        function()
+        took = time.perf_counter() - began
+    return int(min(1000, max(1, target / world.comm.bcast(took))))
 
 
 def summary(
@@ -213,10 +250,10 @@ def summary(
     import resource
 
     ms = {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
-    members = configuration["members"]
+    members, ranks = configuration["members"], configuration["ranks"]
     per_member = ms["step"] / members
     spread = {name: [1e3 * min(values), 1e3 * max(values)] for name, values in seconds.items()}
-    return {
+    record = {
         **configuration,
         "product_grid": n_product,
         "unit_ms": ms["unit"],
@@ -232,25 +269,64 @@ def summary(
         "sample_ms": ms["sample"],
         "sample_steps": ms["sample"] / ms["step"],
         "copy_gb_per_second": 1e-6 * copied / ms["copy"],
-        "points_per_second_and_core": 1e3
-        * members
-        * n_product**2
-        / ms["step"]
-        / configuration["ranks"],
+        "points_per_second_and_core": 1e3 * members * n_product**2 / ms["step"] / ranks,
         "memory_mib_per_rank": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "spread_ms": spread,
     }
+    if "step_measure" in ms:
+        record["step_over_measure"] = ms["step"] / ms["step_measure"]
+    if "step_float64" in ms:
+        record["step_over_float64"] = ms["step"] / ms["step_float64"]
+    if "alone_step" in ms:
+        # What the ranks do together in the time in which one alone does one; and how much more
+        # memory they move together: a step that waits for memory alone cannot gain more.
+        record["throughput_over_one_rank"] = members * ms["alone_step"] / ms["step"]
+        record["copy_over_one_rank"] = ranks * ms["alone_copy"] / ms["copy"]
+    return record
 
 
 def row(record: dict[str, Any]) -> str:
     mesh = "x".join(map(str, record["mesh"]))
+
+    def ratio(name: str) -> str:
+        return f"{record[name]:>5.2f}" if name in record else f"{'':>5}"
+
     return (
         f"{record['n']:>5} {record['product_grid']:>5} {record['ranks']:>5} {mesh:>7} "
         f"{record['precision']:>8} {record['planner']:>9} {record['scheme']:>6} "
         f"{record['unit_ms']:>8.2f} {record['step_ms']:>8.2f} {record['step_units']:>6.2f} "
-        f"{record['transforms_units']:>7.2f} {record['step_over_transforms']:>11.2f} "
-        f"{record['points_per_second_and_core'] / 1e6:>11.1f} {record['memory_mib_per_rank']:>8.0f}"
+        f"{record['transforms_units']:>7.2f} {100 * record['pointwise_share']:>6.0f} "
+        f"{record['sample_steps']:>6.2f} {ratio('throughput_over_one_rank')} "
+        f"{ratio('step_over_measure')} {ratio('step_over_float64')} "
+        f"{record['points_per_second_and_core'] / 1e6:>11.1f}"
     )
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """The records in Markdown, for people."""
+    lines = [
+        "| product grid | mesh | precision | step, units | four transforms, units | rest "
+        "| sample, steps | gain on one rank (of memory) | over measured plans | over float64 "
+        "| Mpoints/s, core | MiB a rank |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in records:
+        low, high = (t / (r["unit_ms"] * r["members"]) for t in r["spread_ms"]["step"])
+        gain = measured = of_double = ""
+        if "throughput_over_one_rank" in r:
+            gain = f"{r['throughput_over_one_rank']:.2f} ({r['copy_over_one_rank']:.2f})"
+        if "step_over_measure" in r:
+            measured = f"{r['step_over_measure']:.2f}"
+        if "step_over_float64" in r:
+            of_double = f"{r['step_over_float64']:.2f}"
+        lines.append(
+            f"| {r['product_grid']}² | {r['mesh'][0]} × {r['mesh'][1]} | {r['precision']} "
+            f"| {r['step_units']:.2f} ({low:.2f}–{high:.2f}) | {r['transforms_units']:.2f} "
+            f"| {100 * r['pointwise_share']:.0f} % | {r['sample_steps']:.2f} | {gain} "
+            f"| {measured} | {of_double} | {r['points_per_second_and_core'] / 1e6:.0f} "
+            f"| {r['memory_mib_per_rank']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def draw(records: list[dict[str, Any]], path: Path) -> None:

@@ -89,8 +89,10 @@ class PencilTransform:
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
         )
-        row = self.fields * (n_product // 2 + 1) * 2 * self.grid.complex.itemsize
-        depth = max(8, min(64, CACHE // row))
+        # Rows in multiples of 8, so that those of a column fill whole lines of the cache; no
+        # more of them in float32, since long rows fall on the same places of the first-level cache.
+        row = self.fields * (n_product // 2 + 1) * 2 * np.dtype(complex).itemsize
+        depth = 8 * max(1, min(8, round(CACHE / row / 8)))
         self._modes = fftw.aligned((self.fields, depth, n_product // 2 + 1), dtype=kind, fill=0)
         self._points = fftw.aligned((self.fields, depth, n_product), dtype=self.grid.real.char)
         flags = (effort, fftw.FFTW_DESTROY_INPUT)
