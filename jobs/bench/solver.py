@@ -9,8 +9,9 @@ the product grid by pyfftw, one thread, MEASURE), the four padded transforms of 
 side alone (with their transposes), the transposes between ranks alone, whole steps, the
 diagnostics, a sample (filtered, written, synced), and a plain copy of memory, which shows what
 the machine can move; and, to compare with, steps with plans that FFTW measured, of float64
-where the run is float32, and of one rank alone where there are more. Times are the slowest rank's; the median of the rounds is quoted, with
-the least and the most. Needs `pip install pyfftw` (the extra "bench").
+where the run is float32, and of one rank alone where there are more. Times are the slowest
+rank's; the median of the rounds is quoted, with the least and the most. Needs `pip install
+pyfftw` (the extra "bench").
 """
 
 from __future__ import annotations

@@ -33,16 +33,15 @@ def velocity_columns(
 
 @njit(cache=True)
 def velocity_products(points: Any, maxima: Any) -> None:
-    """(u, v) -> (uv, v² − u²), in place; maxima[x] is raised to max(|u| + |v|) over y."""
-    for y in range(points.shape[1]):
-        for x in range(points.shape[2]):
-            u, v = points[0, y, x], points[1, y, x]
+    """u + iv -> uv + i(v² − u²), in place; maxima[x] is raised to max(|u| + |v|) over y."""
+    for y in range(points.shape[0]):
+        for x in range(points.shape[1]):
+            u, v = points[y, x].real, points[y, x].imag
             # A maximum of each x, since a single one would have to be taken point by point. A
             # NaN is kept, whatever comes after it.
             speed, fastest = abs(u) + abs(v), maxima[x]
             maxima[x] = fastest if (speed <= fastest or fastest != fastest) else speed
-            points[0, y, x] = u * v
-            points[1, y, x] = v * v - u * u
+            points[y, x] = complex(u * v, v * v - u * u)
 
 
 @njit(cache=True)

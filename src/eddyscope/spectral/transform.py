@@ -79,8 +79,9 @@ class Transform(Protocol):
     ) -> float:
         """Apply a pointwise function on the product grid to the two fields in `columns`.
 
-        function(points, maxima) changes points, axes (field, y, x), in place, some rows at
-        a time (rows of zeros may be added), and may raise maxima, axes (x), which start at 0.
+        function(points, maxima) changes points, axes (y, x), the first field their real and the
+        second their imaginary part, in place, some rows at a time (rows of zeros may be added),
+        and may raise maxima, axes (x), which start at 0.
         fill(part) may set columns[:, part] before, and use(part) take from there what came of
         it, some columns at a time while they are in cache.
         Gives this rank's largest of maxima. Collective over the pencils; allocates no field.

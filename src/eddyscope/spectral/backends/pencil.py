@@ -5,7 +5,7 @@ that every transform runs along contiguous memory.
       | transfer        only where a field is split over several ranks, and then of others' columns
     columns (kx, y)     pencils of y
       | block by block of a few rows, small enough to stay in cache:
-      |   copy to (y, kx), c2r along x, a pointwise function, r2c along x, copy back
+      |   copy to (y, kx), c2c along x of both fields as one, a pointwise function, and back
     columns (kx, y)     and back the same way
 
 Only the n/2 columns of modes that are kept exist, so what dealiasing drops is neither sent
@@ -24,7 +24,7 @@ from mpi4py_fft.pencil import Pencil, Subcomm
 from numpy.typing import NDArray
 
 from eddyscope.parallel.world import Mesh, block
-from eddyscope.spectral.backends.blocks import put_block, take_block
+from eddyscope.spectral.backends.blocks import TILE, put_block, take_block
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.grid import Grid
 
@@ -49,7 +49,7 @@ class PencilTransform:
     def __init__(self, grid: Grid, mesh: Mesh, planner: str, wisdom: Path | None = None):
         self.grid = grid
         self.mesh = mesh
-        self.scale = 1.0 / grid.n_product**2
+        self.scale = 0.5 / grid.n_product**2  # twice the coefficients come from `put_block`
         pencils, n, n_product = mesh.pencil_comm, grid.n, grid.n_product
         mine = block(n // 2, pencils.size, pencils.rank)
         self._rows = block(n_product, pencils.size, pencils.rank)
@@ -89,18 +89,18 @@ class PencilTransform:
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
         )
-        # Rows in multiples of 8, so that those of a column fill whole lines of the cache; no
-        # more of them in float32, since long rows fall on the same places of the first-level cache.
-        row = self.fields * (n_product // 2 + 1) * 2 * np.dtype(complex).itemsize
+        # Rows in multiples of 8, so that those of a column fill whole lines of the cache; few of
+        # them, since long rows fall on the same places of the first-level cache.
+        row = 2 * n_product * np.dtype(complex).itemsize
         depth = 8 * max(1, min(8, round(CACHE / row / 8)))
-        self._modes = fftw.aligned((self.fields, depth, n_product // 2 + 1), dtype=kind, fill=0)
-        self._points = fftw.aligned((self.fields, depth, n_product), dtype=self.grid.real.char)
-        flags = (effort, fftw.FFTW_DESTROY_INPUT)
-        self._to_points = fftw.irfftn(
-            self._modes, s=(n_product,), axes=(2,), output_array=self._points, flags=flags
+        self._block = fftw.aligned((depth, n_product), dtype=kind, fill=0)
+        rows = self._block
+        self._along_x = (
+            fftw.fftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
+            fftw.ifftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
         )
-        self._to_modes = fftw.rfftn(self._points, axes=(2,), output_array=self._modes, flags=flags)
-        self._modes[...] = 0  # planning may have left rubbish behind
+        rows[...] = 0  # planning may have left rubbish behind
+        self._tile = np.zeros((self.fields, TILE, depth), self.grid.complex)
         self.columns[...] = 0
         self._last[...] = 0
         self._maxima = np.zeros(n_product, self.grid.real)
@@ -128,16 +128,17 @@ class PencilTransform:
         if self._transfer is not None:
             self._transfer.forward(self.columns, self._others)
         self._maxima[...] = 0
-        modes, points = self._modes, self._points
-        mine = self.columns, self._others, self.spectral_block[2].start, self._rows.start
-        total, depth = self.physical_shape[2], modes.shape[1]
+        points = self._block
+        begin, top = self.spectral_block[2].start, self._rows.start
+        mine = self.columns, self._others, begin, top, self._tile
+        total, depth = self.physical_shape[2], len(points)
         for first in range(0, total, depth):
             rows = min(depth, total - first)
-            take_block(*mine, modes, first, rows)
-            self._to_points(modes, points)
+            take_block(*mine, points, first, rows)
+            self._along_x[1](points, points)
             function(points, self._maxima)
-            self._to_modes(points, modes)
-            put_block(*mine, modes, first, rows)
+            self._along_x[0](points, points)
+            put_block(*mine, points, first, rows)
         if self._transfer is not None:
             self._transfer.backward(self._others, self.columns)
         for part in self._parts:
@@ -168,8 +169,7 @@ class PencilTransform:
 
             def read(points: NDArray[Any], _: Any, rows: Any = rows) -> None:
                 source = next(rows)
-                points[1] = 0
-                points[0, : len(source)] = source
+                points[: len(source)] = source
 
             self.columns[...] = 0
             self.map_points(read)
@@ -182,7 +182,7 @@ class PencilTransform:
 
             def write(points: NDArray[Any], _: Any, rows: Any = rows) -> None:
                 target = next(rows)
-                target[...] = points[0, : len(target)]
+                target[...] = points[: len(target)].real
 
             self.columns[...] = 0
             half = self.grid.n // 2
@@ -192,7 +192,7 @@ class PencilTransform:
         return field
 
     def _row_blocks(self, field: NDArray[Any]) -> list[NDArray[Any]]:
-        depth = self._points.shape[1]
+        depth = len(self._block)
         return [field[first : first + depth] for first in range(0, len(field), depth)]
 
     def _truncated(self, columns: NDArray[Any]) -> NDArray[Any]:
