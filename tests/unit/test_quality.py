@@ -68,3 +68,20 @@ def test_resolution_is_that_of_the_enstrophy_cascade(noise):
     assert any("grid.n" in w for w in found.warnings)
     wanted = int(next(w for w in found.warnings if "grid.n" in w).split("grid.n = ")[1].split()[0])
     assert wanted == pytest.approx(64 * 1.5 / found.k_max_eta, abs=2.0)
+
+
+def test_all_is_said_in_one_line(rng):
+    """Of fields that keep 0.8 of their pattern over an interval of 0.5."""
+    omega = rng.standard_normal((2, 40, 16, 16))
+    for s in range(1, 40):
+        omega[:, s] = 0.8 * omega[:, s - 1] + 0.6 * omega[:, s]
+    words = quality(Known(np.ones(20), omega)).summary
+    assert words.startswith("k_max·η = ")
+    assert "drifts by 0 ± 0 %" in words
+    assert "correlate by 0.80" in words
+    assert "decorrelation time 2.2" in words or "decorrelation time 2.3" in words
+
+
+def test_what_cannot_be_known_of_one_sample_is_left_out(noise):
+    words = quality(Known(np.ones(20), noise[:, :1])).summary
+    assert "correlate" not in words and "nan" not in words

@@ -36,6 +36,18 @@ class Quality:
     warnings: tuple[str, ...]
     """What to change, a line each."""
 
+    @property
+    def summary(self) -> str:
+        """All of it in one line."""
+        words = [f"k_max·η = {self.k_max_eta:.2f}"]
+        error = f" ± {100 * self.drift_error:.0f}" if np.isfinite(self.drift_error) else ""
+        words.append(f"mean energy drifts by {100 * self.drift:.0f}{error} %")
+        if np.isfinite(self.correlation):
+            words.append(f"successive samples correlate by {self.correlation:.2f}")
+        if np.isfinite(self.decorrelation_time):
+            words.append(f"decorrelation time {self.decorrelation_time:.2g}")
+        return ", ".join(words)
+
 
 def quality(dataset: Dataset) -> Quality:
     """The quality of a complete dataset. Not collective; reads its smallest grid's vorticity."""

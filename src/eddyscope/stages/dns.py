@@ -224,7 +224,9 @@ def simulate(job: Job, system: str) -> None:
         except BlewUp:  # by all ranks together
             writer.commit()
             raise
-    for warning in world.on_root(lambda: quality(Dataset(path)).warnings):
+    found = world.on_root(lambda: quality(Dataset(path)))
+    world.say(f"dns.{system}: {found.summary}")
+    for warning in found.warnings:
         world.say(f"warning: {warning}")
 
 

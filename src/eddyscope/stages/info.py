@@ -14,6 +14,7 @@ from typing import Any
 from eddyscope.config.case import CaseError
 from eddyscope.dataset import schema
 from eddyscope.dataset.reader import Dataset
+from eddyscope.dataset.statistics import quality
 from eddyscope.parallel.hdf5 import open_to_read
 from eddyscope.parallel.world import World
 from eddyscope.report.model_file import ModelFile, read_model_file
@@ -116,6 +117,7 @@ def _dataset(path: Path) -> list[str]:
         f"grids: {grids}",
         f"signs: {dataset.attributes['sign_convention']}",
         checked if done else "checksums: nothing committed yet",
+        *([f"quality: {quality(dataset).summary}"] if dataset.complete and not damaged else []),
     ]
 
 
