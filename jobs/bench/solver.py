@@ -21,6 +21,7 @@ import itertools
 import json
 import os
 import platform
+import resource
 import sys
 import tempfile
 import time
@@ -113,6 +114,7 @@ def work(configuration: dict[str, Any]) -> None:
     from eddyscope.dataset.writer import DatasetWriter, Layout, create
     from eddyscope.filtering.kernels import FilterSettings
     from eddyscope.filtering.subgrid import Subgrid
+    from eddyscope.parallel.reduce import largest
     from eddyscope.parallel.world import World
     from eddyscope.solver.diagnostics import Diagnostics
     from eddyscope.spectral.transform import TransformSettings
@@ -139,6 +141,10 @@ def work(configuration: dict[str, Any]) -> None:
         "diagnostics": lambda: diagnostics.means(omega_hat, 0.0, 1),
         "copy": lambda: np.copyto(target, source),
     }
+    simulation.step()
+    configuration["memory_mib_per_rank"] = largest(
+        world.comm, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    ).item()
     # What a step is compared with, in the same process and in turn with it.
     if configuration["planner"] == "estimate":
         what["step_measure"] = Stepping(world, {**configuration, "planner": "measure"}).step
@@ -248,8 +254,6 @@ def calls_for(world: Any, name: str, function: Callable[[], Any], target: float 
 def summary(
     configuration: dict[str, Any], n_product: int, copied: int, seconds: dict[str, list[float]]
 ) -> dict[str, Any]:
-    import resource
-
     ms = {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
     members, ranks = configuration["members"], configuration["ranks"]
     per_member = ms["step"] / members
@@ -271,7 +275,6 @@ def summary(
         "sample_steps": ms["sample"] / ms["step"],
         "copy_gb_per_second": 1e-6 * copied / ms["copy"],
         "points_per_second_and_core": 1e3 * members * n_product**2 / ms["step"] / ranks,
-        "memory_mib_per_rank": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "spread_ms": spread,
     }
     if "step_measure" in ms:
