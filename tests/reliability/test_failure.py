@@ -152,7 +152,7 @@ observe = dns.Sampler.observe
 
 def fails(self, simulation):
     sampled = simulation.at_mark is not None and simulation.clock.step > 0
-    if self.writer.comm.rank == 1 and sampled:
+    if simulation.flow.transform.mesh.comm.rank == 1 and sampled:
         raise OSError("No space left on device")
     observe(self, simulation)
 

@@ -27,8 +27,8 @@ LIMIT = 90.0
 RING = "base.flow.forcing={kind='ring', wavenumber=3.0, energy_input=0.2}"
 
 RUNS = {
-    "ab2cn": ["time.dt=0.0002"],
-    "ifrk3": ["time.dt=0.0002", "time.scheme='ifrk3'"],
+    "ab2cn": ["time.dt=0.0002", "time.scheme='ab2cn'"],
+    "ifrk3": ["time.dt=0.0002"],
     "adaptive": ["time.cfl=0.01"],
     "ring": ["time.cfl=0.01", RING],
 }

@@ -17,7 +17,7 @@ from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.pace import CflPace, cfl_limit, stable_step
 from eddyscope.solver.simulation import Simulation
 
-__all__ = ["Guard", "Keeper", "Reporter"]
+__all__ = ["Guard", "Keeper", "Reporter", "too_long"]
 
 HOPELESS = 2.0
 """A step so many times longer than the stable one cannot be trusted any more."""
@@ -58,11 +58,7 @@ class Guard:
         anew = simulation.pace.too_fast(clock.dt, clock.fastest)
         if np.isnan(self.unstable_from) and not anew:
             self.unstable_from = clock.fastest
-            self.world.say(
-                f"warning: dt = {clock.dt:.3g} is longer than the stable step of {self.scheme}, "
-                f"{limit:.3g}, at velocities up to {clock.fastest:.3g} (t = {clock.time:.4g}); "
-                f"{advice(self.scheme, simulation, clock.fastest)}"
-            )
+            self.world.say(f"warning: {too_long(self.scheme, simulation)}")
 
     def _is_finite(self, simulation: Simulation) -> bool:
         """Whether the state is, everywhere; its velocity is known a step later only."""
@@ -88,6 +84,19 @@ class Guard:
             f"{why}, at t = {clock.time:.6g} (step {clock.step}); {kept}; "
             f"{advice(self.scheme, simulation, self.unstable_from)}"
         )
+
+
+def too_long(scheme: str, simulation: Simulation) -> str:
+    """What is wrong with the step at present, and what would do; nothing if it is stable."""
+    clock = simulation.clock
+    limit = stable_step(scheme, simulation.flow, clock.fastest)
+    if clock.dt <= limit:
+        return ""
+    return (
+        f"dt = {clock.dt:.3g} is longer than the stable step of {scheme}, {limit:.3g}, at "
+        f"velocities up to {clock.fastest:.3g} (t = {clock.time:.4g}); "
+        f"{advice(scheme, simulation, clock.fastest)}"
+    )
 
 
 def advice(scheme: str, simulation: Simulation, fastest: float) -> str:

@@ -38,7 +38,7 @@ from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.steppers import SCHEMES
-from eddyscope.solver.watch import Guard, Keeper, Reporter
+from eddyscope.solver.watch import Guard, Keeper, Reporter, too_long
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
@@ -149,8 +149,9 @@ def _measure(job: Job, system: str) -> list[str]:
     transform = _make_transform(job, case.system(system).ensemble.members)
     simulation = _build(job, system, schedule, transform)
     agree(world.comm, lambda: initialise(simulation.omega_hat, transform, case, system))
+    simulation.run(0, [])
+    problem = too_long(case.time.scheme, simulation)
     step = seconds_a_step(simulation)
-    # With adaptive steps: as the initial condition asks for them.
     steps = sum(schedule.steps) if schedule.steps else round(schedule.times[-1] / step.dt)
     flow, state = simulation.flow, simulation.omega_hat
     diagnostics, subgrid = Diagnostics(flow), Subgrid(flow, case.filter, case.transform)
@@ -168,7 +169,8 @@ def _measure(job: Job, system: str) -> list[str]:
     }
     parts = [f"{counts[what]} {what}s x {seconds[what] * 1e3:.3g} ms" for what in counts]
     total = sum(counts[what] * seconds[what] for what in counts)
-    return [f"  time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"]
+    line = f"  time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"
+    return [line, *([f"  warning: {problem}"] if problem else [])]
 
 
 def run(job: Job) -> None:
