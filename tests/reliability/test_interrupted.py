@@ -349,7 +349,7 @@ def test_fresh_redoes_the_stage(call, tmp_path, uninterrupted):
 WILD = {
     "at once": ("base.flow.initial.energy=1e12", "time.scheme=ifrk3"),
     "after a while": (
-        "base.flow.initial.energy=2e3",
+        "base.flow.initial.energy=60.0",
         "base.ensemble.samples=60",
         "time.scheme=ab2cn",
     ),
