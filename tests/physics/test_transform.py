@@ -289,16 +289,16 @@ def test_sum_columns(rng):
 
 
 @pytest.mark.parametrize(("first", "rows"), [(0, 4), (1, 4), (2, 3), (4, 1)])
-@pytest.mark.parametrize(("begin", "end"), [(0, 2), (1, 9), (8, 11)])
+@pytest.mark.parametrize(("begin", "end"), [(0, 2), (1, 9), (8, 19), (16, 19)])
 def test_blocks_go_out_and_come_back(first, rows, begin, end, precision, rng):
-    """Rows 7 to 11 of eleven columns, of which a rank has numbers `begin` to `end` for all rows."""
-    top, n = 7, 24
+    """Rows 7 to 11 of nineteen columns, of which a rank has `begin` to `end` for all rows."""
+    top, n = 7, 40
     columns = complex_noise(rng, (2, end - begin, 12), precision)
-    others = complex_noise(rng, (2, 11, 5), precision)
+    others = complex_noise(rng, (2, 19, 5), precision)
     whole = others.copy()
     whole[:, begin:end] = columns[:, :, top:]
     block = complex_noise(rng, (4, n), precision)
-    mine = columns, others, begin, top, complex_noise(rng, (2, TILE, 4), precision)
+    mine = columns, others, begin, top, complex_noise(rng, (2, 4, TILE), precision)
     take_block(*mine, block, first, rows)
     part = slice(first, first + rows)
     expected = one_of_two(whole[:, :, part], n)
@@ -310,7 +310,7 @@ def test_blocks_go_out_and_come_back(first, rows, begin, end, precision, rng):
     twice = 2 * whole[:, :, part]
     twice.imag[:, 0] = 0
     untouched[:, :, top + first : top + first + rows] = twice[:, begin:end]
-    for columns_of_others in (slice(0, begin), slice(end, 11)):
+    for columns_of_others in (slice(0, begin), slice(end, 19)):
         others_untouched[:, columns_of_others, part] = twice[:, columns_of_others]
     close(back, untouched, precision)
     close(others_back, others_untouched, precision)
@@ -326,7 +326,7 @@ def test_blocks_of_one_rank_need_no_others(precision, rng):
     columns = complex_noise(rng, (2, 5, 12), precision)
     none = np.zeros((2, 5, 0), columns.dtype)
     block = complex_noise(rng, (4, 11), precision)
-    mine = none, 0, 0, complex_noise(rng, (2, TILE, 4), precision)
+    mine = none, 0, 0, complex_noise(rng, (2, 4, TILE), precision)
     take_block(columns, *mine, block, 8, 4)
     close(block, one_of_two(columns[:, :, 8:], 11).astype(block.dtype), precision)
     back = np.zeros_like(columns)

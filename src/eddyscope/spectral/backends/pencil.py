@@ -100,7 +100,7 @@ class PencilTransform:
             fftw.ifftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
         )
         rows[...] = 0  # planning may have left rubbish behind
-        self._tile = np.zeros((self.fields, TILE, depth), self.grid.complex)
+        self._tile = np.zeros((self.fields, depth, TILE), self.grid.complex)
         self.columns[...] = 0
         self._last[...] = 0
         self._maxima = np.zeros(n_product, self.grid.real)
