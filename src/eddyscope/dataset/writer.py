@@ -309,11 +309,12 @@ class DatasetWriter:
         self._records.append((record, {name: values[name].copy() for name in schema.DIAGNOSTICS}))
 
     def commit(self) -> None:
-        """Bring all that waits to the disk, marked as committed. Collective."""
+        """Bring all that waits, records too, to the disk; samples marked as committed.
+        Collective."""
         self._write_waiting()
         if self._unmarked:
             self._mark()
-            self._data.sync()
+        self._data.sync()
 
     def _write_waiting(self) -> None:
         """Give what waits to the system, which brings it to the disk meanwhile. Collective."""
