@@ -72,14 +72,24 @@ def test_measure_predicts_the_time(launch, tmp_path, ranks):
     for part in ("10 steps", "6 records", "3 samples"):
         assert number(rf"time: .*\b{part} x ([\d.e+-]+) ms", words) > 0
     assert number(r" = ([\d.e+-]+) s \(", words) > 0
+    assert "warning" not in words
     assert not (tmp_path / "out").exists()
+
+
+def test_measure_warns_of_a_step_that_is_too_long(launch, tmp_path):
+    arguments = ["dns", str(write_case(tmp_path)), "--system", "base", "--out", str(tmp_path)]
+    wild = ["base.flow.initial.energy=1e4", "--dry-run", "--measure"]
+    ended = launch(2, [sys.executable, "-m", "eddyscope", *arguments, *wild], LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    assert "warning: dt = 0.01 is longer than the stable step of ifrk3" in ended.stdout
+    assert "use a smaller time.dt (up to " in ended.stdout
 
 
 @pytest.mark.parametrize(
     "options",
     [
+        ["time.dt=0.001", "time.scheme='ab2cn'"],
         ["time.dt=0.001"],
-        ["time.dt=0.001", "time.scheme='ifrk3'"],
         ["time.dt=0.001", "time.scheme='ifrk3'", "base.flow.beta=1.0"],
     ],
 )

@@ -58,7 +58,7 @@ class Guard:
         anew = simulation.pace.too_fast(clock.dt, clock.fastest)
         if np.isnan(self.unstable_from) and not anew:
             self.unstable_from = clock.fastest
-            self.world.say(f"warning: {too_long(self.scheme, simulation)}")
+            self.world.say(f"warning: {too_long(self.scheme, simulation, clock.dt)}")
 
     def _is_finite(self, simulation: Simulation) -> bool:
         """Whether the state is, everywhere; its velocity is known a step later only."""
@@ -86,14 +86,14 @@ class Guard:
         )
 
 
-def too_long(scheme: str, simulation: Simulation) -> str:
-    """What is wrong with the step at present, and what would do; nothing if it is stable."""
+def too_long(scheme: str, simulation: Simulation, dt: float) -> str:
+    """What is wrong with a step of dt at present, and what would do; nothing if it is stable."""
     clock = simulation.clock
     limit = stable_step(scheme, simulation.flow, clock.fastest)
-    if clock.dt <= limit:
+    if dt <= limit:
         return ""
     return (
-        f"dt = {clock.dt:.3g} is longer than the stable step of {scheme}, {limit:.3g}, at "
+        f"dt = {dt:.3g} is longer than the stable step of {scheme}, {limit:.3g}, at "
         f"velocities up to {clock.fastest:.3g} (t = {clock.time:.4g}); "
         f"{advice(scheme, simulation, clock.fastest)}"
     )

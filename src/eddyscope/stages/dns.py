@@ -150,7 +150,7 @@ def _measure(job: Job, system: str) -> list[str]:
     simulation = _build(job, system, schedule, transform)
     agree(world.comm, lambda: initialise(simulation.omega_hat, transform, case, system))
     simulation.run(0, [])
-    problem = too_long(case.time.scheme, simulation)
+    problem = too_long(case.time.scheme, simulation, case.time.dt or 0.0)
     step = seconds_a_step(simulation)
     steps = sum(schedule.steps) if schedule.steps else round(schedule.times[-1] / step.dt)
     flow, state = simulation.flow, simulation.omega_hat
