@@ -53,6 +53,7 @@ def test_a_probe_that_dies_is_reported(monkeypatch, capsys):
 def test_inherited_launcher_variables_do_not_reach_new_ranks(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "7")
     monkeypatch.setenv("PMIX_NAMESPACE", "elsewhere")
-    code = "from mpi4py import MPI; print(MPI.COMM_WORLD.size)"
+    # One rank speaks: lines of several may run into each other.
+    code = "from mpi4py import MPI; print(MPI.COMM_WORLD.gather(MPI.COMM_WORLD.size))"
     ended = launching.launch(2, [sys.executable, "-c", code], 60)
-    assert ended.stdout.split() == ["2", "2"]
+    assert "[2, 2]" in ended.stdout
