@@ -70,7 +70,7 @@ def work(configuration: dict[str, Any]) -> None:
     from mpi4py import MPI
 
     from eddyscope.dataset import schema
-    from eddyscope.dataset.writer import WAITING, DatasetWriter, Layout, create
+    from eddyscope.dataset.writer import DatasetWriter, Layout, capacity, create
     from eddyscope.parallel.world import World, block
 
     world = World.launched()
@@ -91,7 +91,7 @@ def work(configuration: dict[str, Any]) -> None:
     everything = [f.ravel() for g in fields.values() for s in g.values() for f in s.values()]
     one = np.concatenate(everything)
     # As many samples at once as the dataset's writer takes, with one sync likewise.
-    together = min(samples, max(1, WAITING // comm.allreduce(one.nbytes, op=MPI.MAX)))
+    together = capacity(layout, len(owned), comm)
     bytes_before = comm.scan(one.nbytes) - one.nbytes
 
     def dataset(path: Path) -> float:

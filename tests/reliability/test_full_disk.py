@@ -14,8 +14,7 @@ import pytest
 
 from eddyscope.dataset.reader import Dataset
 from eddyscope.parallel.launch import launch as start_ranks
-from reliability.test_interrupted import wait_for
-from reliability.test_stop_resume import started
+from reliability.test_interrupted import started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case
 
 LIMIT = 60.0

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ def descendants(pid: int) -> Iterator[int]:
                 yield from descendants(int(child))
 
 
-def kill_all(process: subprocess.Popen[bytes]) -> None:
+def kill_all(process: subprocess.Popen[str]) -> None:
     """End a job and all its ranks at once, as a power cut would."""
     for pid in list(descendants(process.pid)):
         with suppress(ProcessLookupError):
@@ -82,7 +82,7 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_for(condition, process: subprocess.Popen[bytes]) -> None:
+def wait_for(condition, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + STARTUP
     while process.poll() is None and not condition():
         assert time.monotonic() < deadline, "the job never got that far"
@@ -96,26 +96,36 @@ def newest_checkpoint(out: Path) -> str:
     return ""
 
 
+@contextmanager
+def started(ranks: int, words: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A job in the background; none of it is left behind."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))}
+    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    process = subprocess.Popen(
+        ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        kill_all(process)
+        for stream in (process.stdout, process.stderr):
+            stream.close()
+
+
 def run_and_kill(case: Path, out: Path, ranks: int, delay: float) -> bool:
     """Start a job and kill it `delay` seconds after its first new checkpoint; False if it ended
     before that."""
     before = newest_checkpoint(out)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))}
-    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    process = subprocess.Popen(
-        ["mpirun", "--oversubscribe", "-n", str(ranks), *command(case, out)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    with started(ranks, command(case, out)) as process:
         wait_for(lambda: newest_checkpoint(out) > before, process)
         time.sleep(delay)
         return process.poll() is None
-    finally:
-        kill_all(process)
 
 
 def assert_sound(path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from eddyscope.dataset.reader import Dataset
-from reliability.test_interrupted import kill_all, newest_checkpoint, wait_for
+from reliability.test_interrupted import newest_checkpoint, started, wait_for
 from reliability.test_stop_resume import LIMIT
 from small_flows import CASE, assert_same_arrays, write_case
 
@@ -42,24 +41,11 @@ def run_and_kill(case: Path, out: Path, ranks: int, delay: float, starting: bool
     """Start a job, and kill it so many seconds after its start, or after its first new
     checkpoint; False if it ended before that."""
     before = newest_checkpoint(out)
-    process = subprocess.Popen(
-        ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command(case, out)],
-        env={
-            **{k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))},
-            "OMPI_ALLOW_RUN_AS_ROOT": "1",
-            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with started(ranks, command(case, out)) as process:
         if not starting:
             wait_for(lambda: newest_checkpoint(out) > before, process)
         time.sleep(delay)
         return process.poll() is None
-    finally:
-        kill_all(process)
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):

@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -18,7 +16,7 @@ import pytest
 
 from eddyscope.dataset.reader import Dataset
 from eddyscope.parallel.launch import launch as start_ranks
-from reliability.test_interrupted import descendants, kill_all, wait_for
+from reliability.test_interrupted import descendants, started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case
 
 LIMIT = 90.0
@@ -68,25 +66,6 @@ def uninterrupted(cases, tmp_path_factory):
         return made[name]
 
     return make
-
-
-@contextmanager
-def started(ranks: int, words: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A job in the background; none of it is left behind."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX_"))}
-    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    process = subprocess.Popen(
-        ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *words],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        kill_all(process)
 
 
 def has_recorded(out: Path) -> bool:

@@ -212,10 +212,10 @@ class DatasetWriter:
         self._owned = owned
         self._capacity = capacity(layout, len(owned), data.comm)
         """Samples that can wait."""
+        places = {name: data.places[name] for name in self._sampled()}
         self._waiting = {
             name: np.empty((len(owned), self._capacity, *place.shape[2:]), place.dtype)
-            for name, place in self._data.places.items()
-            if name in self._sampled()
+            for name, place in places.items()
         }
         """What waits of each sampled array, axes (member owned, sample, …)."""
         self._first = 0

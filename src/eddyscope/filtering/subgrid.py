@@ -33,10 +33,10 @@ class Subgrid:
         self.grids = {n: CoarseGrid(flow, settings, transform, n) for n in settings.n}
 
     def memory(self, owned: int) -> float:
-        """Bytes of a sample's fields, twice since they are rounded, for the members this rank
-        owns, and of the work on one of them; beside what is held."""
+        """Bytes of a sample's fields for the members this rank owns, and of the work on one of
+        them; beside what is held."""
         points = [8 * n * n for n in self.grids]
-        return owned * 6.0 * sum(points) + 8.0 * max(points)
+        return owned * len(FIELDS) * sum(points) + 8.0 * max(points)
 
     def sample(
         self, omega_hat: NDArray[Any], advection_hat: NDArray[Any]

@@ -109,8 +109,8 @@ class NavierStokes:
             def advection(part: slice, result: NDArray[Any] = result) -> None:
                 advection_from_products(a_hat[part], b_hat[part], kx[part], ky, scale, result[part])
 
-            points = self.transform.map_points(velocity_products, velocity, advection)
-            self._max_velocity[i] = points
+            fastest = self.transform.map_points(velocity_products, velocity, advection)
+            self._max_velocity[i] = fastest
         return out
 
     def _damping(self, k2: NDArray[Any]) -> NDArray[Any]:
