@@ -89,7 +89,7 @@ class NavierStokes:
         )
         self._inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * transform.keep).astype(real)
         self._kx, self._ky = transform.kx.ravel(), transform.ky.ravel()
-        self._scale = real.type(transform.scale)
+        self._half_scale = real.type(0.5 * transform.scale)
         self._forcing = FORCINGS.build(settings.forcing, transform, forcing_response, seed)
         self._max_velocity = np.zeros(transform.spectral_shape[0])
 
@@ -98,16 +98,16 @@ class NavierStokes:
         return out
 
     def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        (a_hat, b_hat), kx, ky = self.transform.columns, self._kx, self._ky
-        inverse, scale = self._inverse_k2[0, 0], self._scale
+        (plus, minus), kx, ky = self.transform.columns, self._kx, self._ky
+        inverse, scale = self._inverse_k2[0, 0], self._half_scale
         for i in range(len(omega_hat)):
             state, result = omega_hat[i, 0], out[i, 0]
 
             def velocity(part: slice, state: NDArray[Any] = state) -> None:
-                velocity_columns(state[part], inverse[part], kx[part], ky, a_hat[part], b_hat[part])
+                velocity_columns(state[part], inverse[part], kx[part], ky, plus[part], minus[part])
 
             def advection(part: slice, result: NDArray[Any] = result) -> None:
-                advection_from_products(a_hat[part], b_hat[part], kx[part], ky, scale, result[part])
+                advection_from_products(plus[part], minus[part], kx[part], ky, scale, result[part])
 
             fastest = self.transform.map_points(velocity_products, velocity, advection)
             self._max_velocity[i] = fastest

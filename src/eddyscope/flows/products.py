@@ -11,24 +11,26 @@ __all__ = ["advection_from_products", "velocity_columns", "velocity_products"]
 
 @njit(cache=True)
 def velocity_columns(
-    omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, u_hat: Any, v_hat: Any
+    omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, plus: Any, minus: Any
 ) -> None:
-    """û = i ky ψ̂ and v̂ = −i kx ψ̂ with ψ̂ = ω̂/k², padded along ky with zeros."""
-    n, n_product = omega_hat.shape[1], u_hat.shape[1]
-    half = n // 2
-    for i in range(omega_hat.shape[0]):
-        for j in range(half):
-            psi = omega_hat[i, j] * inverse_k2[i, j]
-            u_hat[i, j] = complex(-ky[j] * psi.imag, ky[j] * psi.real)
-            v_hat[i, j] = complex(kx[i] * psi.imag, -kx[i] * psi.real)
-        for j in range(half, n_product - half + 1):
-            u_hat[i, j] = 0
-            v_hat[i, j] = 0
-        for j in range(half + 1, n):
-            psi = omega_hat[i, j] * inverse_k2[i, j]
-            to = n_product - n + j
-            u_hat[i, to] = complex(-ky[j] * psi.imag, ky[j] * psi.real)
-            v_hat[i, to] = complex(kx[i] * psi.imag, -kx[i] * psi.real)
+    """û ± iv̂ = (i ky ± kx) ψ̂ with ψ̂ = ω̂/k², padded along ky with zeros."""
+    half, n = omega_hat.shape[1] // 2, plus.shape[1]
+    for i in range(len(kx)):
+        omega, inverse, p, m = omega_hat[i], inverse_k2[i], plus[i], minus[i]
+        _velocity(omega[:half], inverse[:half], kx[i], ky[:half], p[:half], m[:half])
+        p[half : n - half + 1] = 0
+        m[half : n - half + 1] = 0
+        low, to = half + 1, n - half + 1
+        _velocity(omega[low:], inverse[low:], kx[i], ky[low:], p[to:], m[to:])
+
+
+@njit(cache=True)
+def _velocity(omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, plus: Any, minus: Any) -> None:
+    for j in range(len(ky)):
+        psi = omega_hat[j] * inverse_k2[j]
+        u, v = complex(-ky[j] * psi.imag, ky[j] * psi.real), complex(kx * psi.imag, -kx * psi.real)
+        plus[j] = complex(u.real - v.imag, u.imag + v.real)
+        minus[j] = complex(u.real + v.imag, u.imag - v.real)
 
 
 @njit(cache=True)
@@ -45,20 +47,25 @@ def velocity_products(points: Any, maxima: Any) -> None:
 
 
 @njit(cache=True)
-def advection_from_products(
-    uv_hat: Any, difference_hat: Any, kx: Any, ky: Any, scale: Any, out: Any
-) -> None:
-    """Ĵ = (ky² − kx²) (uv)^ − kx ky (v² − u²)^ of the modes kept; zero at the Nyquist mode."""
-    n, n_product = out.shape[1], uv_hat.shape[1]
-    half = n // 2
-    for i in range(out.shape[0]):
-        for j in range(half):
-            a = scale * (ky[j] * ky[j] - kx[i] * kx[i])
-            b = scale * kx[i] * ky[j]
-            out[i, j] = a * uv_hat[i, j] - b * difference_hat[i, j]
-        out[i, half] = 0
-        for j in range(half + 1, n):
-            a = scale * (ky[j] * ky[j] - kx[i] * kx[i])
-            b = scale * kx[i] * ky[j]
-            at = n_product - n + j
-            out[i, j] = a * uv_hat[i, at] - b * difference_hat[i, at]
+def advection_from_products(plus: Any, minus: Any, kx: Any, ky: Any, scale: Any, out: Any) -> None:
+    """2 scale Ĵ of the modes kept, Ĵ = (ky² − kx²) (uv)^ − kx ky (v² − u²)^, from
+    (uv)^ ± i(v² − u²)^; zero at the Nyquist mode."""
+    half, n = out.shape[1] // 2, plus.shape[1]
+    for i in range(len(kx)):
+        p, m, to = plus[i], minus[i], out[i]
+        _advection(p[:half], m[:half], kx[i], ky[:half], scale, to[:half])
+        to[half] = 0
+        low, at = half + 1, n - half + 1
+        _advection(p[at:], m[at:], kx[i], ky[low:], scale, to[low:])
+
+
+@njit(cache=True)
+def _advection(plus: Any, minus: Any, kx: Any, ky: Any, scale: Any, out: Any) -> None:
+    for j in range(len(ky)):
+        a = scale * (ky[j] * ky[j] - kx * kx)
+        b = scale * kx * ky[j]
+        p, m = plus[j], minus[j]
+        out[j] = complex(
+            a * (p.real + m.real) - b * (p.imag - m.imag),
+            a * (p.imag + m.imag) + b * (p.real - m.real),
+        )

@@ -84,7 +84,7 @@ class AdamsBashforth2:
         after = 1.0 + dt * flow.drag + 0.5 * dt * flow.damping
         self._inverse_after = (flow.transform.keep / after).astype(real)
         self._minus_dt_after = (-dt * self._inverse_after).astype(real)
-        self._step = real.type(dt)
+        self._now, self._then = real.type(1.5 * dt), real.type(0.5 * dt)
 
     def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: PiHat) -> None:
         closure = pi_hat(omega_hat)
@@ -97,11 +97,9 @@ class AdamsBashforth2:
                 subtract_waves(advection[i, 0], dispersion[0, 0], omega_hat[i, 0])
         if step == 0:
             previous[...] = advection
-        before, inverse_after = self._before[0, 0], self._inverse_after[0, 0]
+        factors = self._before[0, 0], self._inverse_after[0, 0], self._now, self._then
         for i in range(len(omega_hat)):
-            ab2cn_update(
-                omega_hat[i, 0], advection[i, 0], previous[i, 0], before, inverse_after, self._step
-            )
+            ab2cn_update(omega_hat[i, 0], advection[i, 0], previous[i, 0], *factors)
         self.flow.add_forcing(omega_hat, time, step, self._minus_dt_after)
         if closure is not None:
             np.multiply(closure, self._minus_dt_after, out=self.scratch)

@@ -11,10 +11,19 @@ __all__ = ["ab2cn_update", "rk_update", "subtract_waves"]
 
 @njit(cache=True)
 def ab2cn_update(
-    omega_hat: Any, advection: Any, previous: Any, before: Any, inverse_after: Any, dt: Any
+    omega_hat: Any,
+    advection: Any,
+    previous: Any,
+    before: Any,
+    inverse_after: Any,
+    now: Any,
+    then: Any,
 ) -> None:
-    """ω̂ <- [before·ω̂ − Δt(3/2 Ĵ − 1/2 Ĵ₋)] · inverse_after, and Ĵ₋ <- Ĵ; axes (kx, ky)."""
-    now, then = dt * 1.5, dt * 0.5
+    """ω̂ <- (before·ω̂ − now·Ĵ + then·Ĵ₋) · inverse_after, and Ĵ₋ <- Ĵ; axes (kx, ky).
+
+    now = 3/2 Δt, then = 1/2 Δt of the fields' own precision: worked out here, they would be
+    float64, and so would the loop.
+    """
     for i in range(omega_hat.shape[0]):
         for j in range(omega_hat.shape[1]):
             change = now * advection[i, j] - then * previous[i, j]
@@ -39,4 +48,5 @@ def subtract_waves(loss: Any, dispersion: Any, omega_hat: Any) -> None:
     """loss <- loss − i · dispersion · ω̂; axes (kx, ky)."""
     for i in range(loss.shape[0]):
         for j in range(loss.shape[1]):
-            loss[i, j] -= 1j * dispersion[i, j] * omega_hat[i, j]
+            rate, omega = dispersion[i, j], omega_hat[i, j]
+            loss[i, j] += complex(rate * omega.imag, -rate * omega.real)

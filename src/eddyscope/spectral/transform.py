@@ -66,8 +66,8 @@ class Transform(Protocol):
     """How many modes of the full plane each coefficient stands for (1 or 2), likewise."""
 
     columns: NDArray[Any]
-    """Work space of `map_points`: coefficients of two fields of one member, axes (field, kx, ky)
-    with ky padded to the product grid."""
+    """Work space of `map_points`: coefficients of two fields a and b of one member, as a^ + ib^ and
+    a^ − ib^, axes (2, kx, ky) with ky padded to the product grid."""
     scale: float
     """What the coefficients that `map_points` leaves in `columns` are to be multiplied by."""
 

@@ -2,14 +2,12 @@
 
 Two real fields u, v are one complex field u + iv, so one complex transform along x serves both:
 it costs what two real ones do, and half of that in float32, for which FFTW's real transforms are
-not vectorised. With n points along x,
+not vectorised. The first columns are û + iv̂ and the second û − iv̂, for 0 ≤ kx < n/2, since
 
-    (u + iv)^(kx) = û(kx) + i v̂(kx),    (u + iv)^(n − kx) = û(kx)* + i v̂(kx)*    for kx < n/2.
+    (u + iv)^(kx) = û(kx) + i v̂(kx),    (u + iv)^(−kx) = (û(kx) − i v̂(kx))*.
 
 A rank has some columns itself, for all y, from number `begin` on; of the others it has been sent
-its own rows only, which begin at `top`. Columns pass through a tile, axes (field, row, kx), a few
-at a time: columns and rows are both far apart in memory, often by a power of two, where whole
-lines must be read and written at once lest they drive each other out of the nearest cache.
+its own rows only, which begin at `top`.
 """
 
 from __future__ import annotations
@@ -18,78 +16,94 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["TILE", "put_block", "take_block"]
+__all__ = ["put_block", "take_block"]
 
-TILE = 8
+STRIP = 8
 """Columns at a time: those of a row fill whole lines of the cache."""
 
 
 @njit(cache=True)
 def take_block(
-    columns: Any, others: Any, begin: int, top: int, tile: Any, block: Any, first: int, rows: int
+    columns: Any, others: Any, begin: int, top: int, block: Any, first: int, rows: int
 ) -> None:
     """block[b, :] = (u + iv)^ at row first + b for b < rows; zero in the rows after."""
     kept, n = others.shape[1], block.shape[1]
     end = begin + columns.shape[1]
-    for k0 in range(0, kept, TILE):
-        count = min(TILE, kept - k0)
-        for f in range(2):
-            for k in range(count):
-                if begin <= k0 + k < end:
-                    for b in range(rows):
-                        tile[f, b, k] = columns[f, k0 + k - begin, top + first + b]
-                else:
-                    for b in range(rows):
-                        tile[f, b, k] = others[f, k0 + k, first + b]
-        for b in range(rows):
-            if k0 > 0 and count == TILE:  # as below, but for loops of known length
-                for k in range(TILE):
-                    u, v = tile[0, b, k], tile[1, b, k]
-                    block[b, k0 + k] = complex(u.real - v.imag, u.imag + v.real)
-                for k in range(TILE):
-                    u, v = tile[0, b, k], tile[1, b, k]
-                    block[b, n - k0 - k] = complex(u.real + v.imag, v.real - u.imag)
-                continue
-            for k in range(count):
-                u, v = tile[0, b, k], tile[1, b, k]
-                if k0 + k == 0:  # the mean along x is real, but for rounding
-                    block[b, 0] = complex(u.real, v.real)
-                else:
-                    block[b, k0 + k] = complex(u.real - v.imag, u.imag + v.real)
-                    block[b, n - k0 - k] = complex(u.real + v.imag, v.real - u.imag)
-    for b in range(rows):
-        for kx in range(kept, n - kept + 1):
-            block[b, kx] = 0
-    for b in range(rows, block.shape[0]):
-        for kx in range(n):
-            block[b, kx] = 0
+    _take(others[:, :begin, first : first + rows], 0, block)
+    _take(columns[:, :, top + first : top + first + rows], begin, block)
+    _take(others[:, end:, first : first + rows], end, block)
+    block[:rows, kept : n - kept + 1] = 0
+    block[rows:] = 0
 
 
 @njit(cache=True)
 def put_block(
-    columns: Any, others: Any, begin: int, top: int, tile: Any, block: Any, first: int, rows: int
+    columns: Any, others: Any, begin: int, top: int, block: Any, first: int, rows: int
 ) -> None:
-    """The way back of `take_block`, times 2, for the modes kept and b < rows."""
-    kept, n = others.shape[1], block.shape[1]
+    """The way back of `take_block`, for the modes kept and b < rows."""
     end = begin + columns.shape[1]
-    for k0 in range(0, kept, TILE):
-        count = min(TILE, kept - k0)
+    _put(others[:, :begin, first : first + rows], 0, block)
+    _put(columns[:, :, top + first : top + first + rows], begin, block)
+    _put(others[:, end:, first : first + rows], end, block)
+
+
+# Strips of STRIP columns have loops of known length, which compilers turn into whole vectors.
+
+
+@njit(cache=True)
+def _take(columns: Any, kx: int, block: Any) -> None:
+    """Columns, axes (field, kx, row), from wavenumber kx on into the block's first rows."""
+    (_, count, rows), n = columns.shape, block.shape[1]
+    at = 0
+    if kx == 0 and count > 0:
+        for b in range(rows):  # the means of u and v along x are real, but for rounding
+            block[b, 0] = 0.5 * (columns[0, 0, b] + columns[1, 0, b].conjugate())
+        at = 1
+    while at < count:
+        width = min(STRIP, count - at)
+        up = block[:, kx + at : kx + at + width]
+        down = block[:, n - kx - at - width + 1 : n - kx - at + 1]
+        plus, minus = columns[0, at : at + width], columns[1, at : at + width]
+        if width == STRIP:
+            for b in range(rows):
+                for k in range(STRIP):
+                    up[b, k] = plus[k, b]
+            for b in range(rows):
+                for k in range(STRIP):
+                    down[b, k] = minus[STRIP - 1 - k, b].conjugate()
+        else:
+            for b in range(rows):
+                for k in range(width):
+                    up[b, k] = plus[k, b]
+                    down[b, width - 1 - k] = minus[k, b].conjugate()
+        at += width
+
+
+@njit(cache=True)
+def _put(columns: Any, kx: int, block: Any) -> None:
+    """The way back of `_take`."""
+    (_, count, rows), n = columns.shape, block.shape[1]
+    at = 0
+    if kx == 0 and count > 0:
         for b in range(rows):
-            if k0 > 0 and count == TILE:
-                for k in range(TILE):
-                    w, c = block[b, k0 + k], block[b, n - k0 - k]
-                    tile[0, b, k] = complex(w.real + c.real, w.imag - c.imag)
-                    tile[1, b, k] = complex(w.imag + c.imag, c.real - w.real)
-                continue
-            for k in range(count):
-                w, c = block[b, k0 + k], block[b, n - k0 - k if k0 + k > 0 else 0]
-                tile[0, b, k] = complex(w.real + c.real, w.imag - c.imag)
-                tile[1, b, k] = complex(w.imag + c.imag, c.real - w.real)
-        for f in range(2):
-            for k in range(count):
-                if begin <= k0 + k < end:
-                    for b in range(rows):
-                        columns[f, k0 + k - begin, top + first + b] = tile[f, b, k]
-                else:
-                    for b in range(rows):
-                        others[f, k0 + k, first + b] = tile[f, b, k]
+            columns[0, 0, b] = block[b, 0]
+            columns[1, 0, b] = block[b, 0].conjugate()
+        at = 1
+    while at < count:
+        width = min(STRIP, count - at)
+        up = block[:, kx + at : kx + at + width]
+        down = block[:, n - kx - at - width + 1 : n - kx - at + 1]
+        plus, minus = columns[0, at : at + width], columns[1, at : at + width]
+        if width == STRIP:
+            for b in range(rows):
+                for k in range(STRIP):
+                    plus[k, b] = up[b, k]
+            for b in range(rows):
+                for k in range(STRIP):
+                    minus[k, b] = down[b, STRIP - 1 - k].conjugate()
+        else:
+            for b in range(rows):
+                for k in range(width):
+                    plus[k, b] = up[b, k]
+                    minus[k, b] = down[b, width - 1 - k].conjugate()
+        at += width

@@ -24,7 +24,7 @@ from mpi4py_fft.pencil import Pencil, Subcomm
 from numpy.typing import NDArray
 
 from eddyscope.parallel.world import Mesh, block
-from eddyscope.spectral.backends.blocks import TILE, put_block, take_block
+from eddyscope.spectral.backends.blocks import put_block, take_block
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.grid import Grid
 
@@ -49,7 +49,7 @@ class PencilTransform:
     def __init__(self, grid: Grid, mesh: Mesh, planner: str, wisdom: Path | None = None):
         self.grid = grid
         self.mesh = mesh
-        self.scale = 0.5 / grid.n_product**2  # twice the coefficients come from `put_block`
+        self.scale = 1.0 / grid.n_product**2
         pencils, n, n_product = mesh.pencil_comm, grid.n, grid.n_product
         mine = block(n // 2, pencils.size, pencils.rank)
         self._rows = block(n_product, pencils.size, pencils.rank)
@@ -89,10 +89,9 @@ class PencilTransform:
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
         )
-        # Rows in multiples of 8, so that those of a column fill whole lines of the cache; few of
-        # them, since long rows fall on the same places of the first-level cache.
-        row = 2 * n_product * np.dtype(complex).itemsize
-        depth = 8 * max(1, min(8, round(CACHE / row / 8)))
+        # Rows in multiples of 8, so that those of a column fill whole lines of the cache.
+        row = n_product * self.grid.complex.itemsize
+        depth = 8 * max(1, min(4, round(CACHE / row / 8)))
         self._block = fftw.aligned((depth, n_product), dtype=kind, fill=0)
         rows = self._block
         self._along_x = (
@@ -100,7 +99,6 @@ class PencilTransform:
             fftw.ifftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
         )
         rows[...] = 0  # planning may have left rubbish behind
-        self._tile = np.zeros((self.fields, depth, TILE), self.grid.complex)
         self.columns[...] = 0
         self._last[...] = 0
         self._maxima = np.zeros(n_product, self.grid.real)
@@ -130,7 +128,7 @@ class PencilTransform:
         self._maxima[...] = 0
         points = self._block
         begin, top = self.spectral_block[2].start, self._rows.start
-        mine = self.columns, self._others, begin, top, self._tile
+        mine = self.columns, self._others, begin, top
         total, depth = self.physical_shape[2], len(points)
         for first in range(0, total, depth):
             rows = min(depth, total - first)
@@ -186,8 +184,8 @@ class PencilTransform:
 
             self.columns[...] = 0
             half = self.grid.n // 2
-            self.columns[0, :, :half] = field_hat[i, 0, :, :half]
-            self.columns[0, :, 1 - half :] = field_hat[i, 0, :, 1 - half :]
+            self.columns[:, :, :half] = field_hat[i, 0, :, :half]
+            self.columns[:, :, 1 - half :] = field_hat[i, 0, :, 1 - half :]
             self.map_points(write)
         return field
 
