@@ -33,8 +33,12 @@ __all__ = ["PencilTransform"]
 EFFORT = {"estimate": fftw.FFTW_ESTIMATE, "measure": fftw.FFTW_MEASURE}
 
 CACHE = 2**19
-"""Bytes that a block of rows or columns may take: within the second-level cache of current
+"""Bytes that a part of the columns may take: within the second-level cache of current
 processors."""
+
+ROWS = 24
+"""Rows of a block: a multiple of 8, so that those of a column fill whole lines of the cache, and
+enough for the memory to foresee the next line. As many on any rank, so that FFTW plans the same."""
 
 
 def leave(part: slice) -> None:
@@ -89,10 +93,7 @@ class PencilTransform:
             fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
             fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
         )
-        # Rows in multiples of 8, so that those of a column fill whole lines of the cache.
-        row = n_product * self.grid.complex.itemsize
-        depth = 8 * max(1, min(4, round(CACHE / row / 8)))
-        self._block = fftw.aligned((depth, n_product), dtype=kind, fill=0)
+        self._block = fftw.aligned((ROWS, n_product), dtype=kind, fill=0)
         rows = self._block
         self._along_x = (
             fftw.fftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
