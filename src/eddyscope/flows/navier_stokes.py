@@ -98,16 +98,15 @@ class NavierStokes:
         return out
 
     def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        (plus, minus), kx, ky = self.transform.columns, self._kx, self._ky
-        inverse, scale = self._inverse_k2[0, 0], self._half_scale
+        kx, ky, inverse = self._kx, self._ky, self._inverse_k2[0, 0]
         for i in range(len(omega_hat)):
             state, result = omega_hat[i, 0], out[i, 0]
 
-            def velocity(part: slice, state: NDArray[Any] = state) -> None:
-                velocity_columns(state[part], inverse[part], kx[part], ky, plus[part], minus[part])
+            def velocity(part: slice, plus: Any, minus: Any, state: Any = state) -> None:
+                velocity_columns(state[part], inverse[part], kx[part], ky, plus, minus)
 
-            def advection(part: slice, result: NDArray[Any] = result) -> None:
-                advection_from_products(plus[part], minus[part], kx[part], ky, scale, result[part])
+            def advection(part: slice, plus: Any, minus: Any, result: Any = result) -> None:
+                advection_from_products(plus, minus, kx[part], ky, self._half_scale, result[part])
 
             fastest = self.transform.map_points(velocity_products, velocity, advection)
             self._max_velocity[i] = fastest

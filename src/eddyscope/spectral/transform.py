@@ -18,7 +18,10 @@ from eddyscope.config.case import Section
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
 
-__all__ = ["Transform", "TransformSettings", "make_transform"]
+__all__ = ["ColumnFunction", "Transform", "TransformSettings", "make_transform"]
+
+ColumnFunction = Callable[[slice, Any, Any], None]
+"""(part, plus, minus), see `Transform.map_points`."""
 
 
 class TransformSettings(Section):
@@ -65,25 +68,24 @@ class Transform(Protocol):
     weight: NDArray[Any]
     """How many modes of the full plane each coefficient stands for (1 or 2), likewise."""
 
-    columns: NDArray[Any]
-    """Work space of `map_points`: coefficients of two fields a and b of one member, as a^ + ib^ and
-    a^ − ib^, axes (2, kx, ky) with ky padded to the product grid."""
     scale: float
-    """What the coefficients that `map_points` leaves in `columns` are to be multiplied by."""
+    """What the coefficients that `map_points` hands to `use` are to be multiplied by."""
 
     def map_points(
         self,
         function: Callable[[Any, Any], None],
-        fill: Callable[[slice], None] = ...,
-        use: Callable[[slice], None] = ...,
+        fill: ColumnFunction = ...,
+        use: ColumnFunction = ...,
     ) -> float:
-        """Apply a pointwise function on the product grid to the two fields in `columns`.
+        """Apply a pointwise function on the product grid to two fields a and b of one member.
 
-        function(points, maxima) changes points, axes (y, x), the first field their real and the
-        second their imaginary part, in place, some rows at a time (rows of zeros may be added),
-        and may raise maxima, axes (x), which start at 0.
-        fill(part) may set columns[:, part] before, and use(part) take from there what came of
-        it, some columns at a time while they are in cache.
+        fill(part, plus, minus) sets the coefficients a^ + ib^ and a^ − ib^ of the columns `part`
+        of kx, axes (kx, ky) with ky padded to the product grid: some columns at a time, which
+        are in cache.
+        function(points, maxima) changes points = a + ib, axes (y, x), in place, some rows at a
+        time (rows of zeros may be added), and may raise maxima, axes (x), which start at 0.
+        use(part, plus, minus) may take the coefficients of what came of it, laid out likewise,
+        1/`scale` times.
         Gives this rank's largest of maxima. Collective over the pencils; allocates no field.
         """
 

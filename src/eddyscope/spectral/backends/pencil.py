@@ -1,7 +1,9 @@
 """CPU transforms from mpi4py-fft's parts: FFTW plans, pencils and transfers, put together so
 that every transform runs along contiguous memory.
 
-    columns (kx, y)     pencils of kx, y contiguous      c2c along y, in place, some at a time
+    columns (kx, ky)    some at a time, filled in cache
+      | c2c along y
+    columns (kx, y)     pencils of kx, y contiguous
       | transfer        only where a field is split over several ranks, and then of others' columns
     columns (kx, y)     pencils of y
       | block by block of a few rows, small enough to stay in cache:
@@ -27,12 +29,13 @@ from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.backends.blocks import put_block, take_block
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.transform import ColumnFunction
 
 __all__ = ["PencilTransform"]
 
 EFFORT = {"estimate": fftw.FFTW_ESTIMATE, "measure": fftw.FFTW_MEASURE}
 
-CACHE = 2**19
+CACHE = 2**18
 """Bytes that a part of the columns may take: within the second-level cache of current
 processors."""
 
@@ -41,7 +44,7 @@ ROWS = 24
 enough for the memory to foresee the next line. As many on any rank, so that FFTW plans the same."""
 
 
-def leave(part: slice) -> None:
+def leave(part: slice, plus: Any, minus: Any) -> None:
     """Do nothing to the columns."""
 
 
@@ -77,36 +80,41 @@ class PencilTransform:
             self._plan(EFFORT[planner])
 
     def _plan(self, effort: int) -> None:
-        """Work arrays, FFTW plans on them, and the transfer between the two pencil layouts."""
-        n_product, kind = self.grid.n_product, self.grid.complex.char
+        """Work arrays, FFTW plans on them, and the transfer between the two pencil layouts.
+
+        All plans are out of place: FFTW's estimates are better there than in place.
+        """
+        n, n_product, kind = self.grid.n, self.grid.n_product, self.grid.complex.char
         pencils, kept = self.mesh.pencil_comm, self.spectral_shape[2]
-        self.columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
+        self._columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
         # As many columns at a time on any rank, so that FFTW plans the same everywhere.
-        width = max(1, CACHE // (self.fields * n_product * self.grid.complex.itemsize))
+        fitting = CACHE // (self.fields * n_product * self.grid.complex.itemsize)
+        width = max(1, min(fitting, max(16, n // 8)))
         self._parts = [slice(at, min(at + width, kept)) for at in range(0, kept, width)]
+        self._work = fftw.aligned((self.fields, width, n_product), dtype=kind, fill=0)
         self._last = fftw.aligned((width, n_product), dtype=kind, fill=0)
         # FFTW wants 16 bytes and every column has them, but mpi4py-fft insists on as many (up
-        # to 32) as the array that was planned on: so plan on columns with the fewest.
-        whole = [field[part] for field in self.columns for part in self._parts[: kept // width]]
-        one = min([self._last, *whole], key=fftw.get_alignment)
+        # to 32) as the arrays that were planned on: so plan on columns with the fewest.
+        whole = [field[part] for field in self._columns for part in self._parts[: kept // width]]
+        columns = min([self._last, *whole], key=fftw.get_alignment)
+        work = min(self._work, key=fftw.get_alignment)
         self._along_y = (
-            fftw.fftn(one, output_array=one, axes=(1,), flags=(effort,)),
-            fftw.ifftn(one, output_array=one, axes=(1,), flags=(effort,)),
+            fftw.fftn(columns, output_array=work, axes=(1,), flags=(effort,)),
+            fftw.ifftn(work, output_array=columns, axes=(1,), flags=(effort,)),
         )
-        self._block = fftw.aligned((ROWS, n_product), dtype=kind, fill=0)
-        rows = self._block
+        self._modes = fftw.aligned((ROWS, n_product), dtype=kind, fill=0)
+        self._points = fftw.aligned((ROWS, n_product), dtype=kind, fill=0)
         self._along_x = (
-            fftw.fftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
-            fftw.ifftn(rows, output_array=rows, axes=(1,), flags=(effort,)),
+            fftw.fftn(self._points, output_array=self._modes, axes=(1,), flags=(effort,)),
+            fftw.ifftn(self._modes, output_array=self._points, axes=(1,), flags=(effort,)),
         )
-        rows[...] = 0  # planning may have left rubbish behind
-        self.columns[...] = 0
-        self._last[...] = 0
+        for array in (self._columns, self._work, self._last, self._modes, self._points):
+            array[...] = 0  # planning may have left rubbish behind
         self._maxima = np.zeros(n_product, self.grid.real)
         self._transfer = None
         self._others = np.zeros((self.fields, kept, 0), self.grid.complex)
         if pencils.size > 1:
-            total = (self.fields, self.grid.n // 2, n_product)
+            total = (self.fields, n // 2, n_product)
             of_kx = Pencil(Subcomm(pencils, [1, pencils.size, 1]), total, axis=2)
             of_y = of_kx.pencil(1)
             self._transfer = of_kx.transfer(of_y, kind)
@@ -118,88 +126,95 @@ class PencilTransform:
     def map_points(
         self,
         function: Callable[[Any, Any], None],
-        fill: Callable[[slice], None] = leave,
-        use: Callable[[slice], None] = leave,
+        fill: ColumnFunction = leave,
+        use: ColumnFunction = leave,
     ) -> float:
         for part in self._parts:
-            fill(part)
-            self._columns_along_y(part, 1)
+            fill(part, *self._work[:, : part.stop - part.start])
+            self._columns_from_work(part)
         if self._transfer is not None:
-            self._transfer.forward(self.columns, self._others)
+            self._transfer.forward(self._columns, self._others)
         self._maxima[...] = 0
-        points = self._block
+        modes, points = self._modes, self._points
         begin, top = self.spectral_block[2].start, self._rows.start
-        mine = self.columns, self._others, begin, top
-        total, depth = self.physical_shape[2], len(points)
-        for first in range(0, total, depth):
-            rows = min(depth, total - first)
-            take_block(*mine, points, first, rows)
-            self._along_x[1](points, points)
+        mine = self._columns, self._others, begin, top
+        total = self.physical_shape[2]
+        for first in range(0, total, ROWS):
+            rows = min(ROWS, total - first)
+            take_block(*mine, modes, first, rows)
+            self._along_x[1](modes, points)
             function(points, self._maxima)
-            self._along_x[0](points, points)
-            put_block(*mine, points, first, rows)
+            self._along_x[0](points, modes)
+            put_block(*mine, modes, first, rows)
         if self._transfer is not None:
-            self._transfer.backward(self._others, self.columns)
+            self._transfer.backward(self._others, self._columns)
         for part in self._parts:
-            self._columns_along_y(part, 0)
-            use(part)
+            self._work_from_columns(part)
+            use(part, *self._work[:, : part.stop - part.start])
         return float(self._maxima.max())
 
     def exchange(self, times: int = 1) -> None:
         """What `map_points` sends between ranks, there and back, by itself: for benchmarks."""
         for _ in range(times):
             if self._transfer is not None:
-                self._transfer.forward(self.columns, self._others)
-                self._transfer.backward(self._others, self.columns)
+                self._transfer.forward(self._columns, self._others)
+                self._transfer.backward(self._others, self._columns)
 
-    def _columns_along_y(self, part: slice, direction: int) -> None:
-        plan, last, count = self._along_y[direction], self._last, part.stop - part.start
-        for field in self.columns:
+    def _columns_from_work(self, part: slice) -> None:
+        plan, last, count = self._along_y[1], self._last, part.stop - part.start
+        for work, columns in zip(self._work, self._columns, strict=True):
             if count == len(last):
-                plan(field[part], field[part])
+                plan(work, columns[part])
             else:  # fewer than the plan is for
-                last[:count] = field[part]
-                plan(last, last)
-                field[part] = last[:count]
+                plan(work, last)
+                columns[part] = last[:count]
+
+    def _work_from_columns(self, part: slice) -> None:
+        plan, last, count = self._along_y[0], self._last, part.stop - part.start
+        for work, columns in zip(self._work, self._columns, strict=True):
+            if count == len(last):
+                plan(columns[part], work)
+            else:
+                last[:count] = columns[part]
+                plan(last, work)
 
     def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
+        half = self.grid.n // 2
         for i in range(self.physical_shape[0]):
-            rows = iter(self._row_blocks(field[i, 0]))
+            rows, modes = iter(self._row_blocks(field[i, 0])), field_hat[i, 0]
 
             def read(points: NDArray[Any], _: Any, rows: Any = rows) -> None:
                 source = next(rows)
                 points[: len(source)] = source
 
-            self.columns[...] = 0
-            self.map_points(read)
-            field_hat[i, 0] = self._truncated(self.columns[0]) * self.scale
+            def truncate(part: slice, plus: Any, _: Any, modes: Any = modes) -> None:
+                modes[part, :half] = plus[:, :half] * self.scale
+                modes[part, half] = 0
+                modes[part, half + 1 :] = plus[:, 1 - half :] * self.scale
+
+            self.map_points(read, use=truncate)
         return field_hat
 
     def backward(self, field_hat: NDArray[Any], field: NDArray[Any]) -> NDArray[Any]:
+        half = self.grid.n // 2
         for i in range(self.physical_shape[0]):
-            rows = iter(self._row_blocks(field[i, 0]))
+            rows, modes = iter(self._row_blocks(field[i, 0])), field_hat[i, 0]
+
+            def pad(part: slice, *both: Any, modes: Any = modes) -> None:
+                for columns in both:
+                    columns[:, :half] = modes[part, :half]
+                    columns[:, half : 1 - half] = 0
+                    columns[:, 1 - half :] = modes[part, half + 1 :]
 
             def write(points: NDArray[Any], _: Any, rows: Any = rows) -> None:
                 target = next(rows)
                 target[...] = points[: len(target)].real
 
-            self.columns[...] = 0
-            half = self.grid.n // 2
-            self.columns[:, :, :half] = field_hat[i, 0, :, :half]
-            self.columns[:, :, 1 - half :] = field_hat[i, 0, :, 1 - half :]
-            self.map_points(write)
+            self.map_points(write, fill=pad)
         return field
 
     def _row_blocks(self, field: NDArray[Any]) -> list[NDArray[Any]]:
-        depth = len(self._block)
-        return [field[first : first + depth] for first in range(0, len(field), depth)]
-
-    def _truncated(self, columns: NDArray[Any]) -> NDArray[Any]:
-        n, half = self.grid.n, self.grid.n // 2
-        kept = np.zeros((len(columns), n), columns.dtype)
-        kept[:, :half] = columns[:, :half]
-        kept[:, 1 - half :] = columns[:, 1 - half :]
-        return kept
+        return [field[first : first + ROWS] for first in range(0, len(field), ROWS)]
 
     def take(self, coefficients: NDArray[Any]) -> NDArray[Any]:
         taken: NDArray[Any] = coefficients.T[self.spectral_block[2]]
