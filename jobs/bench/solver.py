@@ -165,9 +165,12 @@ def work(configuration: dict[str, Any]) -> None:
         with DatasetWriter.opened(path, layout, world.comm, transform.owned) as writer:
             sampler = Sampler(subgrid, diagnostics, writer, [False])
             numbers = itertools.cycle(range(samples))
-            what["sample"] = lambda: sampler.take(
-                next(numbers), flow, omega_hat, simulation.stepper.scratch
-            )
+
+            def sampled_step() -> None:
+                sampler.take(next(numbers), omega_hat, simulation.stepper)
+                simulation.step()
+
+            what["sampled_step"] = sampled_step
             seconds = in_turn(world, what, configuration["rounds"])
         world.comm.Barrier()
     if world.is_root:
@@ -257,6 +260,8 @@ def summary(
     ms = {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
     members, ranks = configuration["members"], configuration["ranks"]
     per_member = ms["step"] / members
+    # A step uses the advection that a sample before it has worked out, so both are measured.
+    sample = ms["sampled_step"] - ms["step"]
     spread = {name: [1e3 * min(values), 1e3 * max(values)] for name, values in seconds.items()}
     record = {
         **configuration,
@@ -271,8 +276,8 @@ def summary(
         "pointwise_share": 1.0 - ms["transforms"] / ms["step"],
         "step_over_transforms": ms["step"] / ms["transforms"],
         "diagnostics_ms": ms["diagnostics"],
-        "sample_ms": ms["sample"],
-        "sample_steps": ms["sample"] / ms["step"],
+        "sample_ms": sample,
+        "sample_steps": sample / ms["step"],
         "copy_gb_per_second": 1e-6 * copied / ms["copy"],
         "points_per_second_and_core": 1e3 * members * n_product**2 / ms["step"] / ranks,
         "spread_ms": spread,

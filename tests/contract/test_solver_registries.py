@@ -230,12 +230,38 @@ def stepped(world: World, mesh: Any, scheme: str, flow_name: str, precision: str
 def test_scheme_keeps_precision_and_leaves_no_nyquist_modes(scheme, precision):
     transform, stepper, state = stepped(World.single(), None, scheme, "navier_stokes", precision)
     assert state.dtype == transform.grid.complex
-    for array in (stepper.scratch, *stepper.history.values()):
+    for array in (stepper.advection.values, *stepper.history.values()):
         assert (array.shape, array.dtype) == (state.shape, state.dtype)
     assert np.isfinite(state).all()
     assert not state[..., N // 2].any()
     assert not np.array_equal(state, state_of(transform))
     assert stepper.fastest > 0
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_advection_that_was_asked_for_is_used_by_the_step_after_it(scheme, monkeypatch):
+    def run(asks: bool) -> tuple[Any, int, float]:
+        transform = make_transform_on(World.single(), N, MEMBERS)
+        flow = make_flow(transform, "navier_stokes", beta=1.0)
+        stepper, state = SCHEMES[scheme](flow, 0.01), state_of(transform)
+        worked_out, advection = [], flow.advection
+
+        def counted(omega_hat: Any, out: Any) -> Any:
+            worked_out.append(1)
+            return advection(omega_hat, out)
+
+        monkeypatch.setattr(flow, "advection", counted)
+        for step in range(4):
+            if asks and step > 0:
+                found = stepper.advection.of(state).copy()
+                expected = advection(state, transform.zeros_spectral())
+                np.testing.assert_array_equal(found, expected)
+            stepper.step(state, 0.01 * step, step, NoClosure().pi_hat)
+        return state, len(worked_out), stepper.fastest
+
+    (state, worked_out, fastest), (asked, as_often, same) = run(False), run(True)
+    assert asked.tobytes() == state.tobytes()
+    assert (as_often, same) == (worked_out, fastest)
 
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))

@@ -158,7 +158,7 @@ def test_states_and_diagnostics_do_not_depend_on_the_mesh(world, members, scheme
 
 def describe(simulation: Simulation) -> dict[str, np.ndarray]:
     diagnostics, state = Diagnostics(simulation.flow), simulation.omega_hat
-    advection = simulation.flow.advection(state, simulation.stepper.scratch)
+    advection = simulation.stepper.advection.of(state)
     spectra = diagnostics.spectra(state, advection)
     return {
         **diagnostics.means(state, simulation.time, simulation.clock.step),

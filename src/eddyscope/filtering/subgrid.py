@@ -110,9 +110,7 @@ class CoarseGrid:
         pi_bar = self.flow.advection(omega_bar, transform.zeros_spectral())
         pi_bar[0, 0] -= advection_hat * self.filter
         psi_bar = self.flow.streamfunction(omega_bar, transform.zeros_spectral())
-        points = np.empty((len(FIELDS), n, n))
-        half_plane = np.zeros((n, n // 2 + 1), omega_bar.dtype)
-        for field, hat in zip(points, (psi_bar, omega_bar, pi_bar), strict=True):
+        half_planes = np.zeros((len(FIELDS), n, n // 2 + 1), omega_bar.dtype)
+        for half_plane, hat in zip(half_planes, (psi_bar, omega_bar, pi_bar), strict=True):
             half_plane[:, : n // 2] = hat[0, 0].T
-            field[...] = np.fft.irfft2(half_plane, s=(n, n), norm="forward")
-        return points
+        return np.fft.irfft2(half_planes, s=(n, n), norm="forward")

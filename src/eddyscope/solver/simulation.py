@@ -105,8 +105,8 @@ class Simulation:
         """Advance to mark `last`; observers see a new run's start and every step. Collective."""
         clock = self.clock
         if clock.step == 0:
-            self.flow.advection(self.omega_hat, self.stepper.scratch)
-            self._agree(float(self.flow.max_velocity().max(initial=0.0)))
+            self.stepper.advection.of(self.omega_hat)
+            self._agree(self.stepper.advection.fastest)
             if last > 0:
                 self._divide()  # so that observers know the first step's length
             self._show(observers)

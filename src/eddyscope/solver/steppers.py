@@ -48,8 +48,8 @@ class Stepper(Protocol):
 
     history: dict[str, NDArray[Any]]
     """Arrays beside the vorticity that a restart needs."""
-    scratch: NDArray[Any]
-    """A spectral array that is free between steps."""
+    advection: Advection
+    """J of the state between steps, for those who need it there."""
     fastest: float
     """max(|u| + |v|) of the stages of the last step, on this rank."""
 
@@ -58,6 +58,34 @@ class Stepper(Protocol):
 
     def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: PiHat) -> None:
         """Advance by dt from `time`; `pi_hat` gives the closure's Π or None. Collective."""
+
+
+class Advection:
+    """J of the state between two steps: what a sample has worked out, the step after it uses."""
+
+    def __init__(self, flow: Flow):
+        self.flow = flow
+        self.values = flow.transform.zeros_spectral()
+        self.fastest = 0.0
+        """max(|u| + |v|) where it was worked out last, on this rank."""
+        self._is_known = False
+
+    def of(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
+        """J(ω, ψ), to be read only.
+
+        The state must stay as it is until the next step. Collective.
+        """
+        if not self._is_known:
+            self.flow.advection(omega_hat, self.values)
+            self.fastest = float(self.flow.max_velocity().max(initial=0.0))
+            self._is_known = True
+        return self.values
+
+    def spend(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
+        """The same for a step, which may change the array and will change the state. Collective."""
+        values = self.of(omega_hat)
+        self._is_known = False
+        return values
 
 
 class AdamsBashforth2:
@@ -69,7 +97,7 @@ class AdamsBashforth2:
 
     def __init__(self, flow: Flow, dt: float):
         self.flow = flow
-        self.scratch = flow.transform.zeros_spectral()
+        self.advection = Advection(flow)
         self.history = {"previous_advection": flow.transform.zeros_spectral()}
         self.fastest = 0.0
         self.dt = 0.0
@@ -89,8 +117,8 @@ class AdamsBashforth2:
     def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: PiHat) -> None:
         closure = pi_hat(omega_hat)
         previous = self.history["previous_advection"]
-        advection = self.flow.advection(omega_hat, self.scratch)
-        self.fastest = float(self.flow.max_velocity().max(initial=0.0))
+        advection = self.advection.spend(omega_hat)
+        self.fastest = self.advection.fastest
         dispersion = self.flow.dispersion
         if dispersion is not None:
             for i in range(len(omega_hat)):
@@ -102,8 +130,8 @@ class AdamsBashforth2:
             ab2cn_update(omega_hat[i, 0], advection[i, 0], previous[i, 0], *factors)
         self.flow.add_forcing(omega_hat, time, step, self._minus_dt_after)
         if closure is not None:
-            np.multiply(closure, self._minus_dt_after, out=self.scratch)
-            omega_hat -= self.scratch
+            np.multiply(closure, self._minus_dt_after, out=advection)
+            omega_hat -= advection
         self.flow.kick(omega_hat, step, self.dt)
 
 
@@ -126,7 +154,7 @@ class RungeKutta3:
         real = flow.transform.grid.real
         self._a = [real.type(a) for a in self.A]
         self._b = [real.type(b) for b in self.B]
-        self.scratch = flow.transform.zeros_spectral()
+        self.advection = Advection(flow)
         self._increment = flow.transform.zeros_spectral()
         self.history: dict[str, NDArray[Any]] = {}
         self.fastest = 0.0
@@ -152,8 +180,8 @@ class RungeKutta3:
         self.fastest = 0.0
         for a, b, c, decay in zip(self._a, self._b, self.C, self._decay, strict=False):
             closure = pi_hat(omega_hat)
-            loss = self.flow.advection(omega_hat, self.scratch)
-            self.fastest = float(self.flow.max_velocity().max(initial=self.fastest))
+            loss = self.advection.spend(omega_hat)
+            self.fastest = max(self.fastest, self.advection.fastest)
             self.flow.add_forcing(loss, time + c * self.dt, step, 1.0)
             if closure is not None:
                 loss -= closure

@@ -21,7 +21,6 @@ from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.dataset.statistics import quality
 from eddyscope.dataset.writer import DatasetWriter, Layout, capacity, create, size
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
-from eddyscope.flows.base import Flow
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import BlewUp, NotFinite, agree, all_true
@@ -37,7 +36,7 @@ from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.simulation import Observer, Simulation
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.steppers import SCHEMES, Stepper
 from eddyscope.solver.watch import Guard, Keeper, Reporter, too_long
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
@@ -157,7 +156,7 @@ def _measure(job: Job, system: str) -> list[str]:
     diagnostics, subgrid = Diagnostics(flow), Subgrid(flow, case.filter, case.transform)
 
     def sample() -> None:
-        advection = flow.advection(state, simulation.stepper.scratch)
+        advection = simulation.stepper.advection.of(state)
         subgrid.sample(state, advection)
         diagnostics.spectra(state, advection)
 
@@ -356,11 +355,11 @@ class Sampler:
         sample = None if mark is None else simulation.schedule.samples[mark]
         if sample is None or self.committed[sample]:
             return
-        self.take(sample, simulation.flow, simulation.omega_hat, simulation.stepper.scratch)
+        self.take(sample, simulation.omega_hat, simulation.stepper)
 
-    def take(self, sample: int, flow: Flow, omega_hat: Any, scratch: Any) -> None:
+    def take(self, sample: int, omega_hat: Any, stepper: Stepper) -> None:
         """Filter the state and give it to the writer as a sample. Collective."""
-        advection = flow.advection(omega_hat, scratch)
+        flow, advection = self.subgrid.flow, stepper.advection.of(omega_hat)
         fields = self.subgrid.sample(omega_hat, advection)
         shells = self.diagnostics.spectra(omega_hat, advection)
         first = flow.transform.mesh.members.start
