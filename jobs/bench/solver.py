@@ -7,11 +7,12 @@
 Everything that is compared is timed in one process, in turn: the unit (one r2c transform of
 the product grid by pyfftw, one thread, MEASURE), the four padded transforms of a right-hand
 side alone (with their transposes), the transposes between ranks alone, whole steps, the
-diagnostics, a sample (filtered, written, synced), and a plain copy of memory, which shows what
-the machine can move; and, to compare with, steps with plans that FFTW measured, of float64
-where the run is float32, and of one rank alone where there are more. Times are the slowest
-rank's; the median of the rounds is quoted, with the least and the most. Needs `pip install
-pyfftw` (the extra "bench").
+diagnostics, and a step with a sample (filtered, written, synced) before it. To compare with:
+plain copies of memory, and the transposes' bytes sent by MPI from plain buffers, which show what
+the machine can move; steps with plans that FFTW measured, of float64 where the run is float32,
+and of one rank alone where there are more. Times are the slowest rank's; the median of the
+rounds is quoted, also of ratios, with the least and the most. Needs `pip install pyfftw` (the
+extra "bench").
 """
 
 from __future__ import annotations
@@ -145,15 +146,18 @@ def work(configuration: dict[str, Any]) -> None:
     configuration["memory_mib_per_rank"] = largest(
         world.comm, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     ).item()
-    # What a step is compared with, in the same process and in turn with it.
-    if configuration["planner"] == "estimate":
-        what["step_measure"] = Stepping(world, {**configuration, "planner": "measure"}).step
-    if configuration["precision"] == "float32":
-        what["step_float64"] = Stepping(world, {**configuration, "precision": "float64"}).step
+    # What a step is compared with, in the same process and in turn with it. FFTW's estimates
+    # know what it has measured before, so what is measured comes last.
     if world.size > 1:
         alone = {**configuration, "mesh": [1, 1], "members": 1}
         what["alone_step"] = Stepping(World.single(), alone).step
         what["alone_copy"] = what["copy"]
+    if configuration["mesh"][1] > 1:
+        what["plain_transposes"] = plain_transposes(world.comm, transform)
+    if configuration["planner"] == "estimate":
+        what["step_measure"] = Stepping(world, {**configuration, "planner": "measure"}).step
+    if configuration["precision"] == "float32":
+        what["step_float64"] = Stepping(world, {**configuration, "precision": "float64"}).step
     samples = 64
     layout = Layout(
         members, tuple(range(samples)), (0.0,), transform.grid.n_shells, {64: 0.2, 128: 0.1}
@@ -220,6 +224,23 @@ def unit_of(n_product: int, precision: str) -> Callable[[], Any]:
     return plan.execute  # type: ignore[no-any-return]
 
 
+def plain_transposes(comm: Any, transform: Any) -> Callable[[], Any]:
+    """What one member's transposes send, there and back, by MPI alone from and to plain buffers."""
+    grid = transform.grid
+    # Of its share of two fields, a rank sends each other rank that one's share of the rows.
+    values = 2 * (grid.n // 2) * grid.n_product // comm.size**2
+    sent = np.ones((comm.size, values), grid.complex)
+    received = np.empty_like(sent)
+    counts = [values * (rank != comm.rank) for rank in range(comm.size)]
+    starts = [values * rank for rank in range(comm.size)]
+
+    def both_ways() -> None:
+        for _ in range(2):
+            comm.Alltoallv((sent, counts, starts, None), (received, counts, starts, None))
+
+    return both_ways
+
+
 def in_turn(world: Any, what: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Seconds of one call of each, round by round, the slowest rank's; the unit on rank 0 alone."""
     from eddyscope.parallel.reduce import largest
@@ -257,40 +278,52 @@ def calls_for(world: Any, name: str, function: Callable[[], Any], target: float 
 def summary(
     configuration: dict[str, Any], n_product: int, copied: int, seconds: dict[str, list[float]]
 ) -> dict[str, Any]:
-    ms = {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
-    members, ranks = configuration["members"], configuration["ranks"]
-    per_member = ms["step"] / members
+    """Medians over the rounds, also of ratios: what are compared were timed in the same round,
+    so that a round in which others used the machine changes both."""
+    rounds = {name: 1e3 * np.array(values) for name, values in seconds.items()}
     # A step uses the advection that a sample before it has worked out, so both are measured.
-    sample = ms["sampled_step"] - ms["step"]
-    spread = {name: [1e3 * min(values), 1e3 * max(values)] for name, values in seconds.items()}
+    rounds["sample"] = rounds.pop("sampled_step") - rounds["step"]
+
+    def ms(name: str) -> float:
+        return float(np.median(rounds[name]))
+
+    def ratio(name: str, to: str) -> float:
+        return float(np.median(rounds[name] / rounds[to]))
+
+    members, ranks = configuration["members"], configuration["ranks"]
+    units = rounds["step"] / rounds["unit"] / members
     record = {
         **configuration,
         "product_grid": n_product,
-        "unit_ms": ms["unit"],
-        "step_ms": ms["step"],
-        "step_units": per_member / ms["unit"],
-        "transforms_ms": ms["transforms"],
-        "transforms_units": ms["transforms"] / members / ms["unit"],
-        "transposes_ms": ms["transposes"],
-        "pointwise_ms": ms["step"] - ms["transforms"],
-        "pointwise_share": 1.0 - ms["transforms"] / ms["step"],
-        "step_over_transforms": ms["step"] / ms["transforms"],
-        "diagnostics_ms": ms["diagnostics"],
-        "sample_ms": sample,
-        "sample_steps": sample / ms["step"],
-        "copy_gb_per_second": 1e-6 * copied / ms["copy"],
-        "points_per_second_and_core": 1e3 * members * n_product**2 / ms["step"] / ranks,
-        "spread_ms": spread,
+        "unit_ms": ms("unit"),
+        "step_ms": ms("step"),
+        "step_units": float(np.median(units)),
+        "step_units_spread": [units.min().item(), units.max().item()],
+        "transforms_ms": ms("transforms"),
+        "transforms_units": ratio("transforms", "unit") / members,
+        "transposes_ms": ms("transposes"),
+        "pointwise_ms": ms("step") - ms("transforms"),
+        "pointwise_share": 1.0 - ratio("transforms", "step"),
+        "step_over_transforms": ratio("step", "transforms"),
+        "diagnostics_ms": ms("diagnostics"),
+        "sample_ms": ms("sample"),
+        "sample_steps": ratio("sample", "step"),
+        "copy_gb_per_second": 1e-6 * copied / ms("copy"),
+        "points_per_second_and_core": 1e3 * members * n_product**2 / ms("step") / ranks,
+        "spread_ms": {name: [t.min().item(), t.max().item()] for name, t in rounds.items()},
     }
-    if "step_measure" in ms:
-        record["step_over_measure"] = ms["step"] / ms["step_measure"]
-    if "step_float64" in ms:
-        record["step_over_float64"] = ms["step"] / ms["step_float64"]
-    if "alone_step" in ms:
+    if "step_measure" in rounds:
+        record["step_over_measure"] = ratio("step", "step_measure")
+    if "step_float64" in rounds:
+        record["step_over_float64"] = ratio("step", "step_float64")
+    if "plain_transposes" in rounds:
+        record["transposes_over_plain"] = ratio("transposes", "plain_transposes")
+        record["transposes_share"] = ratio("transposes", "step")
+    if "alone_step" in rounds:
         # What the ranks do together in the time in which one alone does one; and how much more
         # memory they move together: a step that waits for memory alone cannot gain more.
-        record["throughput_over_one_rank"] = members * ms["alone_step"] / ms["step"]
-        record["copy_over_one_rank"] = ranks * ms["alone_copy"] / ms["copy"]
+        record["throughput_over_one_rank"] = members * ratio("alone_step", "step")
+        record["copy_over_one_rank"] = ranks * ratio("alone_copy", "copy")
     return record
 
 
@@ -314,14 +347,16 @@ def row(record: dict[str, Any]) -> str:
 def table(records: list[dict[str, Any]]) -> str:
     """The records in Markdown, for people."""
     lines = [
-        "| product grid | mesh | precision | step, units | four transforms, units | rest "
-        "| sample, steps | gain on one rank (of memory) | over measured plans | over float64 "
-        "| Mpoints/s, core | MiB a rank |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| product grid | mesh | precision | planner | step, units | four transforms, units "
+        "| transposes (of plain MPI) | rest | sample, steps | gain on one rank (of memory) "
+        "| over measured plans | over float64 | Mpoints/s, core | MiB a rank |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
-        low, high = (t / (r["unit_ms"] * r["members"]) for t in r["spread_ms"]["step"])
-        gain = measured = of_double = ""
+        low, high = r["step_units_spread"]
+        gain = measured = of_double = sent = ""
+        if "transposes_over_plain" in r:
+            sent = f"{100 * r['transposes_share']:.0f} % ({r['transposes_over_plain']:.2f})"
         if "throughput_over_one_rank" in r:
             gain = f"{r['throughput_over_one_rank']:.2f} ({r['copy_over_one_rank']:.2f})"
         if "step_over_measure" in r:
@@ -330,9 +365,10 @@ def table(records: list[dict[str, Any]]) -> str:
             of_double = f"{r['step_over_float64']:.2f}"
         lines.append(
             f"| {r['product_grid']}² | {r['mesh'][0]} × {r['mesh'][1]} | {r['precision']} "
-            f"| {r['step_units']:.2f} ({low:.2f}–{high:.2f}) | {r['transforms_units']:.2f} "
-            f"| {100 * r['pointwise_share']:.0f} % | {r['sample_steps']:.2f} | {gain} "
-            f"| {measured} | {of_double} | {r['points_per_second_and_core'] / 1e6:.0f} "
+            f"| {r['planner']} | {r['step_units']:.2f} ({low:.2f}–{high:.2f}) "
+            f"| {r['transforms_units']:.2f} | {sent} | {100 * r['pointwise_share']:.0f} % "
+            f"| {r['sample_steps']:.2f} | {gain} | {measured} | {of_double} "
+            f"| {r['points_per_second_and_core'] / 1e6:.0f} "
             f"| {r['memory_mib_per_rank']:.0f} |"
         )
     return "\n".join(lines) + "\n"
