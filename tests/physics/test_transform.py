@@ -13,7 +13,7 @@ from eddyscope.flows.products import (
 from eddyscope.parallel.world import World
 from eddyscope.solver.budgets import QUANTITIES, budget_columns, sum_columns
 from eddyscope.solver.updates import ab2cn_update, rk_update, subtract_waves
-from eddyscope.spectral.backends.blocks import put_block, take_block
+from eddyscope.spectral.backends.blocks import collect, put_block, spread, take_block
 from eddyscope.spectral.grid import friendly_even
 from small_flows import make_flow, make_transform_on, random_coefficients, state_of
 
@@ -291,31 +291,52 @@ def test_sum_columns(rng):
 
 
 @pytest.mark.parametrize(("first", "rows"), [(0, 4), (1, 4), (2, 3), (4, 1)])
-@pytest.mark.parametrize(("begin", "end"), [(0, 2), (1, 9), (1, 17), (8, 19), (16, 19), (5, 5)])
-def test_blocks_go_out_and_come_back(first, rows, begin, end, precision, rng):
-    """Rows 7 to 11 of nineteen columns, of which a rank has `begin` to `end` for all rows."""
-    top, n = 7, 40
-    columns = complex_noise(rng, (2, end - begin, 12), precision)
-    others = complex_noise(rng, (2, 19, 5), precision)
-    whole = others.copy()
-    whole[:, begin:end] = columns[:, :, top:]
-    block = complex_noise(rng, (4, n), precision)
-    mine = columns, others, begin, top
-    take_block(*mine, block, first, rows)
-    part = slice(first, first + rows)
-    expected = one_of_two(whole[:, :, part], n)
-    close(block[:rows], expected.astype(block.dtype), precision)
-    assert not block[rows:].any()
-    back, others_back = (complex_noise(rng, a.shape, precision) for a in (columns, others))
-    untouched, others_untouched = back.copy(), others_back.copy()
-    put_block(back, others_back, begin, top, block, first, rows)
-    again = whole[:, :, part].copy()
-    again[:, 0] = of_real_means(again[:, 0])
-    untouched[:, :, top + first : top + first + rows] = again[:, begin:end]
-    for columns_of_others in (slice(0, begin), slice(end, 19)):
-        others_untouched[:, columns_of_others, part] = again[:, columns_of_others]
-    close(back, untouched, precision)
-    close(others_back, others_untouched, precision)
+@pytest.mark.parametrize("starts", [(0, 19), (0, 2, 19), (0, 1, 9, 19), (0, 8, 16, 18, 19)])
+def test_blocks_go_out_and_come_back(first, rows, starts, precision, rng):
+    """Five rows of nineteen columns, which each rank has and has been sent in turn."""
+    n, edges = 40, np.array(starts)
+    whole = complex_noise(rng, (2, 19, 5), precision)
+    parts = np.split(whole, starts[1:-1], axis=1)
+    of_rows = slice(first, first + rows)
+    for rank in range(len(parts)):
+        received = np.concatenate(
+            [part.ravel() for r, part in enumerate(parts) if r != rank] or [[]]
+        )
+        mine, received = parts[rank].copy(), received.astype(whole.dtype)
+        block = complex_noise(rng, (4, n), precision)
+        take_block(mine, received, rank, edges, block, first, rows)
+        expected = one_of_two(whole[:, :, of_rows], n)
+        close(block[:rows], expected.astype(block.dtype), precision)
+        assert not block[rows:].any()
+        again = complex_noise(rng, whole.shape, precision)
+        back = [part.copy() for part in np.split(again, starts[1:-1], axis=1)]
+        others = np.concatenate([part.ravel() for r, part in enumerate(back) if r != rank] or [[]])
+        others = others.astype(whole.dtype)
+        put_block(back[rank], others, rank, edges, block, first, rows)
+        again[:, :, of_rows] = whole[:, :, of_rows]
+        again[:, 0, of_rows] = of_real_means(whole[:, 0, of_rows])
+        expected_parts = np.split(again, starts[1:-1], axis=1)
+        close(back[rank], expected_parts[rank], precision)
+        sent = [part.ravel() for r, part in enumerate(expected_parts) if r != rank]
+        if sent:
+            close(others, np.concatenate(sent), precision)
+
+
+@pytest.mark.parametrize("tops", [(0, 12), (0, 5, 12), (0, 1, 1, 8, 12)])
+def test_columns_are_spread_over_ranks_and_collected(tops, precision, rng):
+    """Seven columns of twelve points, three at a time; one rank may have no rows."""
+    fields = complex_noise(rng, (2, 7, 12), precision)
+    sent = np.empty(fields.size, fields.dtype)
+    for f, field in enumerate(fields):
+        for at in (0, 3, 6):
+            spread(field[at : at + 3], sent, f, at, 7, np.array(tops))
+    parts = np.split(fields, tops[1:-1], axis=2)
+    np.testing.assert_array_equal(sent, np.concatenate([part.ravel() for part in parts]))
+    for f, field in enumerate(fields):
+        for at in (0, 3, 6):
+            found = np.empty_like(field[at : at + 3])
+            collect(found, sent, f, at, 7, np.array(tops))
+            np.testing.assert_array_equal(found, field[at : at + 3])
 
 
 def of_real_means(columns):
@@ -330,20 +351,6 @@ def one_of_two(columns, n):
     hats = np.stack([(plus + minus) / 2, (plus - minus) / 2j])
     u, v = np.fft.irfft(hats, n, axis=1, norm="forward")
     return np.fft.fft(u + 1j * v, axis=0, norm="forward").T
-
-
-def test_blocks_of_one_rank_need_no_others(precision, rng):
-    columns = complex_noise(rng, (2, 5, 12), precision)
-    none = np.zeros((2, 5, 0), columns.dtype)
-    block = complex_noise(rng, (4, 11), precision)
-    take_block(columns, none, 0, 0, block, 8, 4)
-    close(block, one_of_two(columns[:, :, 8:], 11).astype(block.dtype), precision)
-    back = np.zeros_like(columns)
-    put_block(back, none, 0, 0, block, 8, 4)
-    expected = columns[:, :, 8:].copy()
-    expected[:, 0] = of_real_means(expected[:, 0])
-    close(back[:, :, 8:], expected, precision)
-    assert not back[:, :, :8].any()
 
 
 def test_advection_is_the_gradient_form_on_a_fine_grid(n, precision):

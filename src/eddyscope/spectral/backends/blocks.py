@@ -6,8 +6,9 @@ not vectorised. The first columns are û + iv̂ and the second û − iv̂, for 
 
     (u + iv)^(kx) = û(kx) + i v̂(kx),    (u + iv)^(−kx) = (û(kx) − i v̂(kx))*.
 
-A rank has some columns itself, for all y, from number `begin` on; of the others it has been sent
-its own rows only, which begin at `top`.
+Ranks have columns for all y of some kx before a transpose, and for some y (their rows) of all kx
+after it. What is sent to a rank lies together in a buffer, axes (field, kx, y), as it does where
+it arrives; what a rank has for itself stays where it is.
 """
 
 from __future__ import annotations
@@ -16,35 +17,65 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["put_block", "take_block"]
+__all__ = ["collect", "put_block", "spread", "take_block"]
 
 STRIP = 8
 """Columns at a time: those of a row fill whole lines of the cache."""
 
 
 @njit(cache=True)
+def spread(some: Any, sent: Any, field: int, at: int, kept: int, tops: Any) -> None:
+    """Columns some[i, y], the field's from number `at` of `kept` on, into the buffers one after
+    the other in `sent`: rank r's has rows tops[r] to tops[r + 1]."""
+    for r in range(len(tops) - 1):
+        rows, begin = tops[r + 1] - tops[r], 2 * kept * tops[r]
+        for i in range(len(some)):
+            to = begin + (field * kept + at + i) * rows
+            sent[to : to + rows] = some[i, tops[r] : tops[r + 1]]
+
+
+@njit(cache=True)
+def collect(some: Any, sent: Any, field: int, at: int, kept: int, tops: Any) -> None:
+    """The way back of `spread`."""
+    for r in range(len(tops) - 1):
+        rows, begin = tops[r + 1] - tops[r], 2 * kept * tops[r]
+        for i in range(len(some)):
+            of = begin + (field * kept + at + i) * rows
+            some[i, tops[r] : tops[r + 1]] = sent[of : of + rows]
+
+
+@njit(cache=True)
 def take_block(
-    columns: Any, others: Any, begin: int, top: int, block: Any, first: int, rows: int
+    mine: Any, received: Any, rank: int, starts: Any, block: Any, first: int, rows: int
 ) -> None:
-    """block[b, :] = (u + iv)^ at row first + b for b < rows; zero in the rows after."""
-    kept, n = others.shape[1], block.shape[1]
-    end = begin + columns.shape[1]
-    _take(others[:, :begin, first : first + rows], 0, block)
-    _take(columns[:, :, top + first : top + first + rows], begin, block)
-    _take(others[:, end:, first : first + rows], end, block)
+    """block[b, :] = (u + iv)^ at row first + b for b < rows; zero in the rows after.
+
+    mine: this rank's own columns of its own rows, axes (field, kx, y); received: those of the
+    other ranks, one after the other. Rank r's are kx = starts[r] to starts[r + 1].
+    """
+    kept, n, height, at = starts[-1], block.shape[1], mine.shape[2], 0
+    for r in range(len(starts) - 1):
+        columns, count = mine, starts[r + 1] - starts[r]
+        if r != rank:
+            columns = received[at : at + 2 * count * height].reshape((2, count, height))
+            at += 2 * count * height
+        _take(columns[:, :, first : first + rows], starts[r], block)
     block[:rows, kept : n - kept + 1] = 0
     block[rows:] = 0
 
 
 @njit(cache=True)
 def put_block(
-    columns: Any, others: Any, begin: int, top: int, block: Any, first: int, rows: int
+    mine: Any, received: Any, rank: int, starts: Any, block: Any, first: int, rows: int
 ) -> None:
     """The way back of `take_block`, for the modes kept and b < rows."""
-    end = begin + columns.shape[1]
-    _put(others[:, :begin, first : first + rows], 0, block)
-    _put(columns[:, :, top + first : top + first + rows], begin, block)
-    _put(others[:, end:, first : first + rows], end, block)
+    height, at = mine.shape[2], 0
+    for r in range(len(starts) - 1):
+        columns, count = mine, starts[r + 1] - starts[r]
+        if r != rank:
+            columns = received[at : at + 2 * count * height].reshape((2, count, height))
+            at += 2 * count * height
+        _put(columns[:, :, first : first + rows], starts[r], block)
 
 
 # Strips of STRIP columns have loops of known length, which compilers turn into whole vectors.

@@ -1,11 +1,11 @@
-"""CPU transforms from mpi4py-fft's parts: FFTW plans, pencils and transfers, put together so
-that every transform runs along contiguous memory.
+"""CPU transforms: FFTW's plans by way of mpi4py-fft, put together so that every transform runs
+along contiguous memory.
 
     columns (kx, ky)    some at a time, filled in cache
       | c2c along y
-    columns (kx, y)     pencils of kx, y contiguous
-      | transfer        only where a field is split over several ranks, and then of others' columns
-    columns (kx, y)     pencils of y
+    columns (kx, y)     those that the rank has, all y
+      | transpose       only where a field is split over several ranks, and then of others' part
+    columns (kx, y)     all kx, the y that the rank has
       | block by block of a few rows, small enough to stay in cache:
       |   copy to (y, kx), c2c along x of both fields as one, a pointwise function, and back
     columns (kx, y)     and back the same way
@@ -17,16 +17,16 @@ nor stored, and no field in physical space is ever stored whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py_fft import fftw
-from mpi4py_fft.pencil import Pencil, Subcomm
 from numpy.typing import NDArray
 
 from eddyscope.parallel.world import Mesh, block
-from eddyscope.spectral.backends.blocks import put_block, take_block
+from eddyscope.spectral.backends.blocks import collect, put_block, spread, take_block
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import ColumnFunction
@@ -59,6 +59,8 @@ class PencilTransform:
         self.scale = 1.0 / grid.n_product**2
         pencils, n, n_product = mesh.pencil_comm, grid.n, grid.n_product
         mine = block(n // 2, pencils.size, pencils.rank)
+        self._starts = _edges(n // 2, pencils.size)
+        self._tops = _edges(n_product, pencils.size)
         self._rows = block(n_product, pencils.size, pencils.rank)
         members = mesh.members.stop - mesh.members.start
         self.physical_shape: tuple[int, ...] = (
@@ -85,18 +87,21 @@ class PencilTransform:
         All plans are out of place: FFTW's estimates are better there than in place.
         """
         n, n_product, kind = self.grid.n, self.grid.n_product, self.grid.complex.char
-        pencils, kept = self.mesh.pencil_comm, self.spectral_shape[2]
-        self._columns = fftw.aligned((self.fields, kept, n_product), dtype=kind, fill=0)
+        kept, alone = self.spectral_shape[2], self.mesh.pencil_comm.size == 1
+        self._sent = fftw.aligned((self.fields * kept * n_product,), dtype=kind, fill=0)
         # As many columns at a time on any rank, so that FFTW plans the same everywhere.
         fitting = CACHE // (self.fields * n_product * self.grid.complex.itemsize)
         width = max(1, min(fitting, max(16, n // 8)))
         self._parts = [slice(at, min(at + width, kept)) for at in range(0, kept, width)]
         self._work = fftw.aligned((self.fields, width, n_product), dtype=kind, fill=0)
-        self._last = fftw.aligned((width, n_product), dtype=kind, fill=0)
+        self._some = fftw.aligned((width, n_product), dtype=kind, fill=0)
+        # Where nothing is sent, most columns go to and from their places directly.
+        fields = self._sent.reshape(self.fields, kept, n_product)
+        whole = self._parts[: kept // width] if alone else []
+        self._places = [[field[part] for part in whole] for field in fields]
         # FFTW wants 16 bytes and every column has them, but mpi4py-fft insists on as many (up
         # to 32) as the arrays that were planned on: so plan on columns with the fewest.
-        whole = [field[part] for field in self._columns for part in self._parts[: kept // width]]
-        columns = min([self._last, *whole], key=fftw.get_alignment)
+        columns = min([self._some, *chain(*self._places)], key=fftw.get_alignment)
         work = min(self._work, key=fftw.get_alignment)
         self._along_y = (
             fftw.fftn(columns, output_array=work, axes=(1,), flags=(effort,)),
@@ -108,20 +113,25 @@ class PencilTransform:
             fftw.fftn(self._points, output_array=self._modes, axes=(1,), flags=(effort,)),
             fftw.ifftn(self._modes, output_array=self._points, axes=(1,), flags=(effort,)),
         )
-        for array in (self._columns, self._work, self._last, self._modes, self._points):
+        for array in (self._sent, self._work, self._some, self._modes, self._points):
             array[...] = 0  # planning may have left rubbish behind
         self._maxima = np.zeros(n_product, self.grid.real)
-        self._transfer = None
-        self._others = np.zeros((self.fields, kept, 0), self.grid.complex)
-        if pencils.size > 1:
-            total = (self.fields, n // 2, n_product)
-            of_kx = Pencil(Subcomm(pencils, [1, pencils.size, 1]), total, axis=2)
-            of_y = of_kx.pencil(1)
-            self._transfer = of_kx.transfer(of_y, kind)
-            # What a rank would send to itself stays where it is, and is read from there.
-            counts, _ = self._transfer._counts_displs
-            counts[pencils.rank] = 0
-            self._others = np.zeros(of_y.subshape, self.grid.complex)
+        self._lay_out_messages()
+
+    def _lay_out_messages(self) -> None:
+        """Who sends what to whom: plain buffers, since what has strides MPI moves piece by piece
+        (a transpose by mpi4py-fft's derived datatypes took 2 to 16 times as long)."""
+        pencils, fields = self.mesh.pencil_comm, self.fields
+        kept, height = self.spectral_shape[2], self.physical_shape[2]
+        to = fields * kept * np.diff(self._tops)
+        of = fields * height * np.diff(self._starts)
+        begin = fields * kept * self._tops[pencils.rank]
+        mine = self._sent[begin : begin + to[pencils.rank]]
+        to[pencils.rank] = of[pencils.rank] = 0  # stays where it is, and is read from there
+        self._mine = mine.reshape(fields, kept, height)
+        self._received = np.zeros(of.sum(), self.grid.complex)
+        self._out = (self._sent, (to, fields * kept * self._tops[:-1]))
+        self._in = (self._received, (of, np.cumsum(of) - of))
 
     def map_points(
         self,
@@ -129,15 +139,13 @@ class PencilTransform:
         fill: ColumnFunction = leave,
         use: ColumnFunction = leave,
     ) -> float:
-        for part in self._parts:
+        for number, part in enumerate(self._parts):
             fill(part, *self._work[:, : part.stop - part.start])
-            self._columns_from_work(part)
-        if self._transfer is not None:
-            self._transfer.forward(self._columns, self._others)
+            self._columns_from_work(number, part)
+        self._transpose()
         self._maxima[...] = 0
         modes, points = self._modes, self._points
-        begin, top = self.spectral_block[2].start, self._rows.start
-        mine = self._columns, self._others, begin, top
+        mine = self._mine, self._received, self.mesh.pencil_comm.rank, self._starts
         total = self.physical_shape[2]
         for first in range(0, total, ROWS):
             rows = min(ROWS, total - first)
@@ -146,37 +154,45 @@ class PencilTransform:
             function(points, self._maxima)
             self._along_x[0](points, modes)
             put_block(*mine, modes, first, rows)
-        if self._transfer is not None:
-            self._transfer.backward(self._others, self._columns)
-        for part in self._parts:
-            self._work_from_columns(part)
+        self._transpose_back()
+        for number, part in enumerate(self._parts):
+            self._work_from_columns(number, part)
             use(part, *self._work[:, : part.stop - part.start])
         return float(self._maxima.max())
 
     def exchange(self, times: int = 1) -> None:
         """What `map_points` sends between ranks, there and back, by itself: for benchmarks."""
         for _ in range(times):
-            if self._transfer is not None:
-                self._transfer.forward(self._columns, self._others)
-                self._transfer.backward(self._others, self._columns)
+            self._transpose()
+            self._transpose_back()
 
-    def _columns_from_work(self, part: slice) -> None:
-        plan, last, count = self._along_y[1], self._last, part.stop - part.start
-        for work, columns in zip(self._work, self._columns, strict=True):
-            if count == len(last):
-                plan(work, columns[part])
-            else:  # fewer than the plan is for
-                plan(work, last)
-                columns[part] = last[:count]
+    def _transpose(self) -> None:
+        if self.mesh.pencil_comm.size > 1:
+            self.mesh.pencil_comm.Alltoallv(self._out, self._in)
 
-    def _work_from_columns(self, part: slice) -> None:
-        plan, last, count = self._along_y[0], self._last, part.stop - part.start
-        for work, columns in zip(self._work, self._columns, strict=True):
-            if count == len(last):
-                plan(columns[part], work)
+    def _transpose_back(self) -> None:
+        if self.mesh.pencil_comm.size > 1:
+            self.mesh.pencil_comm.Alltoallv(self._in, self._out)
+
+    def _columns_from_work(self, number: int, part: slice) -> None:
+        plan, some, kept = self._along_y[1], self._some, self.spectral_shape[2]
+        for f, (work, places) in enumerate(zip(self._work, self._places, strict=True)):
+            if number < len(places):
+                plan(work, places[number])
             else:
-                last[:count] = columns[part]
-                plan(last, work)
+                plan(work, some)
+                count = part.stop - part.start
+                spread(some[:count], self._sent, f, part.start, kept, self._tops)
+
+    def _work_from_columns(self, number: int, part: slice) -> None:
+        plan, some, kept = self._along_y[0], self._some, self.spectral_shape[2]
+        for f, (work, places) in enumerate(zip(self._work, self._places, strict=True)):
+            if number < len(places):
+                plan(places[number], work)
+            else:
+                count = part.stop - part.start
+                collect(some[:count], self._sent, f, part.start, kept, self._tops)
+                plan(some, work)
 
     def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
         half = self.grid.n // 2
@@ -265,6 +281,11 @@ class PencilTransform:
 
     def zeros_spectral(self) -> NDArray[Any]:
         return np.zeros(self.spectral_shape, self.grid.complex)
+
+
+def _edges(total: int, ranks: int) -> NDArray[np.int64]:
+    """Where each rank's block begins, and the end of the last one's."""
+    return np.array([block(total, ranks, rank).start for rank in range(ranks)] + [total])
 
 
 def _half_plane(columns: NDArray[Any]) -> NDArray[Any]:
