@@ -119,8 +119,8 @@ class PencilTransform:
         self._lay_out_messages()
 
     def _lay_out_messages(self) -> None:
-        """Who sends what to whom: plain buffers, since what has strides MPI moves piece by piece
-        (a transpose by mpi4py-fft's derived datatypes took 2 to 16 times as long)."""
+        """Who sends what to whom: plain buffers, since MPI moves what has strides piece by piece
+        (with mpi4py-fft's transfers, of derived datatypes, it took 2 to 16 times as long)."""
         pencils, fields = self.mesh.pencil_comm, self.fields
         kept, height = self.spectral_shape[2], self.physical_shape[2]
         to = fields * kept * np.diff(self._tops)
