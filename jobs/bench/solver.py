@@ -51,6 +51,7 @@ def main() -> None:
         record = json.loads(done.stdout.splitlines()[-1])
         records.append(record)
         print(row(record), flush=True)
+    records.sort(key=lambda record: record["n"])
     if arguments.json:
         command_line = " ".join(["python", *sys.argv])
         text = {"command": command_line, "machine": machine(), "records": records}
