@@ -91,8 +91,10 @@ class Case(Section):
         """The base or target system. CaseError if the case has none."""
         settings: SystemSettings | None = getattr(self, name)
         if settings is None:
+            other = next((other for other in SYSTEMS if getattr(self, other)), None)
+            alone = f", or simulate the other alone: dns --system {other}" if other else ""
             raise CaseError(
-                f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble]"
+                f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble]{alone}"
             )
         return settings
 
