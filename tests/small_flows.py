@@ -12,7 +12,7 @@ from eddyscope.flows.initial import RandomSpectrum
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.world import World
 from eddyscope.solver.closure import NoClosure
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, TransformSettings, make_transform
 from eddyscope.stages.case import Case, load_case

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from eddyscope.dataset import schema
-from eddyscope.dataset.writer import DatasetWriter, Layout, create
+from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.parallel.world import World, block
 from eddyscope.spectral.grid import BOX
 from eddyscope.stages.case import Case, load_case

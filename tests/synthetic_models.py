@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from eddyscope.dataset.reader import Dataset
-from eddyscope.learning.artefact import Model, save_model
-from eddyscope.learning.batches import Normalisation, load_fields
-from eddyscope.learning.network import ClosureNetwork
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.model import Model, save_model
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.learning.batches import load_fields
 from eddyscope.learning.variants import Variant, names_of
+from eddyscope.networks.cnn import ClosureNetwork
 from eddyscope.stages.case import Case
 
 BEST = "l02"
@@ -40,7 +41,7 @@ def write_models(case: Case, out: Path) -> None:
 def normalisation(case: Case, out: Path, system: str) -> Normalisation:
     """A system's own statistics."""
     dataset = Dataset(out / system / "dataset.h5")
-    return Normalisation.own(system, load_fields(dataset, case.network_grid, "train"))
+    return Normalisation.own(system, load_fields(dataset, case.network_grid, "train").by_name())
 
 
 def changed(base: ClosureNetwork, name: str, seed: int) -> ClosureNetwork:

@@ -69,8 +69,8 @@ def work(configuration: dict[str, Any]) -> None:
     """Write whole datasets both ways, in turn; rank 0 prints the record."""
     from mpi4py import MPI
 
-    from eddyscope.dataset import schema
-    from eddyscope.dataset.writer import DatasetWriter, Layout, capacity, create
+    from eddyscope.artefacts.dataset import schema
+    from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, capacity, create
     from eddyscope.parallel.world import World, block
 
     world = World.launched()

@@ -25,7 +25,7 @@ from eddyscope.flows.navier_stokes import NavierStokes
 from eddyscope.parallel.world import World
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import TransformSettings, make_transform
 

@@ -113,7 +113,7 @@ def configurations(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def work(configuration: dict[str, Any]) -> None:
     """Measure one configuration on the ranks that were launched; rank 0 prints its record."""
-    from eddyscope.dataset.writer import DatasetWriter, Layout, create
+    from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
     from eddyscope.filtering.kernels import FilterSettings
     from eddyscope.filtering.subgrid import Subgrid
     from eddyscope.parallel.reduce import largest
@@ -189,7 +189,7 @@ class Stepping:
     def __init__(self, world: Any, configuration: dict[str, Any]):
         from eddyscope.flows.navier_stokes import NavierStokes
         from eddyscope.solver.closure import NoClosure
-        from eddyscope.solver.steppers import SCHEMES
+        from eddyscope.solver.schemes.registry import SCHEMES
         from eddyscope.spectral.grid import Grid
         from eddyscope.spectral.transform import TransformSettings, make_transform
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 
 STAGES = {
     "dns": "simulate the base and target ensembles and filter them into datasets",

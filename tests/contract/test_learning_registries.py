@@ -7,13 +7,14 @@ from typing import get_args
 import pytest
 import torch
 
-from eddyscope.analysis.advisor import SCORES
-from eddyscope.analysis.settings import AdviseSettings
+from eddyscope.advisor.ranking import SCORES
+from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.adapt import ADAPTATIONS, adaptation_named
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings, TransferSettings
+from eddyscope.learning.settings import TransferSettings
 from eddyscope.learning.trainer import Recipe, train
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 from eddyscope.parallel.world import World
 
 SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)

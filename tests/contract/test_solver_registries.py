@@ -22,7 +22,7 @@ from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.schemes.registry import SCHEMES
 from small_flows import make_flow, make_transform_on, state_of
 
 N = 16

@@ -12,8 +12,8 @@ from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.cost import COARSE, expected_steps, seconds_a_step
 from eddyscope.solver.pace import CflPace, FixedPace
 from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
-from eddyscope.solver.steppers import SCHEMES
 from small_flows import make_flow, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset import schema
-from eddyscope.dataset import writer as writing
-from eddyscope.dataset.reader import Dataset
-from eddyscope.dataset.writer import DatasetWriter, Layout, create
-from eddyscope.parallel import hdf5, raw_data
+from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset import writer as writing
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite, NotFinite
-from eddyscope.parallel.raw_data import Piece, RawData, new_file
-from eddyscope.parallel.seal import is_sealed
 from eddyscope.parallel.world import World, block
+from eddyscope.storage import hdf5, raw_data
+from eddyscope.storage.raw_data import Piece, RawData, new_file
+from eddyscope.storage.seal import is_sealed
 
 pytestmark = pytest.mark.mpi
 

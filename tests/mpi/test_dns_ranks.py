@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.flows.initial import RandomSpectrum
 from eddyscope.parallel.world import World, block
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
@@ -20,8 +20,8 @@ from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import FixedPace
 from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Clock, Simulation
-from eddyscope.solver.steppers import SCHEMES
 from eddyscope.spectral.reductions import exact_sums
 from eddyscope.stages import dns
 from eddyscope.stages.job import Job

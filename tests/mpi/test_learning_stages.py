@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eddyscope.learning.artefact import load_model
-from eddyscope.parallel.hdf5 import open_to_read
+from eddyscope.artefacts.model import load_model
 from eddyscope.parallel.world import World
 from eddyscope.stages import advise, evaluate, train, transfer
 from eddyscope.stages.job import Job
+from eddyscope.storage.hdf5 import open_to_read
 from synthetic import make_case, write_datasets
 
 pytestmark = pytest.mark.mpi

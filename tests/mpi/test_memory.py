@@ -9,7 +9,7 @@ from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.parallel.memory import held
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.transform import TransformSettings
 from small_flows import make_flow, make_transform_on, state_of
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree, all_true, any_true
 from eddyscope.parallel.reduce import largest, total
 from eddyscope.parallel.torch_group import pick_device, process_group

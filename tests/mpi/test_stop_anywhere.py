@@ -15,8 +15,8 @@ from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.pace import CflPace, FixedPace
 from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
-from eddyscope.solver.steppers import SCHEMES
 from small_flows import make_flow, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from eddyscope.learning.artefact import tensors_digest
+from eddyscope.artefacts.model import tensors_digest
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 

@@ -14,8 +14,8 @@ from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.pace import CflPace, FixedPace, stable_step
 from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
-from eddyscope.solver.steppers import SCHEMES
 from eddyscope.solver.watch import Guard
 from small_flows import make_flow, make_transform_on, state_of
 

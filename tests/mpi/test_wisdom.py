@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import TransformSettings, make_transform
 

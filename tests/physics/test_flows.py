@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import synthetic
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.flows.initial import INITIALS
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.schemes.registry import SCHEMES
 from small_flows import (
     advance,
     alone,

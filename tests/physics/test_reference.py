@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from small_flows import relative, write_case
 
 LIMIT = 1e-10

@@ -9,7 +9,7 @@ import pytest
 
 from eddyscope.flows.navier_stokes import NavierStokes
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.steppers import SCHEMES
+from eddyscope.solver.schemes.registry import SCHEMES
 from small_flows import (
     advance,
     alone,

@@ -14,7 +14,7 @@ from small_flows import write_case
 
 PROGRAM = """
 import sys
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree, guard
 from eddyscope.parallel.world import World
 

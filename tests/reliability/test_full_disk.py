@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.parallel.launch import launch as start_ranks
 from reliability.test_interrupted import started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case

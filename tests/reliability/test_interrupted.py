@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from eddyscope.__main__ import dispatch
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings

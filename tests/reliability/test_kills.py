@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from reliability.test_interrupted import newest_checkpoint, started, wait_for
 from reliability.test_stop_resume import LIMIT
 from small_flows import CASE, assert_same_arrays, write_case

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.parallel.launch import launch as start_ranks
 from reliability.test_interrupted import descendants, started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case

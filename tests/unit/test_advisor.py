@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from eddyscope.analysis.advisor import SCORES, rank_layers
-from eddyscope.analysis.linearised import Fit, LayerJacobian, folds_of, linearised_gain
-from eddyscope.analysis.settings import AdviseSettings
+from eddyscope.advisor.linearised import Fit, LayerJacobian, folds_of, linearised_gain
+from eddyscope.advisor.ranking import SCORES, rank_layers
+from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 from eddyscope.parallel.world import World
 
 SETTINGS = NetworkSettings(depth=4, width=6, kernel_size=3)

@@ -8,7 +8,8 @@ import pytest
 from pydantic import Field
 
 from eddyscope.config import provenance
-from eddyscope.config.case import CaseError, Section, apply_override, load, merge
+from eddyscope.config.case import Section, apply_override, load, merge
+from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Choice, Registry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel import launch as launching
 from eddyscope.parallel.world import World
 from eddyscope.stages import doctor

@@ -13,28 +13,32 @@ SOURCE = Path(eddyscope.__file__).parent
 ROOMS = {
     "config": set(),
     "parallel": set(),
+    "storage": set(),
     "spectral": set(),
-    "flows": {"spectral"},
-    "solver": {"spectral", "flows"},
+    "flows": {"storage", "spectral"},
+    "solver": {"storage", "spectral", "flows"},
     "filtering": {"spectral", "flows"},
-    "dataset": {"spectral"},
-    "learning": {"dataset"},
-    "closures": {"spectral", "solver", "learning"},
-    "analysis": {"spectral", "dataset", "learning"},
-    "report": {"dataset"},
+    "networks": set(),
+    "artefacts": {"storage", "spectral", "networks"},
+    "learning": {"storage", "networks", "artefacts"},
+    "closures": {"spectral", "solver", "learning", "networks", "artefacts"},
+    "analysis": {"storage", "spectral", "networks", "artefacts", "learning"},
+    "advisor": {"networks", "artefacts", "learning", "analysis"},
+    "report": {"storage", "artefacts"},
     "stages": {
-        "spectral", "flows", "solver", "filtering", "dataset", "learning", "closures", "analysis",
-        "report",
+        "storage", "spectral", "flows", "solver", "filtering", "networks", "artefacts", "learning",
+        "closures", "analysis", "advisor", "report",
     },
 }  # fmt: skip
 """Room -> rooms it may import, besides itself, `config` and `parallel` (config: itself only)."""
 
 LIBRARIES = {
-    "mpi4py": ("parallel/",),
-    "h5py": ("parallel/",),
+    "mpi4py": ("parallel/", "storage/"),
+    "h5py": ("storage/",),
     "mpi4py_fft": ("spectral/backends/",),
-    "torch": ("learning/", "closures/learned.py", "analysis/", "parallel/torch_group.py",
-              "parallel/probe.py"),
+    "torch": ("networks/", "learning/", "closures/learned.py", "analysis/", "advisor/",
+              "parallel/torch_group.py", "storage/probe.py", "artefacts/model.py",
+              "artefacts/normalisation.py"),
 }  # fmt: skip
 """Library -> where it may be imported: folders end in a slash, files do not."""
 

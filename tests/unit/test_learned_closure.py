@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from eddyscope.artefacts.model import Model, save_model
+from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.closures.learned import LearnedClosure
-from eddyscope.config.case import CaseError
-from eddyscope.learning.artefact import Model, save_model
-from eddyscope.learning.batches import Normalisation
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
+from eddyscope.config.errors import CaseError
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 
 SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
 NORMALISATION = Normalisation("own", "target", 0.0, 0.1, 0.0, 3.0, 0.7)

@@ -7,12 +7,12 @@ import copy
 import pytest
 import torch
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.adapt import GainNetwork, adaptation_named, best_scale, scaled_output
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
 from eddyscope.learning.trainer import Recipe, train
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 from eddyscope.parallel.world import World
 
 SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)

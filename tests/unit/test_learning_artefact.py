@@ -9,12 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.schema import SIGN_CONVENTION
-from eddyscope.learning.artefact import Model, load_model, save_model
-from eddyscope.learning.batches import Normalisation
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
+from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
+from eddyscope.artefacts.model import Model, load_model, save_model
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.errors import CaseError
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 
 SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
 NORMALISATION = Normalisation("own", "target", 0.0, 0.1, 0.0, 3.0, 0.7)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
-from eddyscope.learning.batches import Fields, Normalisation, Samples, choose, load_fields
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.errors import CaseError
+from eddyscope.learning.batches import Fields, Samples, choose, load_fields
 from eddyscope.learning.order import batches, rotated
 from eddyscope.parallel.world import World
 from synthetic import make_case, write_datasets
@@ -48,7 +49,7 @@ def test_fields_are_those_of_the_file(tmp_path: Path):
 def test_normalised_samples_have_unit_spread(rng: np.random.Generator):
     psi, omega, pi = (scale * rng.standard_normal((5, 8, 8)) for scale in (0.1, 30.0, 7.0))
     fields = Fields(psi, omega, pi, tuple((0, s) for s in range(5)))
-    normalisation = Normalisation.own("base", fields)
+    normalisation = Normalisation.own("base", fields.by_name())
     assert normalisation.pi_std == pytest.approx(np.sqrt(np.mean(pi**2)), rel=1e-14)
     samples = Samples.of(fields, normalisation)
     assert samples.inputs.shape == (5, 2, 8, 8) and samples.targets.shape == (5, 1, 8, 8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from eddyscope.learning.network import ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
 from eddyscope.learning.variants import layer_parameters
+from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
 
 SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
 

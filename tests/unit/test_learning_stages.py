@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 from eddyscope.stages import advise, evaluate, train, transfer

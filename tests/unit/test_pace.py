@@ -7,7 +7,7 @@ import pytest
 
 from eddyscope.solver.pace import CflPace, FixedPace, cfl_limit, stable_step
 from eddyscope.solver.schedule import Schedule
-from eddyscope.solver.steppers import TimeSettings
+from eddyscope.solver.schemes.base import TimeSettings
 from small_flows import advance, alone, state_of
 
 

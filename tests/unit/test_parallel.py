@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eddyscope.config.case import CaseError
-from eddyscope.parallel import hdf5
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import block, check_mesh, choose_mesh
+from eddyscope.storage import hdf5
 
 
 @pytest.mark.parametrize("total", [0, 1, 5, 12])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddyscope.dataset.statistics import quality
+from eddyscope.artefacts.dataset.quality import quality
 
 
 class Known:

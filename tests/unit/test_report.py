@@ -13,18 +13,18 @@ import pytest
 
 import synthetic
 import synthetic_models
-from eddyscope.config.case import CaseError
-from eddyscope.parallel.hdf5 import Variable, write_artefact
+from eddyscope.artefacts.model_header import read_model_file
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.world import World
 from eddyscope.report import figures, learning_figures, outcome, summary, tables
 from eddyscope.report.axes import spread_apart
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.findings import find
-from eddyscope.report.model_file import read_model_file
 from eddyscope.report.results import Absent, gather
 from eddyscope.stages import advise, analyze, evaluate, info, report, train, transfer
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job
+from eddyscope.storage.hdf5 import Variable, write_artefact
 
 REMOTE = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", re.IGNORECASE)
 

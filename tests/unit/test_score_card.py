@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import spearmanr
 
-from eddyscope.analysis.score_card import card_of, controls, measured_ranking, spearman
+from eddyscope.advisor.score_card import card_of, controls, measured_ranking, spearman
 
 ERRORS = {"l01": 0.3, "l02": 0.2, "l03": 0.4}
 SPECTRA = {"l01": 0.1, "l02": 0.15, "l03": 0.3}

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from eddyscope.analysis.activation_spectra import LayerSpectra
 from eddyscope.analysis.kernel_spectra import KINDS, gain
 from eddyscope.analysis.kernel_survey import LayerSurvey, Moved
-from eddyscope.parallel.hdf5 import Variable
 from eddyscope.spectral.grid import BOX
+from eddyscope.storage.hdf5 import Variable
 
 __all__ = [
     "FORMAT",

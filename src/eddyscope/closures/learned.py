@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.config.case import CaseError
-from eddyscope.learning.artefact import Model, load_model
-from eddyscope.learning.batches import Normalisation
+from eddyscope.artefacts.model import Model, load_model
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.prediction import predict
-from eddyscope.learning.settings import NetworkSettings
+from eddyscope.networks.settings import NetworkSettings
 
 __all__ = ["LearnedClosure"]
 

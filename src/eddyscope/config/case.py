@@ -7,23 +7,18 @@ This module holds the machinery only. Each room declares its own settings as a
 from __future__ import annotations
 
 import copy
-import difflib
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
-__all__ = ["CaseError", "Section", "load", "read_toml"]
+from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.config.registry import Choice
 
-
-class CaseError(Exception):
-    """Bad input from the user: one line that names what was given, what is allowed, the way out.
-
-    It ends the program with exit status 2 and without a traceback. Raise it on
-    all ranks together (`parallel.failure.agree` makes it so).
-    """
+__all__ = ["Section", "load", "read_toml"]
 
 
 class Section(BaseModel):
@@ -135,31 +130,34 @@ def explain(error: ValidationError, schema: type[BaseModel], tree: dict[str, Any
 
 
 def _explain_one(finding: Any, schema: type[BaseModel], tree: dict[str, Any]) -> str:
-    keys = _user_keys(finding["loc"], tree)
+    keys = _user_keys(finding["loc"], schema, tree)
     name = ".".join(keys) or "case"
     kind = finding["type"]
     context = finding.get("ctx", {})
     if kind == "extra_forbidden":
         allowed = _allowed_keys(schema, keys[:-1], tree)
-        near = difflib.get_close_matches(keys[-1], allowed, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = did_you_mean(keys[-1], allowed, most=2)
         where = f"[{'.'.join(keys[:-1])}]" if keys[:-1] else "the case file"
-        return f"{name} is not a setting; {hint}{where} allows: {', '.join(sorted(allowed))}"
+        return (
+            f"{name} is not a setting; {hint + ' ' if hint else ''}{where} allows: "
+            f"{', '.join(sorted(allowed))}"
+        )
     if kind == "missing":
         return f"{name} is missing; add it"
     if kind == "union_tag_not_found":
         return f'{name}.kind is missing; add kind = "..."'
-    if kind == "union_tag_invalid":
-        near = difflib.get_close_matches(
-            str(context["tag"]), _quoted(context["expected_tags"]), n=1
-        )
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{name}.kind = {context['tag']!r}; allowed: {context['expected_tags']}{hint}"
     given = finding.get("input")
+    if kind == "union_tag_invalid":
+        hint = did_you_mean(context["tag"], _quoted(context["expected_tags"]))
+        plain = isinstance(_look_up(tree, keys), str)  # the name alone, without a table
+        return (
+            f"{name}{'' if plain else '.kind'} = {context['tag']!r}; allowed: "
+            f"{context['expected_tags']}" + (f"; {hint}" if hint else "")
+        )
     message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if kind == "literal_error":
-        near = difflib.get_close_matches(str(given), _quoted(context["expected"]), n=1)
-        message = f"allowed: {context['expected']}" + (f"; did you mean {near[0]}?" if near else "")
+        hint = did_you_mean(given, _quoted(context["expected"]))
+        message = f"allowed: {context['expected']}" + (f"; {hint}" if hint else "")
     if isinstance(given, dict | BaseModel) or given is None:
         return f"{name}: {message}"
     return f"{name} = {given!r}: {message}"
@@ -169,46 +167,62 @@ def _quoted(text: str) -> list[str]:
     return [word for i, word in enumerate(text.split("'")) if i % 2]
 
 
-def _user_keys(location: tuple[int | str, ...], tree: dict[str, Any]) -> list[str]:
-    """The keys a user wrote: pydantic's location without the tags of tagged unions."""
+def _look_up(tree: Any, keys: list[str]) -> Any:
+    """What the user wrote under `keys`; None for nothing."""
+    for key in keys:
+        if isinstance(tree, list) and key.isdigit():
+            tree = tree[int(key)]
+        else:
+            tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _user_keys(
+    location: tuple[int | str, ...], schema: type[BaseModel], tree: dict[str, Any]
+) -> list[str]:
+    """The keys a user wrote: pydantic's location without the kinds it adds at choices."""
     keys: list[str] = []
-    node: Any = tree
-    for index, part in enumerate(location):
-        if isinstance(node, dict):
-            is_tag = node.get("kind") == part and part not in node and index < len(location) - 1
-            if is_tag:
-                continue
-            node = node.get(part)
+    model: type[BaseModel] | None = schema
+    choice: Choice | None = None
+    for part in location:
+        if choice is not None and part in choice.registry.entries:
+            model, choice = choice.registry.entries[part].Settings, None
+            continue
         keys.append(str(part))
+        if isinstance(part, int):
+            continue  # an item of a list is what the list's field says
+        field = model.model_fields.get(part) if model is not None else None
+        choice = _choice_of(field) if field is not None else None
+        model = _model_of(field, _look_up(tree, keys)) if field is not None else None
+        if choice is not None and len(choice.registry.entries) == 1:
+            choice = None
     return keys
 
 
 def _allowed_keys(schema: type[BaseModel], keys: list[str], tree: dict[str, Any]) -> list[str]:
     """The settings allowed in the section that `keys` lead to."""
-    node: Any = tree
-    model: Any = schema
-    for key in keys:
-        node = node.get(key, {}) if isinstance(node, dict) else {}
-        field = model.model_fields.get(key)
-        if field is None:
-            return []
-        model = _model_of(field, node)
-        if model is None:
-            return []
-    return list(model.model_fields)
+    model: type[BaseModel] | None = schema
+    field: FieldInfo | None = None
+    for place, key in enumerate(keys):
+        if not key.isdigit():
+            field = model.model_fields.get(key) if model is not None else None
+        model = _model_of(field, _look_up(tree, keys[: place + 1])) if field is not None else None
+    return list(model.model_fields) if model is not None else []
 
 
-def _model_of(field: Any, node: Any) -> type[BaseModel] | None:
-    from eddyscope.config.registry import Choice
+def _choice_of(field: FieldInfo) -> Choice | None:
+    """The choice that a field, or each item of its list, offers."""
+    inside = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
+    return next((m for m in (*field.metadata, *inside) if isinstance(m, Choice)), None)
 
-    for item in field.metadata:
-        if isinstance(item, Choice):
-            kind: Any = node.get("kind") if isinstance(node, dict) else None
-            entry = item.registry.entries.get(kind)
-            return entry.Settings if entry is not None else None
-    annotation = field.annotation
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    for candidate in candidates:
+
+def _model_of(field: FieldInfo, given: Any) -> type[BaseModel] | None:
+    """The section that a field holds where the user gave `given`."""
+    choice = _choice_of(field)
+    if choice is not None:
+        entry = choice.registry.entries.get(choice.kind_of(given))
+        return None if entry is None else entry.Settings
+    for candidate in (field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
     return None

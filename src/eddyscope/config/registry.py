@@ -1,24 +1,28 @@
-"""Names in case files -> classes. A registry is a plain table beside the classes it names.
+"""Names in case files -> classes: the one way in which a choice is offered and made.
 
     FORCINGS = Registry("forcing", {"none": NoForcing, "ring": RingForcing})
 
     class FlowSettings(Section):
-        forcing: Annotated[Section, Choice(FORCINGS)]
+        forcing: Annotated[Any, Choice(FORCINGS)] = NoForcing.Settings()
 
-Every registered class has a nested `Settings` section whose field `kind` is a
-Literal of its name. There is no registration by import.
+A registry is a plain table beside the classes it names; there is no registration by import.
+Every registered class has a nested `Settings` section, whose field `kind` is a Literal of
+its name, and is made from it: `FORCINGS.build(settings, …)`. Settings that all entries of a
+registry share stand in a section that their `Settings` inherit from.
+
+In a case file a choice is a table, `forcing = {kind = "ring", wavenumber = 8}`, or, where
+nothing else needs to be said, the plain name, `forcing = "none"`.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Generic, TypeVar, Union
 
-from pydantic import Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError, did_you_mean
 
 __all__ = ["Choice", "Registry"]
 
@@ -35,11 +39,13 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> Any:
         if name in self.entries:
             return self.entries[name]
-        near = difflib.get_close_matches(name, self.entries, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise CaseError(f"no {self.noun} named {name!r}; allowed: {', '.join(self.entries)}{hint}")
+        hint = did_you_mean(name, self.entries)
+        raise CaseError(
+            f"no {self.noun} named {name!r}; allowed: {', '.join(self.entries)}"
+            + (f"; {hint}" if hint else "")
+        )
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 
     def build(self, settings: Any, *args: Any, **kwargs: Any) -> T:
@@ -47,18 +53,44 @@ class Registry(Generic[T]):
         built: T = self[settings.kind](settings, *args, **kwargs)
         return built
 
+    def settings(self, name: str, **values: Any) -> Any:
+        """Validated settings of the entry `name`, the others by default."""
+        return self[name].Settings.model_validate({"kind": name, **values})
+
 
 class Choice:
-    """Annotation of a settings field: any entry's `Settings`, told apart by their `kind`."""
+    """Annotation of a settings field: any entry's `Settings`, told apart by their `kind`.
 
-    def __init__(self, registry: Registry[Any]):
+    default: the kind where a table names none; without it `kind` must be given.
+    """
+
+    def __init__(self, registry: Registry[Any], default: str | None = None):
         self.registry = registry
+        self.default = default
+
+    def kind_of(self, given: Any) -> Any:
+        """The kind that a value from a case file, or a section, names; None for none."""
+        if isinstance(given, str):
+            return given
+        if isinstance(given, BaseModel):
+            return getattr(given, "kind", None)
+        return given.get("kind", self.default) if isinstance(given, dict) else None
+
+    def _spelt_out(self, given: Any) -> Any:
+        """A plain name as the table it stands for, and a table without a kind with its default."""
+        if isinstance(given, str):
+            return {"kind": given}
+        if isinstance(given, dict) and "kind" not in given and self.default is not None:
+            return {"kind": self.default, **given}
+        return given
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         models = tuple(entry.Settings for entry in self.registry.entries.values())
-        if len(models) == 1:
-            return handler.generate_schema(models[0])
-        union = Annotated[Union[models], Field(discriminator="kind")]  # type: ignore[valid-type] # noqa: UP007
-        return handler.generate_schema(union)
+        union: Any = models[0]
+        if len(models) > 1:
+            union = Annotated[Union[models], Field(discriminator="kind")]  # noqa: UP007
+        return core_schema.no_info_before_validator_function(
+            self._spelt_out, handler.generate_schema(union)
+        )

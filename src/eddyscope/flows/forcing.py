@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from eddyscope.config.case import CaseError, Section
+from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
 from eddyscope.spectral.transform import Transform
 

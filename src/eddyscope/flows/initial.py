@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from eddyscope.config.case import CaseError, Section
+from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
-from eddyscope.parallel.hdf5 import open_to_read
+from eddyscope.storage.hdf5 import open_to_read
 
 __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum"]
 

@@ -14,9 +14,9 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.network import ClosureNetwork
+from eddyscope.networks.cnn import ClosureNetwork
 
 __all__ = ["ADAPTATIONS", "Adaptation", "adaptation_named", "best_scale", "scaled_output"]
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from eddyscope.config.case import CaseError
-from eddyscope.learning.artefact import read_tensors, tensors_digest
+from eddyscope.artefacts.model import read_tensors, tensors_digest
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.history import History
-from eddyscope.parallel.hdf5 import write_atomically
 from eddyscope.parallel.world import World
+from eddyscope.storage.hdf5 import write_atomically
 
 __all__ = ["restore", "save_checkpoint"]
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.learning.artefact import Model
-from eddyscope.learning.batches import Fields, Normalisation
+from eddyscope.artefacts.model import Model
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.learning.batches import Fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics, summary
 from eddyscope.learning.prediction import predict
-from eddyscope.parallel.hdf5 import Variable, attribute_texts
+from eddyscope.storage.hdf5 import Variable, attribute_texts
 
 __all__ = ["Outcome", "evaluate", "history_variables", "mean_of_seeds", "system_variables"]
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eddyscope.learning.keys import stream
+from eddyscope.config.streams import stream
 from eddyscope.parallel.world import block
 
 __all__ = ["Batch", "batches", "rotated"]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eddyscope.config.case import CaseError
-from eddyscope.learning.batches import Normalisation
-from eddyscope.learning.network import ClosureNetwork
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.errors import CaseError
+from eddyscope.networks.cnn import ClosureNetwork
 
 __all__ = ["normalisations", "predict"]
 

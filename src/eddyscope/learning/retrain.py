@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.model import Model, load_model, save_model
+from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config import provenance
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.adapt import adaptation_named, best_scale, scaled_output
-from eddyscope.learning.artefact import Model, load_model, save_model
-from eddyscope.learning.batches import Normalisation, Samples, load_fields
+from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
-from eddyscope.learning.network import ClosureNetwork
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.learning.variants import SCALE, Variant
+from eddyscope.networks.cnn import ClosureNetwork
 from eddyscope.parallel.world import World
 
 __all__ = ["Retraining", "Target"]
@@ -43,7 +44,7 @@ class Target:
         """
         dataset.require(n, "train")
         fields = load_fields(dataset, n, "train", count)
-        normalisation = Normalisation.own("target", fields)
+        normalisation = Normalisation.own("target", fields.by_name())
         available = len(dataset.parts["validation"]) * dataset.samples
         held_out = load_fields(dataset, n, "validation", min(available, count))
         return cls(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from eddyscope.learning.settings import NetworkSettings, TransferSettings, layer_names
+from eddyscope.learning.settings import TransferSettings
+from eddyscope.networks.settings import NetworkSettings, layer_names
 
 __all__ = [
     "SCALE",

@@ -1,1 +1,1 @@
-"""Everything that talks MPI or HDF5. mpi4py and h5py are imported in this room only."""
+"""Communicators, failing together, work dealt to ranks. Uses mpi4py."""

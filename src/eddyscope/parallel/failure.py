@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from mpi4py import MPI
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 
 __all__ = [
     "BlewUp",

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 
 __all__ = ["cores_here", "launcher", "launch"]
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from mpi4py import MPI
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite
 
 __all__ = ["Mesh", "World", "block", "choose_mesh"]

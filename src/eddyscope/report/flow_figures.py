@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.report.axes import log_limits, mark, show_field, wavenumber_axis
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.style import COLOURS, Picture, canvas, words

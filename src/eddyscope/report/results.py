@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
-from eddyscope.parallel.hdf5 import open_to_read
-from eddyscope.report.model_file import ModelFile, read_model_file
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.model_header import ModelFile, read_model_file
+from eddyscope.config.errors import CaseError
+from eddyscope.storage.hdf5 import open_to_read
 
 __all__ = ["SYSTEMS", "Absent", "Artefact", "Gap", "Results", "gather"]
 

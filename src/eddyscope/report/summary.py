@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eddyscope.dataset.statistics import RESOLVED, k_max_eta
+from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta
 from eddyscope.report.results import SYSTEMS, Absent, Results
 
 __all__ = ["limits", "resolution", "setting"]
@@ -60,7 +60,7 @@ def limits(results: Results) -> list[str]:
 
 
 def resolution(results: Results, system: str) -> float:
-    """k_max·η of a system, see `dataset/statistics.py`."""
+    """k_max·η of a system, see `artefacts/dataset/quality.py`."""
     value = k_max_eta(results.dataset(system))
     if not np.isfinite(value):
         raise Absent(f"the {system} dataset has no diagnostics of its sampled window")

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from eddyscope.config.case import CaseError, Section
+from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import all_true
-from eddyscope.parallel.hdf5 import Variable, allocate, open_to_read
-from eddyscope.parallel.image import Image
-from eddyscope.parallel.raw_data import new_file
-from eddyscope.parallel.seal import is_sealed
 from eddyscope.spectral.transform import Transform
+from eddyscope.storage.hdf5 import Variable, allocate, open_to_read
+from eddyscope.storage.image import Image
+from eddyscope.storage.raw_data import new_file
+from eddyscope.storage.seal import is_sealed
 
 __all__ = ["CheckpointSettings", "Checkpoints"]
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.world import World
 from eddyscope.solver.pace import CflPace
+from eddyscope.solver.schemes.ifrk3 import RungeKutta3
 from eddyscope.solver.simulation import Simulation
-from eddyscope.solver.steppers import RungeKutta3
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import TransformSettings, make_transform
 

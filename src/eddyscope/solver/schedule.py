@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 
 __all__ = ["Schedule", "whole_steps"]
 

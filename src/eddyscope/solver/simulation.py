@@ -14,7 +14,7 @@ from eddyscope.parallel.reduce import largest
 from eddyscope.solver.closure import Closure
 from eddyscope.solver.pace import Pace
 from eddyscope.solver.schedule import Schedule
-from eddyscope.solver.steppers import Stepper
+from eddyscope.solver.schemes.base import Stepper
 
 __all__ = ["Clock", "Observer", "Simulation"]
 

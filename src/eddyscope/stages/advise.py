@@ -28,15 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
-from eddyscope.learning.settings import layer_names
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
+from eddyscope.networks.settings import layer_names
 from eddyscope.parallel.failure import agree
-from eddyscope.parallel.hdf5 import Variable, attribute_texts, write_artefact, write_atomically
 from eddyscope.stages.job import Job, Step
+from eddyscope.storage.hdf5 import Variable, attribute_texts, write_artefact, write_atomically
 
 if TYPE_CHECKING:
-    from eddyscope.analysis.advisor import Ranking
+    from eddyscope.advisor.ranking import Ranking
 
 
 def plan(job: Job) -> list[str]:
@@ -75,9 +75,10 @@ def _check(job: Job) -> None:
 
 
 def _advise(job: Job) -> None:
-    from eddyscope.analysis.advisor import rank_layers
-    from eddyscope.learning.artefact import load_model
-    from eddyscope.learning.batches import Normalisation, Samples, load_fields
+    from eddyscope.advisor.ranking import rank_layers
+    from eddyscope.artefacts.model import load_model
+    from eddyscope.artefacts.normalisation import Normalisation
+    from eddyscope.learning.batches import Samples, load_fields
     from eddyscope.learning.device import configure_torch
 
     case, world, n = job.case, job.world, job.case.network_grid
@@ -86,7 +87,7 @@ def _advise(job: Job) -> None:
     dataset = agree(world.comm, lambda: Dataset(job.dataset("target")))
     agree(world.comm, lambda: dataset.require(n, "train"))
     fields = agree(world.comm, lambda: load_fields(dataset, n, "train", case.transfer.samples))
-    normalisation = agree(world.comm, lambda: Normalisation.own("target", fields))
+    normalisation = agree(world.comm, lambda: Normalisation.own("target", fields.by_name()))
     samples = Samples.of(fields.first(case.advise.samples), normalisation)
     rankings = rank_layers(
         model.network, samples, case.advise, world, lambda name: world.say(f"advise: {name}")

@@ -15,15 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
-from eddyscope.learning.settings import NetworkSettings
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import Variant, layer_parameters, names_of, single_layers
-from eddyscope.parallel.hdf5 import write_artefact
+from eddyscope.networks.settings import NetworkSettings
 from eddyscope.stages.job import Job, Step
+from eddyscope.storage.hdf5 import write_artefact
 
 if TYPE_CHECKING:
-    from eddyscope.learning.artefact import Model
+    from eddyscope.artefacts.model import Model
 
 MOST_CHANGED = 8
 """Kernels shown before and after, of each model."""
@@ -86,7 +86,7 @@ def best_single(evaluation: Path) -> str:
 
 def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
     from eddyscope.analysis import layout
-    from eddyscope.learning.artefact import load_model
+    from eddyscope.artefacts.model import load_model
 
     expect = job.case.network
     models = job.world.on_root(
@@ -152,7 +152,7 @@ def _activations(
     """
     from eddyscope.analysis import layout
     from eddyscope.analysis.activation_spectra import Probe, measure
-    from eddyscope.learning.network import INPUTS
+    from eddyscope.networks.cnn import INPUTS
 
     own = {model.normalisation.system: model.normalisation for model in models.values()}
     inputs = job.world.on_root(

@@ -8,17 +8,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from eddyscope.analysis.settings import AdviseSettings, AnalysisSettings
+from eddyscope.advisor.settings import AdviseSettings
+from eddyscope.analysis.settings import AnalysisSettings
+from eddyscope.artefacts.dataset.schema import EnsembleSettings
 from eddyscope.closures.settings import LesSettings
-from eddyscope.config.case import CaseError, Section, load
+from eddyscope.config.case import Section, load
+from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Choice
-from eddyscope.dataset.schema import EnsembleSettings
 from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.flows.registry import FLOWS
-from eddyscope.learning.settings import NetworkSettings, TrainingSettings, TransferSettings
+from eddyscope.learning.settings import TrainingSettings, TransferSettings
+from eddyscope.networks.settings import NetworkSettings
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
-from eddyscope.solver.steppers import TimeSettings
+from eddyscope.solver.schemes.base import TimeSettings
 from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.transform import TransformSettings
 

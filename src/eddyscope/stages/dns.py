@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.schema import EnsembleSettings
+from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, capacity, create, size
 from eddyscope.config import provenance
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
-from eddyscope.dataset.schema import EnsembleSettings
-from eddyscope.dataset.statistics import quality
-from eddyscope.dataset.writer import DatasetWriter, Layout, capacity, create, size
+from eddyscope.config.errors import CaseError
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import BlewUp, NotFinite, agree, all_true
-from eddyscope.parallel.hdf5 import free_space
 from eddyscope.parallel.memory import held, resident
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.reduce import largest
@@ -35,13 +34,15 @@ from eddyscope.solver.cost import seconds_a_step, seconds_of
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import CflPace, FixedPace, Pace
 from eddyscope.solver.schedule import Schedule, whole_steps
+from eddyscope.solver.schemes.base import Stepper
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Observer, Simulation
-from eddyscope.solver.steppers import SCHEMES, Stepper
 from eddyscope.solver.watch import Guard, Keeper, Reporter, too_long
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.storage.hdf5 import free_space
 
 LOADED = 60 * 2**20
 """Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.launch import launch
-from eddyscope.parallel.probe import SET_UP, Finding, check_libraries, check_ranks, fail, ok, report
 from eddyscope.parallel.world import World
 from eddyscope.spectral.backends.precisions import fftw_precisions
+from eddyscope.storage.probe import SET_UP, Finding, check_libraries, check_ranks, fail, ok, report
 
 __all__ = ["run"]
 
@@ -46,7 +46,7 @@ def check_fftw() -> Finding:
 def check_two_ranks() -> Iterator[Finding]:
     """The trials on ranks, by two ranks started for it; their own lines are passed on."""
     try:
-        ended = launch(2, [sys.executable, "-m", "eddyscope.parallel.probe"], PATIENCE)
+        ended = launch(2, [sys.executable, "-m", "eddyscope.storage.probe"], PATIENCE)
     except CaseError as error:
         yield fail("no ranks started", str(error))
         return

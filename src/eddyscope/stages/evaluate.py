@@ -44,20 +44,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
-from eddyscope.learning.settings import layer_names
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import Variant, single_layers, variants_of
+from eddyscope.networks.settings import layer_names
 from eddyscope.parallel.failure import agree
-from eddyscope.parallel.hdf5 import Variable, attribute_texts, write_artefact, write_atomically
 from eddyscope.parallel.work import map_in_order
 from eddyscope.spectral.grid import BOX
 from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.storage.hdf5 import Variable, attribute_texts, write_artefact, write_atomically
 
 if TYPE_CHECKING:
-    from eddyscope.learning.artefact import Model
-    from eddyscope.learning.batches import Fields, Normalisation
+    from eddyscope.artefacts.model import Model
+    from eddyscope.artefacts.normalisation import Normalisation
+    from eddyscope.learning.batches import Fields
     from eddyscope.learning.evaluation import Outcome, Summaries
 
 
@@ -119,7 +120,7 @@ def _variants(case: Case) -> list[Variant]:
 
 
 def _evaluate(job: Job, with_advice: bool) -> None:
-    from eddyscope.learning.artefact import load_model
+    from eddyscope.artefacts.model import load_model
     from eddyscope.learning.device import configure_torch
     from eddyscope.learning.evaluation import evaluate
     from eddyscope.learning.metrics import METRICS
@@ -175,7 +176,7 @@ def _findings(
     advice: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Summaries of all models, what re-training gained, the measured ranking, the score card."""
-    from eddyscope.analysis.score_card import card_of, controls, measured_ranking
+    from eddyscope.advisor.score_card import card_of, controls, measured_ranking
 
     models: dict[str, dict[str, Summaries]] = {}
     for system in SYSTEMS:

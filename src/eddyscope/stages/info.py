@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset import schema
-from eddyscope.dataset.reader import Dataset
-from eddyscope.dataset.statistics import quality
-from eddyscope.parallel.hdf5 import open_to_read
+from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.model_header import ModelFile, read_model_file
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.world import World
-from eddyscope.report.model_file import ModelFile, read_model_file
 from eddyscope.report.results import Artefact
+from eddyscope.storage.hdf5 import open_to_read
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

@@ -21,14 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config import provenance
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
-from eddyscope.parallel.hdf5 import free_space, space_taken, write_atomically
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
+from eddyscope.storage.hdf5 import free_space, space_taken, write_atomically
 
 __all__ = ["Job", "Step"]
 
@@ -207,7 +207,7 @@ class Job:
         if self._is_dataset(path):
             Dataset(path).require(self.case.network_grid)
         elif path.suffix == ".safetensors":
-            from eddyscope.learning.artefact import load_model
+            from eddyscope.artefacts.model import load_model
 
             load_model(path, self.case.network)
 

@@ -26,14 +26,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.closures.on_points import OnPoints, PointModel, to_modes, to_points
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import transfer_function
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.variants import variants_of
 from eddyscope.parallel.failure import agree
-from eddyscope.parallel.hdf5 import Variable, write_artefact
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
@@ -41,12 +40,13 @@ from eddyscope.solver.closure import Closure, NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import FixedPace
 from eddyscope.solver.schedule import Schedule, whole_steps
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
-from eddyscope.solver.steppers import SCHEMES
 from eddyscope.spectral.grid import BOX, Grid
 from eddyscope.spectral.transform import TransformSettings, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.storage.hdf5 import Variable, write_artefact
 
 BINS = 60
 """Bins of the vorticity PDF, over 1.2 times the range of the filtered DNS."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
-from eddyscope.parallel.hdf5 import write_atomically
 from eddyscope.stages.job import Job
+from eddyscope.storage.hdf5 import write_atomically
 
 
 def plan(job: Job) -> list[str]:

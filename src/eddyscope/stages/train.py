@@ -1,6 +1,6 @@
 """`eddyscope train`: the base network, on the base system's training members.
 
-Reads base/dataset.h5. Writes models/base.safetensors (its metadata: `learning/artefact.py`;
+Reads base/dataset.h5. Writes models/base.safetensors (its metadata: `artefacts/model.py`;
 `history` = {"train": [loss an epoch], "validation": [loss an epoch]}) and, while it
 trains, models/base.ckpt. Called again after a kill, it goes on from there.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config import provenance
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import layer_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
@@ -84,16 +84,17 @@ def _check(case: Case) -> None:
 
 
 def _train(job: Job) -> None:
-    from eddyscope.learning.artefact import Model, save_model
-    from eddyscope.learning.batches import Normalisation, Samples, load_fields
-    from eddyscope.learning.network import ClosureNetwork
+    from eddyscope.artefacts.model import Model, save_model
+    from eddyscope.artefacts.normalisation import Normalisation
+    from eddyscope.learning.batches import Samples, load_fields
     from eddyscope.learning.trainer import Recipe, Saved, train
+    from eddyscope.networks.cnn import ClosureNetwork
 
     case, n = job.case, job.case.network_grid
     dataset = agree(job.world.comm, lambda: Dataset(job.dataset("base")))
     agree(job.world.comm, lambda: dataset.require(n, "train"))
     fields = agree(job.world.comm, lambda: load_fields(dataset, n, "train", case.training.samples))
-    normalisation = agree(job.world.comm, lambda: Normalisation.own("base", fields))
+    normalisation = agree(job.world.comm, lambda: Normalisation.own("base", fields.by_name()))
     samples = Samples.of(fields, normalisation)
     held_out = agree(job.world.comm, lambda: load_fields(dataset, n, "validation"))
     validation = Samples.of(held_out, normalisation) if held_out.origin else None

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config import provenance
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import (
     SCALE,
     Variant,
@@ -128,7 +128,7 @@ def _transfer(job: Job) -> None:
 
 def _retraining(job: Job) -> Retraining:
     """What all models have in common. Collective."""
-    from eddyscope.learning.artefact import load_model
+    from eddyscope.artefacts.model import load_model
     from eddyscope.learning.retrain import Retraining, Target
     from eddyscope.learning.trainer import Recipe
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mpi4py_fft import fftw
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree, all_true
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid

@@ -31,12 +31,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset.schema import SIGN_CONVENTION
-from eddyscope.learning.batches import Normalisation
-from eddyscope.learning.network import INPUTS, OUTPUTS, ClosureNetwork
-from eddyscope.learning.settings import NetworkSettings
-from eddyscope.parallel.hdf5 import write_atomically
+from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.errors import CaseError
+from eddyscope.networks.cnn import INPUTS, OUTPUTS, ClosureNetwork
+from eddyscope.networks.settings import NetworkSettings
+from eddyscope.storage.hdf5 import write_atomically
 
 __all__ = ["FORMAT", "Model", "load_model", "read_tensors", "save_model", "tensors_digest"]
 

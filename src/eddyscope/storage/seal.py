@@ -4,7 +4,7 @@ HDF5 1.10 may crash or loop for ever on a file whose metadata is damaged, which 
 can catch. The seal covers every byte but the raw data of contiguous arrays, so it costs
 the same for files of any size; raw data needs checksums of its own. HDF5 ignores what
 stands behind its end of file, but cuts it off when it opens the file for writing: a sealed
-file is written once, or its raw data overwritten by `parallel/raw_data.py`, without HDF5.
+file is written once, or its raw data overwritten by `storage/raw_data.py`, without HDF5.
 
     file | {"raw": [[offset, length], …], "sha256": "…"} | length of the JSON, magic bytes
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eddyscope.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset
 
 __all__ = ["RESOLVED", "Quality", "k_max_eta", "quality"]
 

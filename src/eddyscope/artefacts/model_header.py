@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 
 __all__ = ["ModelFile", "read_model_file"]
 

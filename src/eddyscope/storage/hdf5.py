@@ -1,7 +1,7 @@
 """HDF5 files: safe small artefacts, large ones laid out, checked opening.
 
 HDF5 itself always runs on one rank alone; what all ranks write together goes into a laid-out
-file by MPI-IO (`parallel/raw_data.py`). Rules held here so that no one else needs to know them:
+file by MPI-IO (`storage/raw_data.py`). Rules held here so that no one else needs to know them:
   * small artefacts are written by rank 0 to a temporary file, synced and renamed, so a
     kill leaves the old file or the new one, never half of one;
   * files that grow large are laid out whole, with all their room on the disk, before any
@@ -23,10 +23,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite
-from eddyscope.parallel.image import LIBVER, Image
-from eddyscope.parallel.seal import is_broken, seal
+from eddyscope.storage.image import LIBVER, Image
+from eddyscope.storage.seal import is_broken, seal
 
 __all__ = [
     "Variable",
@@ -61,7 +61,7 @@ Build = Callable[[h5py.File], None]
 
 def lay_out(path: Path, comm: MPI.Intracomm, build: Build) -> None:
     """A new file at `path`, laid out and sealed by rank 0, with all its room on the disk, for its
-    raw data (`parallel/raw_data.py`). Raises CannotWrite on all ranks. Collective."""
+    raw data (`storage/raw_data.py`). Raises CannotWrite on all ranks. Collective."""
     temporary = path.with_name(path.name + ".tmp")
     check_folder(path.parent, comm)
 

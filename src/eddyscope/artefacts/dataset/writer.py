@@ -23,13 +23,13 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from eddyscope.dataset import schema
+from eddyscope.artefacts.dataset import schema
 from eddyscope.parallel.failure import NotFinite, all_true
-from eddyscope.parallel.hdf5 import Variable, allocate, lay_out
-from eddyscope.parallel.image import Image
-from eddyscope.parallel.raw_data import Piece, RawData
 from eddyscope.parallel.reduce import largest
 from eddyscope.spectral.grid import BOX
+from eddyscope.storage.hdf5 import Variable, allocate, lay_out
+from eddyscope.storage.image import Image
+from eddyscope.storage.raw_data import Piece, RawData
 
 __all__ = ["CoarseFields", "DatasetWriter", "Layout", "capacity", "checksum", "create", "size"]
 

@@ -1,6 +1,6 @@
 """Small trials of the machinery below us, for `eddyscope doctor`: MPI, HDF5, torch, cores.
 
-mpirun -n 2 python -m eddyscope.parallel.probe      # the trials that need ranks
+mpirun -n 2 python -m eddyscope.storage.probe      # the trials that need ranks
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import torch
 import torch.distributed as dist
 from mpi4py import MPI
 
-from eddyscope.parallel import hdf5
 from eddyscope.parallel.failure import guard
-from eddyscope.parallel.raw_data import new_file
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World
+from eddyscope.storage import hdf5
+from eddyscope.storage.raw_data import new_file
 
 __all__ = ["SET_UP", "Finding", "check_libraries", "check_ranks", "fail", "ok", "report", "warn"]
 

@@ -22,11 +22,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from eddyscope.config.case import CaseError
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, all_true
-from eddyscope.parallel.hdf5 import Build, cannot_write, check_folder, replace_file, write_on_root
-from eddyscope.parallel.image import Image
-from eddyscope.parallel.seal import seal
+from eddyscope.storage.hdf5 import Build, cannot_write, check_folder, replace_file, write_on_root
+from eddyscope.storage.image import Image
+from eddyscope.storage.seal import seal
 
 __all__ = ["Piece", "Place", "RawData", "new_file"]
 

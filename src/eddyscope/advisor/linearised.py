@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eddyscope.analysis.settings import AdviseSettings
+from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.metrics import shell_spectrum
-from eddyscope.learning.network import ClosureNetwork
+from eddyscope.networks.cnn import ClosureNetwork
 
 __all__ = ["LayerJacobian", "folds_of", "linearised_gain"]
 

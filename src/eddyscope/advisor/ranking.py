@@ -6,7 +6,7 @@ One function and one line of SCORES add one.
     relative_gradient   ‖∂L/∂θ_l‖ / ‖θ_l‖, L the target loss of the base network (Auto-RGN;
                         Lee et al. 2023): which layer would move most, for its size
     linearised_gain     the share of the target error that a small change of layer l can
-                        remove on samples it was not fitted to (`eddyscope.analysis.linearised`)
+                        remove on samples it was not fitted to (`eddyscope.advisor.linearised`)
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eddyscope.analysis.linearised import linearised_gain
-from eddyscope.analysis.settings import AdviseSettings
+from eddyscope.advisor.linearised import linearised_gain
+from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.network import ClosureNetwork
+from eddyscope.networks.cnn import ClosureNetwork
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 

@@ -15,8 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from eddyscope.learning.keys import integer_seed
-from eddyscope.learning.settings import NetworkSettings, layer_names
+from eddyscope.config.streams import integer_seed
+from eddyscope.networks.settings import NetworkSettings, layer_names
 
 __all__ = ["INPUTS", "OUTPUTS", "ClosureNetwork"]
 

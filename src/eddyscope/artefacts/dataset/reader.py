@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.config.case import CaseError
-from eddyscope.dataset import schema
-from eddyscope.dataset.writer import checksum
-from eddyscope.parallel.hdf5 import open_to_read
+from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset.writer import checksum
+from eddyscope.config.errors import CaseError
+from eddyscope.storage.hdf5 import open_to_read
 
 __all__ = ["Dataset"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 
-from eddyscope.parallel.seal import footer
+from eddyscope.storage.seal import footer
 
 __all__ = ["Image"]
 
@@ -39,7 +39,7 @@ class Image(io.RawIOBase):
 
     @property
     def sealed_size(self) -> int:
-        """Bytes of the file with its seal (`parallel/seal.py`)."""
+        """Bytes of the file with its seal (`storage/seal.py`)."""
         return self.size + len(footer(self))
 
     def save(self, path: Path) -> None:

@@ -1,0 +1,50 @@
+"""What decides a result: the one definition, for steps, checkpoints and training alike.
+
+A result is decided by the sections of the case that its step declares, but for fields that
+are marked as changing nothing, and by the contents of the files that it reads.
+
+    class CheckpointSettings(Section):
+        seconds: Annotated[float, CHANGES_NO_RESULT] = 60.0
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+__all__ = ["CHANGES_NO_RESULT", "decides", "deciding"]
+
+
+class _Mark:
+    """Of which there is one; compared by identity."""
+
+    def __repr__(self) -> str:
+        return "CHANGES_NO_RESULT"
+
+
+CHANGES_NO_RESULT = _Mark()
+"""Annotation of a settings field whose value no result depends on."""
+
+
+def decides(field: FieldInfo) -> bool:
+    """Whether results depend on a settings field."""
+    return CHANGES_NO_RESULT not in field.metadata
+
+
+def deciding(value: Any) -> Any:
+    """Settings as a JSON-like tree, without the fields that change no result.
+
+    value: a section, or what a section's field holds.
+    """
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {
+            name: deciding(getattr(value, name)) for name, field in fields.items() if decides(field)
+        }
+    if isinstance(value, dict):
+        return {str(key): deciding(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [deciding(entry) for entry in value]
+    return value

@@ -1,0 +1,1 @@
+"""Networks that closures are made of: a module and its named layers. Uses torch."""
