@@ -19,9 +19,12 @@ from mpi4py import MPI
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite
 
-__all__ = ["Mesh", "World", "block", "choose_mesh"]
+__all__ = ["Comm", "Mesh", "World", "block", "choose_mesh"]
 
 T = TypeVar("T")
+
+Comm = MPI.Intracomm
+"""A communicator, for signatures in rooms that do not import MPI."""
 
 
 def block(total: int, parts: int, index: int) -> slice:
