@@ -69,7 +69,7 @@ def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator)
 def test_flow_at_rest_cannot_be_normalised():
     zero = np.zeros((2, 4, 4))
     with pytest.raises(CaseError, match="standard deviation"):
-        Normalisation.own("base", Fields(zero + 1, zero, zero + 1, ((0, 0), (0, 1))))
+        Normalisation.own("base", Fields(zero + 1, zero, zero + 1, ((0, 0), (0, 1))).by_name())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
