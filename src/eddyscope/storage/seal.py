@@ -1,10 +1,11 @@
 """Seals: a digest of an HDF5 file's metadata, appended to it and checked before HDF5 reads it.
 
 HDF5 1.10 may crash or loop for ever on a file whose metadata is damaged, which no `except`
-can catch. The seal covers every byte but the raw data of contiguous arrays, so it costs
-the same for files of any size; raw data needs checksums of its own. HDF5 ignores what
-stands behind its end of file, but cuts it off when it opens the file for writing: a sealed
-file is written once, or its raw data overwritten by `storage/raw_data.py`, without HDF5.
+can catch. The seal of a large file covers every byte but the raw data of contiguous arrays, so
+it costs the same for files of any size; raw data needs checksums of its own. The seal of a
+small file (`storage/small.py`) covers every byte. HDF5 ignores what stands behind its end of
+file, but cuts it off when it opens the file for writing: a sealed file is written once, or its
+raw data overwritten by `storage/raw_data.py`, without HDF5.
 
     file | {"raw": [[offset, length], …], "sha256": "…"} | length of the JSON, magic bytes
 """
@@ -12,6 +13,7 @@ file is written once, or its raw data overwritten by `storage/raw_data.py`, with
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import struct
@@ -20,7 +22,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-__all__ = ["footer", "is_broken", "is_sealed", "seal"]
+__all__ = ["footer", "is_broken", "is_sealed", "seal", "sealed"]
 
 MAGIC = b"eddyseal"
 FOOTER = struct.Struct("<Q8s")
@@ -44,7 +46,16 @@ def footer(file: Any) -> bytes:
 
     with h5py.File(file, "r") as opened:
         opened.visititems(visit)
-    raw.sort()
+    return _footer(file, sorted(raw))
+
+
+def sealed(content: bytes) -> bytes:
+    """A small file's content with a seal that covers every byte of it."""
+    return content + _footer(io.BytesIO(content), [])
+
+
+def _footer(file: BinaryIO, raw: list[tuple[int, int]]) -> bytes:
+    """The seal of an open file that leaves out the extents `raw`."""
     digest = _digest(file, raw, file.seek(0, os.SEEK_END))
     note = json.dumps({"raw": raw, "sha256": digest}).encode()
     return note + FOOTER.pack(len(note), MAGIC)
