@@ -16,8 +16,10 @@ from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite, NotFinite
 from eddyscope.parallel.world import World, block
-from eddyscope.storage import hdf5, raw_data
-from eddyscope.storage.raw_data import Piece, RawData, new_file
+from eddyscope.storage import raw_data
+from eddyscope.storage.layout import Variable, allocate
+from eddyscope.storage.opening import open_to_read
+from eddyscope.storage.raw_data import Piece, RawData, lay_out, new_file
 from eddyscope.storage.seal import is_sealed
 
 pytestmark = pytest.mark.mpi
@@ -28,14 +30,14 @@ SAMPLES = 5
 # --- Raw data ------------------------------------------------------------------------------
 
 
-def lay_out(world: World, path: Path, shape: tuple[int, ...]) -> None:
+def lay_out_two(world: World, path: Path, shape: tuple[int, ...]) -> None:
     """A file with arrays "a" and "g/b" of doubles, not written yet. Collective."""
 
     def build(file: h5py.File) -> None:
-        hdf5.allocate(file, {"a": hdf5.Variable((), shape=shape, dtype="f8")})
-        hdf5.allocate(file.create_group("g"), {"b": hdf5.Variable((), shape=shape, dtype="f4")})
+        allocate(file, {"a": Variable((), shape=shape, dtype="f8")})
+        allocate(file.create_group("g"), {"b": Variable((), shape=shape, dtype="f4")})
 
-    hdf5.lay_out(path, world.comm, build)
+    lay_out(path, world.comm, build)
 
 
 def write(world: World, path: Path, expected: np.ndarray) -> None:
@@ -55,9 +57,9 @@ def test_every_piece_finds_its_place(world, shared_tmp_path, monkeypatch, rows, 
     monkeypatch.setattr(raw_data, "MOST", most)
     expected = np.random.default_rng(0).standard_normal((rows, 3, 4))
     path = shared_tmp_path / "a.h5"
-    lay_out(world, path, expected.shape)
+    lay_out_two(world, path, expected.shape)
     write(world, path, expected)
-    with hdf5.open_to_read(path) as file:
+    with open_to_read(path) as file:
         np.testing.assert_array_equal(file["a"], expected)
         np.testing.assert_array_equal(file["g/b"], expected.astype("f4"))
     assert is_sealed(path)
@@ -68,13 +70,13 @@ def test_a_new_file_appears_only_when_complete_and_opens_in_xarray(
 ):
     path = shared_tmp_path / "a.h5"
     variables = {
-        "y": hdf5.Variable(("y",), np.arange(5) / 5, units="rad", long_name="row"),
-        "x": hdf5.Variable(("x",), np.arange(6) / 6, units="rad", long_name="column"),
-        "omega": hdf5.Variable(("y", "x"), shape=(5, 6), dtype="f4", long_name="vorticity"),
+        "y": Variable(("y",), np.arange(5) / 5, units="rad", long_name="row"),
+        "x": Variable(("x",), np.arange(6) / 6, units="rad", long_name="column"),
+        "omega": Variable(("y", "x"), shape=(5, 6), dtype="f4", long_name="vorticity"),
     }
     expected = np.arange(30, dtype="f4").reshape(5, 6)
     mine = block(5, world.size, world.rank)
-    with new_file(path, world.comm, lambda file: hdf5.allocate(file, variables)) as data:
+    with new_file(path, world.comm, lambda file: allocate(file, variables)) as data:
         everywhere(not path.exists(), "there before it is complete")
         world.comm.Barrier()
         if mine.start < mine.stop:
@@ -122,7 +124,7 @@ def test_a_place_beyond_four_gigabytes(world, shared_tmp_path):
 
 def test_a_block_may_go_on_along_the_last_axis_indexed_but_no_further(world, shared_tmp_path):
     path = shared_tmp_path / "a.h5"
-    lay_out(world, path, (2, 5, 3))
+    lay_out_two(world, path, (2, 5, 3))
     data = RawData(path, world.comm)
     begin = data.places["a"].offset
     assert data.piece("a", (1, 2), np.zeros((3, 3))).offset == begin + 8 * (5 * 3 + 2 * 3)
@@ -146,7 +148,7 @@ def test_a_full_disk_is_one_error_on_all_ranks(world, monkeypatch, size):
 
 def test_a_file_that_may_not_be_opened_is_one_error_on_all_ranks(world, shared_tmp_path):
     path = shared_tmp_path / "a.h5"
-    lay_out(world, path, (2, 2))
+    lay_out_two(world, path, (2, 2))
     world.comm.Barrier()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(raw_data, "_places", lambda path: {})
@@ -209,7 +211,7 @@ def test_what_is_given_is_what_is_read(world, shared_tmp_path, monkeypatch, layo
         for v in schema.SPECTRA:
             expected = np.array([spectra[m][v] for m in range(layout.members)])
             np.testing.assert_array_equal(dataset.spectra()[v][:, s], expected)
-        with hdf5.open_to_read(path) as file:
+        with open_to_read(path) as file:
             expected = np.array([full[m] for m in range(layout.members)]).astype("f4")
             np.testing.assert_array_equal(file["full/omega"][:, s], expected)
 

@@ -13,7 +13,7 @@ from eddyscope.artefacts.model import load_model
 from eddyscope.parallel.world import World
 from eddyscope.stages import advise, evaluate, train, transfer
 from eddyscope.stages.job import Job
-from eddyscope.storage.hdf5 import open_to_read
+from eddyscope.storage.opening import open_to_read
 from synthetic import make_case, write_datasets
 
 pytestmark = pytest.mark.mpi

@@ -10,7 +10,9 @@ from eddyscope.config.errors import CaseError
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import block, check_mesh, choose_mesh
-from eddyscope.storage import hdf5
+from eddyscope.storage.atomic import write_atomically
+from eddyscope.storage.layout import Variable, write_artefact
+from eddyscope.storage.opening import open_to_read
 
 
 @pytest.mark.parametrize("total", [0, 1, 5, 12])
@@ -69,12 +71,12 @@ def test_durations_are_said_as_people_do(seconds, words):
 
 
 def write_sample(path):
-    x = hdf5.Variable(("x",), np.linspace(0, 1, 5), units="m", long_name="place")
-    energy = hdf5.Variable(("time", "x"), np.arange(10.0).reshape(2, 5), long_name="energy")
-    name = hdf5.Variable(("time",), ["first", "second"])
-    time = hdf5.Variable(("time",), np.array([0.5, 1.0]))
+    x = Variable(("x",), np.linspace(0, 1, 5), units="m", long_name="place")
+    energy = Variable(("time", "x"), np.arange(10.0).reshape(2, 5), long_name="energy")
+    name = Variable(("time",), ["first", "second"])
+    time = Variable(("time",), np.array([0.5, 1.0]))
     groups = {"": {"time": time, "name": name}, "line": {"x": x, "energy": energy}}
-    hdf5.write_artefact(path, groups, {"case": "{}", "seed": 3})
+    write_artefact(path, groups, {"case": "{}", "seed": 3})
 
 
 def test_artefact_opens_in_xarray(tmp_path):
@@ -100,7 +102,7 @@ def test_a_failed_write_leaves_the_old_artefact(tmp_path):
     write_sample(path)
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        hdf5.write_artefact(path, {"x": hdf5.Variable(("x",), [object()])}, {})
+        write_artefact(path, {"x": Variable(("x",), [object()])}, {})
     assert path.read_bytes() == before
 
 
@@ -111,19 +113,19 @@ def test_a_file_cut_short_is_a_case_error(tmp_path, keep):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else keep])
     with pytest.raises(CaseError, match=r"not a readable dataset.*make it again"):
-        with hdf5.open_to_read(path, "dataset"):
+        with open_to_read(path, "dataset"):
             pass
 
 
 def test_a_missing_file_is_a_case_error(tmp_path):
     with pytest.raises(CaseError, match="no such dataset"):
-        with hdf5.open_to_read(tmp_path / "none.h5", "dataset"):
+        with open_to_read(tmp_path / "none.h5", "dataset"):
             pass
 
 
 def test_content_is_replaced_whole(tmp_path):
     path = tmp_path / "folder" / "status.json"
-    hdf5.write_atomically(path, "one")
-    hdf5.write_atomically(path, b"two")
+    write_atomically(path, "one")
+    write_atomically(path, b"two")
     assert path.read_text() == "two"
     assert [p.name for p in path.parent.iterdir()] == ["status.json"]

@@ -24,7 +24,7 @@ from eddyscope.report.results import Absent, gather
 from eddyscope.stages import advise, analyze, evaluate, info, report, train, transfer
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job
-from eddyscope.storage.hdf5 import Variable, write_artefact
+from eddyscope.storage.layout import Variable, write_artefact
 
 REMOTE = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", re.IGNORECASE)
 

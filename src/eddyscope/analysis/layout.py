@@ -24,7 +24,7 @@ from eddyscope.analysis.activation_spectra import LayerSpectra
 from eddyscope.analysis.kernel_spectra import KINDS, gain
 from eddyscope.analysis.kernel_survey import LayerSurvey, Moved
 from eddyscope.spectral.grid import BOX
-from eddyscope.storage.hdf5 import Variable
+from eddyscope.storage.layout import Variable
 
 __all__ = [
     "FORMAT",

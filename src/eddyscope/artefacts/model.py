@@ -36,7 +36,7 @@ from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.cnn import INPUTS, OUTPUTS, ClosureNetwork
 from eddyscope.networks.settings import NetworkSettings
-from eddyscope.storage.hdf5 import write_atomically
+from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["FORMAT", "Model", "load_model", "read_tensors", "save_model", "tensors_digest"]
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
-from eddyscope.storage.hdf5 import open_to_read
+from eddyscope.storage.opening import open_to_read
 
 __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum"]
 

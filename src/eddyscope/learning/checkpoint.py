@@ -14,7 +14,7 @@ from eddyscope.artefacts.model import read_tensors, tensors_digest
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.history import History
 from eddyscope.parallel.world import World
-from eddyscope.storage.hdf5 import write_atomically
+from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["restore", "save_checkpoint"]
 

@@ -14,7 +14,7 @@ from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics, summary
 from eddyscope.learning.prediction import predict
-from eddyscope.storage.hdf5 import Variable, attribute_texts
+from eddyscope.storage.layout import Variable, attribute_texts
 
 __all__ = ["Outcome", "evaluate", "history_variables", "mean_of_seeds", "system_variables"]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.config.errors import CaseError
-from eddyscope.storage.hdf5 import open_to_read
+from eddyscope.storage.opening import open_to_read
 
 __all__ = ["SYSTEMS", "Absent", "Artefact", "Gap", "Results", "gather"]
 

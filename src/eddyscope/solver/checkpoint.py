@@ -22,8 +22,9 @@ from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import all_true
 from eddyscope.spectral.transform import Transform
-from eddyscope.storage.hdf5 import Variable, allocate, open_to_read
 from eddyscope.storage.image import Image
+from eddyscope.storage.layout import Variable, allocate
+from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.raw_data import new_file
 from eddyscope.storage.seal import is_sealed
 

@@ -33,7 +33,8 @@ from eddyscope.config.errors import CaseError
 from eddyscope.networks.settings import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.hdf5 import Variable, attribute_texts, write_artefact, write_atomically
+from eddyscope.storage.atomic import write_atomically
+from eddyscope.storage.layout import Variable, attribute_texts, write_artefact
 
 if TYPE_CHECKING:
     from eddyscope.advisor.ranking import Ranking

@@ -20,7 +20,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import Variant, layer_parameters, names_of, single_layers
 from eddyscope.networks.settings import NetworkSettings
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.hdf5 import write_artefact
+from eddyscope.storage.layout import write_artefact
 
 if TYPE_CHECKING:
     from eddyscope.artefacts.model import Model

@@ -42,7 +42,7 @@ from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.hdf5 import free_space
+from eddyscope.storage.disk import free_space
 
 LOADED = 60 * 2**20
 """Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""

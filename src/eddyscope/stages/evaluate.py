@@ -53,7 +53,8 @@ from eddyscope.parallel.work import map_in_order
 from eddyscope.spectral.grid import BOX
 from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.hdf5 import Variable, attribute_texts, write_artefact, write_atomically
+from eddyscope.storage.atomic import write_atomically
+from eddyscope.storage.layout import Variable, attribute_texts, write_artefact
 
 if TYPE_CHECKING:
     from eddyscope.artefacts.model import Model

@@ -18,7 +18,7 @@ from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.world import World
 from eddyscope.report.results import Artefact
-from eddyscope.storage.hdf5 import open_to_read
+from eddyscope.storage.opening import open_to_read
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

@@ -28,7 +28,8 @@ from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
-from eddyscope.storage.hdf5 import free_space, space_taken, write_atomically
+from eddyscope.storage.atomic import write_atomically
+from eddyscope.storage.disk import free_space, space_taken
 
 __all__ = ["Job", "Step"]
 

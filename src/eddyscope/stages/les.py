@@ -46,7 +46,7 @@ from eddyscope.spectral.grid import BOX, Grid
 from eddyscope.spectral.transform import TransformSettings, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.hdf5 import Variable, write_artefact
+from eddyscope.storage.layout import Variable, write_artefact
 
 BINS = 60
 """Bins of the vorticity PDF, over 1.2 times the range of the filtered DNS."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from eddyscope.stages.job import Job
-from eddyscope.storage.hdf5 import write_atomically
+from eddyscope.storage.atomic import write_atomically
 
 
 def plan(job: Job) -> list[str]:

@@ -1,6 +1,6 @@
 """Overwriting the raw data of a laid-out HDF5 file by MPI-IO.
 
-The arrays of such a file (`hdf5.lay_out`) are contiguous, so HDF5 can say once where each
+The arrays of such a file (`lay_out`) are contiguous, so HDF5 can say once where each
 of them begins, and is not needed again. What many arrays have waited for goes to the disk in
 one call, where HDF5 would take one collective call for each; the metadata is never opened for
 writing, so a kill cannot tear it; and an error on one rank is heard by all.
@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, all_true
-from eddyscope.storage.hdf5 import Build, cannot_write, check_folder, replace_file, write_on_root
+from eddyscope.storage.atomic import cannot_write, check_folder, replace_file, write_on_root
 from eddyscope.storage.image import Image
+from eddyscope.storage.layout import Build
 from eddyscope.storage.seal import seal
 
-__all__ = ["Piece", "Place", "RawData", "new_file"]
+__all__ = ["Piece", "Place", "RawData", "lay_out", "new_file"]
 
 SMALL = 2**16
 """Bytes from which on a rank writes its piece itself."""
@@ -161,6 +162,20 @@ class RawData:
         if not all_true(self.comm, not reason):
             reasons = self.comm.allgather(reason)
             raise cannot_write(self.path, OSError(next(text for text in reasons if text)))
+
+
+def lay_out(path: Path, comm: MPI.Intracomm, build: Build) -> None:
+    """A new file at `path`, laid out and sealed by rank 0, with all its room on the disk, for its
+    raw data. Raises CannotWrite on all ranks. Collective."""
+    temporary = path.with_name(path.name + ".tmp")
+    check_folder(path.parent, comm)
+
+    def work() -> None:
+        Image(build).save(temporary)
+        seal(temporary)
+        replace_file(temporary, path)
+
+    write_on_root(path, comm, work)
 
 
 @contextmanager

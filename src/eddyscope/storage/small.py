@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.config.errors import CaseError
-from eddyscope.storage.hdf5 import write_atomically
+from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.seal import is_broken, is_sealed, sealed
 
 __all__ = ["Attribute", "read_tree", "write_tree"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.writer import checksum
 from eddyscope.config.errors import CaseError
-from eddyscope.storage.hdf5 import open_to_read
+from eddyscope.storage.opening import open_to_read
 
 __all__ = ["Dataset"]
 

@@ -27,9 +27,9 @@ from eddyscope.artefacts.dataset import schema
 from eddyscope.parallel.failure import NotFinite, all_true
 from eddyscope.parallel.reduce import largest
 from eddyscope.spectral.grid import BOX
-from eddyscope.storage.hdf5 import Variable, allocate, lay_out
 from eddyscope.storage.image import Image
-from eddyscope.storage.raw_data import Piece, RawData
+from eddyscope.storage.layout import Variable, allocate
+from eddyscope.storage.raw_data import Piece, RawData, lay_out
 
 __all__ = ["CoarseFields", "DatasetWriter", "Layout", "capacity", "checksum", "create", "size"]
 

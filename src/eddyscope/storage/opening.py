@@ -1,0 +1,33 @@
+"""Opening HDF5 files to read, checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from eddyscope.config.errors import CaseError
+from eddyscope.storage.seal import is_broken
+
+__all__ = ["open_to_read"]
+
+
+@contextmanager
+def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
+    """An existing file, opened by this rank alone. CaseError if it is missing or damaged."""
+    if is_broken(path):
+        raise CaseError(f"{path}: the metadata of this {what} is damaged: make it again")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise CaseError(f"{path}: no such {what}") from None
+    except OSError as error:
+        reason = str(error).strip()
+        raise CaseError(
+            f"{path}: not a readable {what} ({reason}); "
+            "it may be cut short or damaged: make it again"
+        ) from None
+    with file:
+        yield file
