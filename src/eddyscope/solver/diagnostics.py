@@ -60,8 +60,8 @@ class Diagnostics:
     ) -> dict[str, NDArray[Any]]:
         """Domain means and their sources and sinks, each of shape (member,).
 
-        The input of a forcing that is white in time is its mean over `elapsed`, the time
-        since the last call; its account is set to zero.
+        The input of a forcing that is white in time is its mean over `elapsed`, the time since
+        the flow's `kick_work` was last set to zero.
         """
         self._f_hat[...] = 0
         self.flow.add_forcing(self._f_hat, time, step, 1.0)
@@ -75,7 +75,6 @@ class Diagnostics:
             for i, columns in enumerate(self._kicks):
                 sum_columns(kicks[i, 0], inverse, self._weight, columns)
             self._columns[:, 3:5] += self._kicks / elapsed
-            kicks[...] = 0
         totals = exact_sums(self._columns, self._n_columns, self._comm)
         return {name: totals[:, q] for q, name in enumerate(QUANTITIES)}
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddyscope.flows.base import Flow
-from eddyscope.solver.schemes.base import Advection, PiHat
+from eddyscope.solver.schemes.base import Advection, PiHat, by_layer
 from eddyscope.solver.updates import ab2cn_update, subtract_waves
 
 __all__ = ["AdamsBashforth2"]
@@ -45,15 +45,17 @@ class AdamsBashforth2:
         previous = self.history["previous_advection"]
         advection = self.advection.spend(omega_hat)
         self.fastest = self.advection.fastest
-        dispersion = self.flow.dispersion
-        if dispersion is not None:
-            for i in range(len(omega_hat)):
-                subtract_waves(advection[i, 0], dispersion[0, 0], omega_hat[i, 0])
+        if self.flow.dispersion is not None:
+            waves = by_layer(self.flow.dispersion, omega_hat)
+            for at in np.ndindex(omega_hat.shape[:2]):
+                subtract_waves(advection[at], waves[at[1]], omega_hat[at])
         if step == 0:
             previous[...] = advection
-        factors = self._before[0, 0], self._inverse_after[0, 0], self._now, self._then
-        for i in range(len(omega_hat)):
-            ab2cn_update(omega_hat[i, 0], advection[i, 0], previous[i, 0], *factors)
+        before = by_layer(self._before, omega_hat)
+        after = by_layer(self._inverse_after, omega_hat)
+        for at in np.ndindex(omega_hat.shape[:2]):
+            factors = before[at[1]], after[at[1]], self._now, self._then
+            ab2cn_update(omega_hat[at], advection[at], previous[at], *factors)
         self.flow.add_forcing(omega_hat, time, step, self._minus_dt_after)
         if closure is not None:
             np.multiply(closure, self._minus_dt_after, out=advection)

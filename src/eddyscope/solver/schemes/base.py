@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from eddyscope.config.case import Section
 from eddyscope.flows.base import Flow
 
-__all__ = ["Advection", "PiHat", "Stepper", "TimeSettings"]
+__all__ = ["Advection", "PiHat", "Stepper", "TimeSettings", "by_layer"]
 
 
 PiHat = Callable[[NDArray[Any]], NDArray[Any] | None]
@@ -83,3 +84,11 @@ class Advection:
         values = self.of(omega_hat)
         self._is_known = False
         return values
+
+
+def by_layer(factor: NDArray[Any], omega_hat: NDArray[Any]) -> NDArray[Any]:
+    """A factor of each mode, the same for all layers or not, as a view (layer, kx, ky).
+
+    factor: shape (1, 1, kx, ky) or (1, layer, kx, ky); omega_hat: (member, layer, kx, ky).
+    """
+    return np.broadcast_to(factor[0], omega_hat.shape[1:])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddyscope.flows.base import Flow
-from eddyscope.solver.schemes.base import Advection, PiHat
+from eddyscope.solver.schemes.base import Advection, PiHat, by_layer
 from eddyscope.solver.updates import rk_update
 
 __all__ = ["RungeKutta3"]
@@ -65,14 +65,8 @@ class RungeKutta3:
             self.flow.add_forcing(loss, time + c * self.dt, step, 1.0)
             if closure is not None:
                 loss -= closure
-            for i in range(len(omega_hat)):
-                rk_update(
-                    omega_hat[i, 0],
-                    loss[i, 0],
-                    self._increment[i, 0],
-                    decay[0, 0],
-                    a,
-                    b,
-                    self._step,
-                )
+            factors = by_layer(decay, omega_hat)
+            for at in np.ndindex(omega_hat.shape[:2]):
+                fields = omega_hat[at], loss[at], self._increment[at]
+                rk_update(*fields, factors[at[1]], a, b, self._step)
         self.flow.kick(omega_hat, step, self.dt)
