@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.parallel.failure import guard
+from eddyscope.parallel.world import World
+from eddyscope.stages.case import SYSTEMS, load_case
+from eddyscope.stages.job import Job
+from eddyscope.stages.stage import STAGES, Stage, load_stages
 
-STAGES = {
-    "dns": "simulate the base and target ensembles and filter them into datasets",
-    "train": "train the base network",
-    "advise": "rank the layers before any re-training, from a few target samples",
-    "transfer": "re-train each layer, and the controls, on a few target samples",
-    "evaluate": "offline metrics of every model on both systems, and a score card of the advice",
-    "les": "run closures back in large-eddy simulation",
-    "analyze": "spectra of kernels and activations",
-    "report": "one self-contained page, with its pictures",
-}
-"""In the order in which `run` goes through them."""
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+RUN = "all stages in order, skipping what is done"
+"""What `run` does."""
 
 EXIT_STATUSES = """\
 exit status:
@@ -48,14 +45,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CaseError(f"{message}; see `{self.prog} --help`")
 
-    def print_help(self, file: Any = None) -> None:
-        from eddyscope.parallel.world import World
-
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         if World.launched().is_root:
             super().print_help(file)
 
 
-def build_parser() -> Parser:
+def build_parser(names: Sequence[str]) -> Parser:
+    """The parser that knows these commands: stages, `run`, `doctor` and `info`."""
     parser = Parser(
         prog="eddyscope",
         description="From 2D turbulence to an explained, ranked set of layers to re-train.",
@@ -63,31 +59,39 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
-    for name, text in {"run": "all stages in order, skipping what is done", **STAGES}.items():
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=EXIT_STATUSES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        _add_case_arguments(command)
-        if name in ("run", "dns"):
-            command.add_argument(
-                "--system",
-                choices=("base", "target", "both"),
-                default="both",
-                help="which system to simulate (default: both)",
+    for name in names:
+        if name == "doctor":
+            commands.add_parser(name, help="is this machine set up right?")
+        elif name == "info":
+            info = commands.add_parser(name, help="what is in this artefact?")
+            info.add_argument("file", metavar="FILE", type=Path)
+        else:
+            summary = RUN if name == "run" else load_stages([name])[0].summary
+            command = commands.add_parser(
+                name,
+                help=summary,
+                description=summary,
+                epilog=EXIT_STATUSES,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
             )
-            command.add_argument(
-                "--measure",
-                action="store_true",
-                help="with --dry-run: time a few steps and a sample, and predict the run's time",
-            )
-    commands.add_parser("doctor", help="is this machine set up right?")
-    info = commands.add_parser("info", help="what is in this artefact?")
-    info.add_argument("file", metavar="FILE", type=Path)
+            _add_case_arguments(command)
+            if name in ("run", "dns"):
+                _add_simulation_arguments(command)
     return parser
+
+
+def _add_simulation_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--system",
+        choices=("base", "target", "both"),
+        default="both",
+        help="which system to simulate (default: both)",
+    )
+    command.add_argument(
+        "--measure",
+        action="store_true",
+        help="with --dry-run: time a few steps and a sample, and predict the run's time",
+    )
 
 
 def _add_case_arguments(command: argparse.ArgumentParser) -> None:
@@ -120,11 +124,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's arguments. CaseError with the nearest stage if it is misspelt."""
     known = ["run", *STAGES, "doctor", "info"]
     if argv and not argv[0].startswith("-") and argv[0] not in known:
-        near = difflib.get_close_matches(argv[0], known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise CaseError(f"no stage named {argv[0]!r}; {hint}stages: {', '.join(known)}")
+        hint = did_you_mean(argv[0], known)
+        raise CaseError(
+            f"no stage named {argv[0]!r}; {hint + ' ' if hint else ''}stages: {', '.join(known)}"
+        )
+    # Only the stages that are called for are imported.
+    parser = build_parser([argv[0]] if argv and argv[0] in known else known)
     # Overrides may stand before or after options: argparse alone takes only one run of them.
-    parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     if getattr(arguments, "measure", False) and not arguments.dry_run:
         parser.error("--measure is for --dry-run: give both")
@@ -137,22 +143,27 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says; gives the exit status. Collective."""
-    from eddyscope.parallel.world import World
-
     arguments = parse(argv)
     world = World.launched()
     if arguments.stage == "doctor":
-        status: int = importlib.import_module("eddyscope.stages.doctor").run(world)
-        return status
-    if arguments.stage == "info":
-        importlib.import_module("eddyscope.stages.info").run(arguments.file, world)
-        return 0
-    from eddyscope.stages.case import SYSTEMS, load_case
-    from eddyscope.stages.job import Job
+        from eddyscope.stages import doctor  # imports torch
 
+        return doctor.run(world)
+    if arguments.stage == "info":
+        from eddyscope.stages import info  # imports xarray
+
+        info.run(arguments.file, world)
+        return 0
+    names = STAGES if arguments.stage == "run" else [arguments.stage]
+    perform(load_stages(names), make_job(arguments, world), arguments.dry_run)
+    return 0
+
+
+def make_job(arguments: argparse.Namespace, world: World) -> Job:
+    """What the stages are given. Collective; CaseError for a case that cannot be read."""
     case = world.on_root(lambda: load_case(arguments.case, arguments.overrides))
     system = getattr(arguments, "system", "both")
-    job = Job(
+    return Job(
         case=case,
         world=world,
         out=(arguments.out or Path("runs") / case.name).absolute(),
@@ -161,24 +172,20 @@ def dispatch(argv: Sequence[str]) -> int:
         fresh=arguments.fresh,
         measure=getattr(arguments, "measure", False),
     )
-    names = list(STAGES) if arguments.stage == "run" else [arguments.stage]
-    stages = [importlib.import_module(f"eddyscope.stages.{name}") for name in names]
-    plans = [stage.plan(job) for stage in stages]
-    if arguments.dry_run:
-        for name, lines in zip(names, plans, strict=True):
-            world.say(f"{name}:")
-            for line in lines:
-                world.say(f"  {line}")
-        return 0
-    for stage in stages:
-        stage.run(job)
-    return 0
+
+
+def perform(stages: Sequence[Stage], job: Job, dry: bool) -> None:
+    """Plan all stages, then show the plans, or run the stages. Collective."""
+    plans = [(stage, stage.plan(job)) for stage in stages]
+    for stage, lines in plans:
+        if dry:
+            job.world.say("\n".join([f"{stage.name}:", *(f"  {line}" for line in lines)]))
+        else:
+            stage.run(job)
 
 
 def main() -> NoReturn:
     """Entry point of the `eddyscope` command."""
-    from eddyscope.parallel.failure import guard
-
     sys.exit(guard(lambda: dispatch(sys.argv[1:])))
 
 
