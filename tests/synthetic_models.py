@@ -13,7 +13,8 @@ from eddyscope.artefacts.model import Model, save_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import load_fields
 from eddyscope.learning.variants import Variant, names_of
-from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.registry import layer_names
 from eddyscope.stages.case import Case
 
 BEST = "l02"
@@ -30,7 +31,7 @@ def write_models(case: Case, out: Path) -> None:
     history = {"history": {"train": [1.0, 0.5, 0.25], "validation": [1.0, 0.6, 0.4]}}
     save_model(out / "models/base.safetensors", Model(base, own["base"], "base", history))
     errors = {"base": 0.9}
-    for place, name in enumerate(names_of(case.transfer, case.network.depth)):
+    for place, name in enumerate(names_of(case.transfer, layer_names(case.network))):
         network = changed(base, name, place)
         model = Model(network, own["target"], name, {**history, "retrained": [name]})
         save_model(Variant(name).path(out / "models/transfer"), model)

@@ -13,11 +13,11 @@ from eddyscope.learning.adapt import ADAPTATIONS, adaptation_named
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.settings import TransferSettings
 from eddyscope.learning.trainer import Recipe, train
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 from eddyscope.parallel.world import World
 
-SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
 
 
 def samples() -> Samples:

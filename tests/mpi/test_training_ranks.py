@@ -12,14 +12,14 @@ import torch
 from eddyscope.artefacts.model import tensors_digest
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 
 pytestmark = pytest.mark.mpi
 
-SETTINGS = NetworkSettings(depth=3, width=6, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=3, width=6, kernel_size=3)
 
 # Seven samples in batches of three: blocks are uneven, and the last batch (one sample)
 # leaves ranks with nothing on any rank count above one.
@@ -72,7 +72,7 @@ def test_killed_training_goes_on_to_the_same_bits(
     world: World, shared_tmp_path: Path, everywhere: Everywhere
 ):
     # Wide enough for several buckets of gradients, whose layout decides the order of sums.
-    settings = NetworkSettings(depth=6, width=64, kernel_size=5)
+    settings = Cnn.Settings(depth=6, width=64, kernel_size=5)
     saved = Saved(shared_tmp_path / "a.ckpt", "a")
     whole, broken = ClosureNetwork(settings), ClosureNetwork(settings)
     history = train(whole, samples(), samples(2), RECIPE, world)

@@ -266,9 +266,7 @@ TABLE: dict[str, Bad] = {
     "network on an unknown grid": Bad(["network.n = 8", "[16]"], ["network.n=8"], "train"),
     "even kernels": Bad(["kernel_size = 4", "use 3 or 5"], ["network.kernel_size=4"], "train"),
     "models of unknown origin": Bad(["base.safetensors exists", "--fresh"], stage="train"),
-    "layer beyond the depth": Bad(
-        ["'l09'", "network.depth = 3"], ["transfer.layers=['l09']"], "transfer"
-    ),
+    "layer beyond the depth": Bad(["'l09'", "l01 … l03"], ["transfer.layers=['l09']"], "transfer"),
     "misspelt layer": Bad(["'layer2'", "l02"], ["transfer.layers=['layer2']"], "transfer"),
     "more transfer samples than there are": Bad(
         ["transfer.samples = 99"], ["transfer.samples=99"], "transfer"

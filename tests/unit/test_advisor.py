@@ -12,11 +12,11 @@ from eddyscope.advisor.linearised import Fit, LayerJacobian, folds_of, linearise
 from eddyscope.advisor.ranking import SCORES, rank_layers
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.batches import Samples
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 from eddyscope.parallel.world import World
 
-SETTINGS = NetworkSettings(depth=4, width=6, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=4, width=6, kernel_size=3)
 
 
 def inputs(count: int = 3, n: int = 12, seed: int = 1) -> torch.Tensor:

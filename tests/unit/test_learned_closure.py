@@ -12,10 +12,10 @@ from eddyscope.artefacts.model import Model, save_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.closures.learned import LearnedClosure
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 
-SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
 NORMALISATION = Normalisation("own", "target", 0.0, 0.1, 0.0, 3.0, 0.7)
 
 

@@ -11,11 +11,11 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.adapt import GainNetwork, adaptation_named, best_scale, scaled_output
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.trainer import Recipe, train
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 from eddyscope.parallel.world import World
 
-SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
 RECIPE = Recipe(epochs=2, batch_size=2, learning_rate=1e-2, key=(1,))
 
 

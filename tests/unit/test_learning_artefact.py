@@ -13,10 +13,10 @@ from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
 from eddyscope.artefacts.model import Model, load_model, save_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 
-SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
 NORMALISATION = Normalisation("own", "target", 0.0, 0.1, 0.0, 3.0, 0.7)
 
 

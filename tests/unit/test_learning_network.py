@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from eddyscope.learning.variants import layer_parameters
-from eddyscope.networks.cnn import ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.costs import layer_parameters
+from eddyscope.networks.settings import Channels
 
-SETTINGS = NetworkSettings(depth=3, width=4, kernel_size=3)
+SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
 
 
 def fields(count: int = 2, n: int = 12) -> torch.Tensor:
@@ -73,20 +74,20 @@ def test_weights_come_from_the_key_alone():
 
 def test_signal_keeps_its_size_through_many_layers():
     """Neither dies out nor explodes: the reason for the gain of the initialisation."""
-    settings = NetworkSettings(depth=12, width=32, kernel_size=5)
+    settings = Cnn.Settings(depth=12, width=32, kernel_size=5)
     spread = float(ClosureNetwork(settings)(fields(4, 16)).detach().std())
     assert 0.2 < spread < 5.0
 
 
 @pytest.mark.parametrize("depth", [2, 11])
 def test_parameters_are_counted_right(depth: int):
-    settings = NetworkSettings(depth=depth, width=5, kernel_size=5)
+    settings = Cnn.Settings(depth=depth, width=5, kernel_size=5)
     network = ClosureNetwork(settings)
     counted = {n: sum(p.numel() for p in network.layer(n).parameters()) for n in network.names}
-    assert counted == layer_parameters(settings)
+    assert counted == layer_parameters(settings, Channels.of_flow())
 
 
 def test_the_papers_network_has_the_papers_size():
-    sizes = layer_parameters(NetworkSettings())
+    sizes = layer_parameters(Cnn.Settings(), Channels.of_flow())
     assert sum(sizes.values()) == 927_041
     assert (sizes["l01"], sizes["l05"], sizes["l11"]) == (3_264, 102_464, 1_601)

@@ -26,7 +26,7 @@ from torch import Tensor
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.metrics import shell_spectrum
-from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.closure_network import ClosureNetwork
 
 __all__ = ["LayerJacobian", "folds_of", "linearised_gain"]
 

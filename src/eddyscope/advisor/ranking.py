@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eddyscope.advisor.linearised import linearised_gain
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.batches import Samples
-from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.closure_network import ClosureNetwork
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 

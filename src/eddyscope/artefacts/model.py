@@ -34,8 +34,8 @@ from torch import Tensor
 from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.cnn import INPUTS, OUTPUTS, ClosureNetwork
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.closure_network import INPUTS, OUTPUTS, ClosureNetwork
+from eddyscope.networks.cnn import Cnn
 from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["FORMAT", "Model", "load_model", "read_tensors", "save_model", "tensors_digest"]
@@ -81,7 +81,7 @@ def save_model(path: Path, model: Model) -> None:
     write_atomically(path, save(tensors, metadata))
 
 
-def load_model(path: Path, expect: NetworkSettings | None = None) -> Model:
+def load_model(path: Path, expect: Cnn.Settings | None = None) -> Model:
     """Read and check a model; `expect` is the architecture that the case describes.
 
     Not collective. Raises CaseError for a file that is missing, damaged, not a model, of
@@ -99,7 +99,7 @@ def load_model(path: Path, expect: NetworkSettings | None = None) -> Model:
             for key, value in metadata.items()
             if key not in ("format", "sign_convention", "name", "weights_digest", "parent")
         }
-        settings = NetworkSettings.model_validate(texts.pop("architecture"))
+        settings = Cnn.Settings.model_validate(texts.pop("architecture"))
         normalisation = Normalisation(**texts.pop("normalisation"))
         texts.pop("channels")
         if expect is not None:
@@ -153,11 +153,11 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _architecture(settings: NetworkSettings) -> dict[str, Any]:
+def _architecture(settings: Cnn.Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", include=set(ARCHITECTURE))
 
 
-def _check_architecture(path: Path, found: NetworkSettings, expect: NetworkSettings) -> None:
+def _check_architecture(path: Path, found: Cnn.Settings, expect: Cnn.Settings) -> None:
     different = [key for key in ARCHITECTURE if getattr(found, key) != getattr(expect, key)]
     if different:
         theirs = ", ".join(f"{key} = {getattr(found, key)!r}" for key in different)

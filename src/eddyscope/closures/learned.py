@@ -13,7 +13,6 @@ from eddyscope.artefacts.model import Model, load_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.prediction import predict
-from eddyscope.networks.settings import NetworkSettings
 
 __all__ = ["LearnedClosure"]
 
@@ -39,7 +38,7 @@ class LearnedClosure:
     def from_file(
         cls,
         path: Path,
-        expect: NetworkSettings | None = None,
+        expect: Any = None,
         normalisation: Normalisation | None = None,
     ) -> LearnedClosure:
         """The closure in an artefact. Not collective. Raises CaseError."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
-from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.closure_network import ClosureNetwork
 
 __all__ = ["ADAPTATIONS", "Adaptation", "adaptation_named", "best_scale", "scaled_output"]
 

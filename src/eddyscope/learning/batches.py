@@ -14,7 +14,7 @@ from torch import Tensor
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.cnn import INPUTS
+from eddyscope.networks.closure_network import INPUTS
 from eddyscope.parallel.world import block
 
 __all__ = ["Fields", "Samples", "choose", "load_fields"]

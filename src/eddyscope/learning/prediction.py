@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.closure_network import ClosureNetwork
 
 __all__ = ["normalisations", "predict"]
 

@@ -18,7 +18,7 @@ from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.learning.variants import SCALE, Variant
-from eddyscope.networks.cnn import ClosureNetwork
+from eddyscope.networks.closure_network import ClosureNetwork
 from eddyscope.parallel.world import World
 
 __all__ = ["Retraining", "Target"]

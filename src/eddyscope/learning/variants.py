@@ -1,22 +1,18 @@
-"""Which re-trainings a case asks for, how they are called, and what they cost. Imports no torch."""
+"""Which re-trainings a case asks for, and how they are called. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from eddyscope.learning.settings import TransferSettings
-from eddyscope.networks.settings import NetworkSettings, layer_names
 
 __all__ = [
     "SCALE",
     "Variant",
-    "layer_parameters",
     "names_of",
     "single_layers",
-    "training_flops",
     "variants_of",
 ]
 
@@ -39,10 +35,9 @@ class Variant:
         return place / f"{self.name}.safetensors"
 
 
-def names_of(settings: TransferSettings, depth: int) -> list[str]:
+def names_of(settings: TransferSettings, layers: Sequence[str]) -> list[str]:
     """Names of all that is compared, in a fixed order: layers, controls, the floor."""
-    layers = settings.layers
-    chosen = layer_names(depth) if isinstance(layers, str) else layers
+    chosen = layers if isinstance(settings.layers, str) else settings.layers
     return list(dict.fromkeys([*chosen, *settings.controls, SCALE]))
 
 
@@ -51,28 +46,15 @@ def single_layers(names: Sequence[str]) -> list[str]:
     return [name for name in names if name[:1] == "l" and name[1:].isdigit()]
 
 
-def variants_of(settings: TransferSettings, depth: int) -> list[Variant]:
+def variants_of(settings: TransferSettings, layers: Sequence[str]) -> list[Variant]:
     """Every re-training of a case: all names, each repeated for every seed.
 
     The floor has no random part, so it is made once.
     """
-    names = names_of(settings, depth)
+    names = names_of(settings, layers)
     return [
         Variant(name, s)
         for s in range(settings.seeds)
         for name in names
         if not (s and name == SCALE)
     ]
-
-
-def layer_parameters(network: NetworkSettings) -> dict[str, int]:
-    """Weights and biases of each layer."""
-    channels = [2, *[network.width] * (network.depth - 1), 1]
-    area = network.kernel_size**2
-    sizes = [outputs * (inputs * area + 1) for inputs, outputs in pairwise(channels)]
-    return dict(zip(layer_names(network.depth), sizes, strict=True))
-
-
-def training_flops(network: NetworkSettings, n: int) -> float:
-    """Floating-point operations of one sample's forward and backward pass (twice the forward's)."""
-    return 3 * 2.0 * sum(layer_parameters(network).values()) * n * n

@@ -1,38 +1,42 @@
-"""Settings of networks. Imports no torch."""
+"""Settings that all networks share, and the names of their channels. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field, field_validator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from eddyscope.config.case import Section
 
-__all__ = ["NetworkSettings", "layer_names"]
-
-
-def layer_names(depth: int) -> list[str]:
-    """Names of the convolutions, first to last: l01, l02, …"""
-    return [f"l{i:02d}" for i in range(1, depth + 1)]
+__all__ = ["Channels", "NetworkSettings", "numbered"]
 
 
 class NetworkSettings(Section):
-    """`[network]`: convolutions with ReLU between them, (psi, omega) -> pi."""
+    """`[network]`: what maps the filtered fields to the subgrid term."""
 
     n: int | None = None
     """Coarse grid it works on, among filter.n; by default the smallest."""
-    depth: int = Field(default=11, ge=2, le=99)
-    """Convolutions."""
-    width: int = Field(default=64, ge=1)
-    """Channels of the hidden layers."""
-    kernel_size: int = Field(default=5, ge=1)
-    """Side of the kernels (odd)."""
-    padding: Literal["circular", "zeros"] = "circular"
-    """What lies beyond the edge; circular is exact on a periodic box."""
 
-    @field_validator("kernel_size")
+
+@dataclass(frozen=True)
+class Channels:
+    """Names of the channels that a network takes and gives, in their order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
     @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError(f"must be odd; use {size - 1} or {size + 1}")
-        return size
+    def of_flow(cls, layers: int = 1) -> Channels:
+        """psi, omega -> pi of a flow of one layer; psi_1, psi_2, omega_1, … of several."""
+        return cls(_each(("psi", "omega"), layers), _each(("pi",), layers))
+
+
+def numbered(count: int) -> list[str]:
+    """Names of `count` layers, in the order in which a forward pass meets them: l01, l02, …"""
+    return [f"l{number:02d}" for number in range(1, count + 1)]
+
+
+def _each(fields: Iterable[str], layers: int) -> tuple[str, ...]:
+    """Every field of every layer, field by field; plain names where there is one layer."""
+    if layers == 1:
+        return tuple(fields)
+    return tuple(f"{field}_{layer}" for field in fields for layer in range(1, layers + 1))

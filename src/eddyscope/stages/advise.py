@@ -30,7 +30,7 @@ import numpy as np
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.settings import layer_names
+from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
 from eddyscope.storage.atomic import write_atomically
@@ -44,9 +44,10 @@ def plan(job: Job) -> list[str]:
     """What would be scored, a line each. Raises CaseError."""
     _check(job)
     advise = job.case.advise
+    layers = len(layer_names(job.case.network))
     used = min(advise.samples, job.case.transfer.samples)
     return [
-        f"scores: {', '.join(advise.scores)} of {job.case.network.depth} layers, dealt to "
+        f"scores: {', '.join(advise.scores)} of {layers} layers, dealt to "
         f"{job.world.size} rank(s); the advice is by {advise.default_score}",
         f"samples: {used} of the target; {advise.iterations} iterations a layer and fold",
         "writes advice.json and advice.h5, less than 1 MiB",
@@ -95,7 +96,7 @@ def _advise(job: Job) -> None:
     )
     spectrum = _error_spectrum(model.network, samples)
     advice = as_json(rankings, case.advise.default_score, len(samples))
-    groups = as_variables(rankings, layer_names(case.network.depth), spectrum)
+    groups = as_variables(rankings, layer_names(case.network), spectrum)
     attributes = {**job.provenance(), "default_score": case.advise.default_score}
     world.on_root(lambda: write_artefact(job.out / "advice.h5", groups, attributes))
     world.on_root(

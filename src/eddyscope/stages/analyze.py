@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.variants import Variant, layer_parameters, names_of, single_layers
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.learning.variants import Variant, names_of, single_layers
+from eddyscope.networks.costs import layer_parameters
+from eddyscope.networks.registry import layer_names
+from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 from eddyscope.storage.layout import write_artefact
 
@@ -34,8 +36,8 @@ MAP_BUDGET = 48 * 2**20
 
 def plan(job: Job) -> list[str]:
     """What would be analysed and written, a line each."""
-    names = names_of(job.case.transfer, job.case.network.depth)
-    size, maps = _bytes(job.case.network, job.case.network_grid, len(names))
+    names = names_of(job.case.transfer, layer_names(job.case.network))
+    size, maps = _bytes(job.case, len(names))
     return [
         f"kernels of base and {len(names)} re-trained models ({', '.join(names)})",
         f"activations over {job.case.analysis.samples} test samples of each system",
@@ -46,7 +48,7 @@ def plan(job: Job) -> list[str]:
 
 def run(job: Job) -> None:
     """Do it, unless it is done. Collective."""
-    names = names_of(job.case.transfer, job.case.network.depth)
+    names = names_of(job.case.transfer, layer_names(job.case.network))
     models = {"base": job.base_model}
     models |= {name: Variant(name).path(job.transfer_folder) for name in names}
     output = job.out / "analysis.h5"
@@ -125,7 +127,7 @@ def _kernels(job: Job, models: Mapping[str, Model]) -> dict[str, Any]:
         for name, model in models.items()
     }
     found = survey(job.world, kernels, n, job.case.seed)
-    _, maps = _bytes(job.case.network, n, len(models) - 1)
+    _, maps = _bytes(job.case, len(models) - 1)
     single = {"base", *single_layers(list(models))}
     groups = {
         f"kernels/{model}/{layer}": layout.kernel_group(
@@ -152,7 +154,7 @@ def _activations(
     """
     from eddyscope.analysis import layout
     from eddyscope.analysis.activation_spectra import Probe, measure
-    from eddyscope.networks.cnn import INPUTS
+    from eddyscope.networks.closure_network import INPUTS
 
     own = {model.normalisation.system: model.normalisation for model in models.values()}
     inputs = job.world.on_root(
@@ -191,15 +193,16 @@ def _test_samples(job: Job, system: str) -> tuple[Any, Any]:
     return fields.psi, fields.omega
 
 
-def _bytes(network: NetworkSettings, n: int, models: int) -> tuple[int, bool]:
+def _bytes(case: Case, models: int) -> tuple[int, bool]:
     """Bytes of analysis.h5, about, and whether it has the maps of all kernels.
 
     Single-layer models have one layer each, so together they count as one model. The
     controls have all layers; of those only shapes and changes are stored.
     """
-    kernels = sum(layer_parameters(network).values()) // network.kernel_size**2
+    network, n = case.network, case.network_grid
+    kernels = sum(layer_parameters(network, case.channels).values()) // network.kernel_size**2
     shells = round(n / math.sqrt(2)) + 1
-    controls = max(models - network.depth, 0)
+    controls = max(models - len(layer_names(network)), 0)
     size = 4 * kernels * (2 * shells + 9 * (2 + controls)) + models * MOST_CHANGED * 8 * n * n
     maps = 2 * kernels * 4 * min(n, 16) ** 2
     fits = maps <= MAP_BUDGET

@@ -18,7 +18,9 @@ from eddyscope.config.registry import Choice
 from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.settings import TrainingSettings, TransferSettings
-from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.registry import NETWORKS, layer_names
+from eddyscope.networks.settings import Channels
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
 from eddyscope.solver.schemes.base import TimeSettings
@@ -50,7 +52,7 @@ class Case(Section):
     base: SystemSettings | None = None
     target: SystemSettings | None = None
     filter: FilterSettings = FilterSettings()
-    network: NetworkSettings = NetworkSettings()
+    network: Annotated[Any, Choice(NETWORKS, default="cnn")] = Cnn.Settings()
     training: TrainingSettings = TrainingSettings()
     transfer: TransferSettings = TransferSettings()
     advise: AdviseSettings = AdviseSettings()
@@ -78,17 +80,24 @@ class Case(Section):
             )
         layers = self.transfer.layers
         for name in [] if isinstance(layers, str) else layers:
-            last = max(int(part[1:]) for part in name.split("+"))
-            if last > self.network.depth:
-                raise ValueError(
-                    f"transfer.layers names {name!r}, but network.depth = {self.network.depth}"
-                )
+            known = layer_names(self.network)
+            for part in name.split("+"):
+                if part not in known:
+                    raise ValueError(
+                        f"transfer.layers names {part!r}, but the network has {known[0]} … "
+                        f"{known[-1]}"
+                    )
         return self
 
     @property
     def network_grid(self) -> int:
         """The coarse grid that the network works on."""
         return self.network.n or self.filter.n[0]
+
+    @property
+    def channels(self) -> Channels:
+        """What the network takes and gives: the fields of the flow's layers."""
+        return Channels.of_flow()
 
     def system(self, name: str) -> SystemSettings:
         """The base or target system. CaseError if the case has none."""

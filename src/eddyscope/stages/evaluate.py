@@ -47,7 +47,7 @@ import numpy as np
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import Variant, single_layers, variants_of
-from eddyscope.networks.settings import layer_names
+from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.work import map_in_order
 from eddyscope.spectral.grid import BOX
@@ -117,7 +117,7 @@ def entry_name(variant: Variant, case: Case) -> str:
 
 
 def _variants(case: Case) -> list[Variant]:
-    return variants_of(case.transfer, case.network.depth)
+    return variants_of(case.transfer, layer_names(case.network))
 
 
 def _evaluate(job: Job, with_advice: bool) -> None:
@@ -225,7 +225,7 @@ def _read_advice(job: Job) -> dict[str, Any]:
     path = job.out / "advice.json"
     try:
         advice: dict[str, Any] = json.loads(path.read_text())
-        wanted = set(layer_names(job.case.network.depth))
+        wanted = set(layer_names(job.case.network))
         if any(set(score["ranking"]) != wanted for score in advice["scores"].values()):
             raise ValueError(f"its layers are not {min(wanted)} … {max(wanted)}")
     except (OSError, ValueError, KeyError, TypeError) as error:

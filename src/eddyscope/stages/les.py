@@ -32,6 +32,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import transfer_function
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.variants import variants_of
+from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import map_in_order
@@ -104,7 +105,7 @@ def make_clock(case: Case) -> Clock:
 
 def check_closures(case: Case) -> None:
     """Raise CaseError for a closure that this case does not make."""
-    models = {v.name for v in variants_of(case.transfer, case.network.depth)}
+    models = {v.name for v in variants_of(case.transfer, layer_names(case.network))}
     allowed = ["none", "base", "best", *sorted(models)]
     for name in case.les.closures:
         if name not in allowed:

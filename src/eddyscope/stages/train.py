@@ -12,7 +12,8 @@ import time
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.variants import layer_parameters, training_flops
+from eddyscope.networks.costs import layer_parameters, training_flops
+from eddyscope.networks.registry import check_grid, layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
@@ -31,13 +32,13 @@ def plan(job: Job) -> list[str]:
     count, validation = sample_counts(case)
     n, training = case.network_grid, case.training
     steps = -(-count // training.batch_size)
-    flops = training_flops(case.network, n)
+    flops = training_flops(case.network, case.channels, n)
     seconds = training.epochs * (count + validation / 3) * flops / RATE / job.world.size
     memory = 3 * 4 * n * n * (count + validation)
-    weights = sum(layer_parameters(case.network).values())
+    weights = sum(layer_parameters(case.network, case.channels).values())
     return [
-        f"network: {case.network.depth} layers of {case.network.width} channels, kernels "
-        f"{case.network.kernel_size} x {case.network.kernel_size}, {weights} parameters",
+        f"network: {case.network.kind}, {len(layer_names(case.network))} layers, {weights} "
+        "parameters",
         f"samples: {count} for training, {validation} for validation, {n} x {n} points, "
         f"{memory / 2**20:.1f} MiB on each rank",
         f"steps: {training.epochs} epochs x {steps} batches of {training.batch_size} on "
@@ -76,11 +77,7 @@ def sample_counts(case: Case) -> tuple[int, int]:
 
 def _check(case: Case) -> None:
     sample_counts(case)
-    if case.network.padding == "circular" and case.network.kernel_size // 2 > case.network_grid:
-        raise CaseError(
-            f"network.kernel_size = {case.network.kernel_size} reaches around the box of "
-            f"{case.network_grid} points more than once; use a smaller kernel"
-        )
+    check_grid(case.network, case.network_grid)
 
 
 def _train(job: Job) -> None:
@@ -88,7 +85,7 @@ def _train(job: Job) -> None:
     from eddyscope.artefacts.normalisation import Normalisation
     from eddyscope.learning.batches import Samples, load_fields
     from eddyscope.learning.trainer import Recipe, Saved, train
-    from eddyscope.networks.cnn import ClosureNetwork
+    from eddyscope.networks.closure_network import ClosureNetwork
 
     case, n = job.case, job.case.network_grid
     dataset = agree(job.world.comm, lambda: Dataset(job.dataset("base")))
@@ -117,7 +114,7 @@ def _train(job: Job) -> None:
         "history": history.as_dict(),
         "metrics": {
             "samples": len(samples),
-            "parameters": sum(layer_parameters(case.network).values()),
+            "parameters": sum(layer_parameters(case.network, case.channels).values()),
             "train_loss": history.train[-1],
             "validation_loss": history.validation[-1] if history.validation else None,
             "seconds": time.monotonic() - began,

@@ -23,10 +23,10 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.variants import (
     SCALE,
     Variant,
-    layer_parameters,
-    training_flops,
     variants_of,
 )
+from eddyscope.networks.costs import layer_parameters, training_flops
+from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import BlewUp, agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.parallel.work import deal
@@ -52,8 +52,12 @@ def plan(job: Job) -> list[str]:
     transfer = case.transfer
     batch = transfer.batch_size or case.training.batch_size
     steps = -(-transfer.samples // batch)
-    work = transfer.epochs * transfer.samples * training_flops(case.network, case.network_grid)
-    weights = 4 * sum(layer_parameters(case.network).values())
+    work = (
+        transfer.epochs
+        * transfer.samples
+        * training_flops(case.network, case.channels, case.network_grid)
+    )
+    weights = 4 * sum(layer_parameters(case.network, case.channels).values())
     return [
         f"models: {len(variants)} ({', '.join(dict.fromkeys(v.name for v in variants))}; "
         f"{transfer.seeds} seed(s))",
@@ -81,7 +85,7 @@ def run(job: Job) -> None:
 
 def all_variants(case: Case) -> list[Variant]:
     """Every model to be made, in a fixed order."""
-    return variants_of(case.transfer, case.network.depth)
+    return variants_of(case.transfer, layer_names(case.network))
 
 
 def _check(case: Case) -> None:

@@ -1,0 +1,83 @@
+"""Parts that networks are made of. Arrays have axes (sample, channel, y, x). Uses torch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from eddyscope.config.streams import integer_seed
+
+__all__ = ["Beside", "PeriodicUpsample", "chain", "convolution", "draw_weights"]
+
+RELU_FACTOR = 2.0
+"""By which the variance of weights before a ReLU is larger, since it halves the mean square."""
+
+
+def convolution(inputs: int, outputs: int, size: int, padding: str = "circular") -> nn.Conv2d:
+    """A convolution that keeps the grid, on torch's default device, its weights not set."""
+    # skip_init: torch's own initialisation would advance the global generator.
+    layer = nn.utils.skip_init(
+        nn.Conv2d,
+        inputs,
+        outputs,
+        size,
+        padding=size // 2,
+        padding_mode=padding,
+        device=torch.get_default_device(),
+    )
+    return cast(nn.Conv2d, layer)
+
+
+def chain(steps: Mapping[str, nn.Module]) -> nn.Sequential:
+    """One step after the other, under their names."""
+    return nn.Sequential(OrderedDict(steps))
+
+
+@torch.no_grad()
+def draw_weights(layers: Mapping[str, nn.Module], key: Sequence[int]) -> None:
+    """Draw all weights anew (He et al. 2015, uniform) and set the biases to zero.
+
+    Each layer has its own stream, so its weights do not depend on the other layers. All
+    layers but the last are taken to have a ReLU after them.
+    """
+    last = list(layers)[-1]
+    for number, (name, layer) in enumerate(layers.items(), start=1):
+        weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
+        factor = 1.0 if name == last else RELU_FACTOR
+        bound = (3.0 * factor / weight[0].numel()) ** 0.5
+        generator = torch.Generator().manual_seed(integer_seed("weights", *key, number))
+        drawn = torch.rand(weight.shape, generator=generator)
+        weight.copy_((2.0 * drawn - 1.0) * bound)
+        bias.zero_()
+
+
+class Beside(nn.Module):
+    """x -> [x, inner(x)], channels of one after those of the other: a skip connection."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.inner(x)], dim=1)
+
+
+class PeriodicUpsample(nn.Module):
+    """Twice the points a side; bilinear weights wrap around the periodic box."""
+
+    def __init__(self, mode: str):
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode == "nearest":
+            return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+        wrapped = nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
+        fine = nn.functional.interpolate(
+            wrapped, scale_factor=2, mode="bilinear", align_corners=False
+        )
+        return fine[..., 2:-2, 2:-2]

@@ -1,0 +1,53 @@
+"""What a network costs, counted from its module on torch's meta device: nothing is computed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from eddyscope.networks.registry import build
+from eddyscope.networks.settings import Channels, NetworkSettings
+
+__all__ = ["forward_flops", "layer_parameters", "total_parameters", "training_flops"]
+
+BACKWARD = 2.0
+"""A backward pass over a forward one: products with weights and with inputs."""
+
+
+@cache
+def layer_parameters(settings: NetworkSettings, channels: Channels) -> dict[str, int]:
+    """Numbers that each layer has to train."""
+    import torch
+
+    with torch.device("meta"):
+        layers = build(settings, channels, None).layers
+    return {name: sum(p.numel() for p in layer.parameters()) for name, layer in layers.items()}
+
+
+@cache
+def total_parameters(settings: NetworkSettings, channels: Channels) -> int:
+    """All numbers of the network."""
+    import torch
+
+    with torch.device("meta"):
+        module = build(settings, channels, None).module
+    return sum(p.numel() for p in module.parameters())
+
+
+@cache
+def forward_flops(settings: NetworkSettings, channels: Channels, n: int) -> float:
+    """Floating-point operations of a forward pass of one sample on n × n points: a product
+    and a sum each count as one; what is not a product with weights is left out."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad():
+        model = build(settings, channels, None)
+        x = torch.empty(1, len(channels.inputs), n, n)
+        with FlopCounterMode(display=False) as counter:
+            model(x)
+    return float(counter.get_total_flops())
+
+
+def training_flops(settings: NetworkSettings, channels: Channels, n: int) -> float:
+    """Operations of one sample's forward and backward pass."""
+    return (1.0 + BACKWARD) * forward_flops(settings, channels, n)
