@@ -20,7 +20,7 @@ ROOMS = {
     "filtering": {"spectral", "flows"},
     "networks": set(),
     "artefacts": {"storage", "spectral", "networks"},
-    "learning": {"storage", "networks", "artefacts"},
+    "learning": {"storage", "spectral", "networks", "artefacts"},
     "closures": {"spectral", "solver", "learning", "networks", "artefacts"},
     "analysis": {"storage", "spectral", "networks", "artefacts", "learning"},
     "advisor": {"networks", "artefacts", "learning", "analysis"},

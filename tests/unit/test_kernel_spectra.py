@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from eddyscope.analysis import kernel_spectra as ks
+from eddyscope.spectral.shells import shell_counts
 
 N = 32
 RANDOM = np.random.default_rng(3)
@@ -35,7 +36,7 @@ def test_parseval_and_shells_leave_nothing_out() -> None:
     weights = RANDOM.standard_normal((2, 2, 5, 5))
     maps = ks.gain(weights, N)
     assert np.allclose((maps**2).mean(axis=(-2, -1)), (weights**2).sum(axis=(-2, -1)))
-    counts = np.bincount(ks.shell_index(N).ravel())
+    counts = shell_counts(N)
     assert np.allclose((ks.shell_gain(maps) ** 2 * counts).sum(-1), (maps**2).sum((-2, -1)))
 
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eddyscope.analysis.kernel_spectra import shell_index
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
+from eddyscope.spectral.shells import sums_over_plane
 
 __all__ = ["CHUNK", "LayerSpectra", "Probe", "measure", "shell_power"]
 
@@ -124,10 +124,6 @@ def _channel_mean(field: torch.Tensor) -> NDArray[np.float64]:
 
 def shell_power(field: torch.Tensor) -> NDArray[np.float64]:
     """S(κ) of fields (sample, channel, n, n), shape (sample, channel, shells)."""
-    n = field.shape[-1]
     spectrum = torch.fft.fft2(field.to(torch.float64), norm="forward")
-    power = (spectrum.real**2 + spectrum.imag**2).cpu().numpy().reshape(-1, n * n)
-    shells = shell_index(n).ravel()
-    rows = [np.bincount(shells, weights=row) for row in power]
-    sums: NDArray[np.float64] = np.array(rows, dtype=np.float64)
-    return sums.reshape(*field.shape[:2], -1)
+    power = (spectrum.real**2 + spectrum.imag**2).cpu().numpy()
+    return sums_over_plane(power, corners=True)

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddyscope.spectral.shells import shell_counts, sums_over_plane
+
 __all__ = [
     "KINDS",
     "Change",
@@ -31,7 +33,6 @@ __all__ = [
     "describe",
     "gain",
     "shell_gain",
-    "shell_index",
     "transfer",
 ]
 
@@ -80,22 +81,9 @@ def wavenumbers(n: int) -> tuple[Floats, Floats]:
     return np.hypot(k[:, None], k[None, :]), np.arctan2(k[:, None], k[None, :])
 
 
-def shell_index(n: int) -> NDArray[np.int64]:
-    """The shell of each wavenumber, |k| to the nearest integer, shape (n, n) in FFT order.
-
-    Shells go up to the corners, n/√2, so that none of the power is left out.
-    """
-    return np.rint(wavenumbers(n)[0]).astype(np.int64)
-
-
 def shell_gain(maps: Floats) -> Floats:
-    """Root mean square of |T| over each shell |k| = 0, 1, …; shape (…, shells)."""
-    n = maps.shape[-1]
-    shells = shell_index(n).ravel()
-    counts = np.bincount(shells)
-    power = (maps**2).reshape(-1, n * n)
-    sums = np.stack([np.bincount(shells, weights=row) for row in power])
-    radial: Floats = np.sqrt(sums / counts).reshape(*maps.shape[:-2], counts.size)
+    """Root mean square of |T| over each shell |k| = 0, 1, … up to the corners; (…, shells)."""
+    radial: Floats = np.sqrt(sums_over_plane(maps**2, corners=True) / shell_counts(maps.shape[-1]))
     return radial
 
 

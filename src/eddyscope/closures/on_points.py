@@ -7,9 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from eddyscope.config.arrays import ComplexArray
+from eddyscope.spectral.half_plane import inverse_laplacian, kept_modes, to_points
 from eddyscope.spectral.transform import Transform
 
-__all__ = ["OnPoints", "PointModel", "to_modes", "to_points"]
+__all__ = ["OnPoints", "PointModel"]
 
 
 class PointModel(Protocol):
@@ -27,32 +29,13 @@ class OnPoints:
         self.model = model
         self.transform = transform
         n = transform.grid.n
-        ky = np.fft.fftfreq(n, 1.0 / n)[:, None]
-        k2 = ky**2 + np.arange(n // 2 + 1)[None, :] ** 2
-        self._inverse_k2 = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
+        self._inverse_k2 = inverse_laplacian(n)
         self._pi_hat = transform.zeros_spectral()
 
     def pi_hat(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
         n = self.transform.grid.n
-        whole = np.stack(list(self.transform.gather(omega_hat, n).values()))
+        whole: ComplexArray = np.stack(list(self.transform.gather(omega_hat, n).values()))
         psi, omega = to_points(whole * self._inverse_k2), to_points(whole)
         for i, pi in enumerate(self.model.pi(psi, omega)):
-            self._pi_hat[i, 0] = self.transform.take(to_modes(pi))
+            self._pi_hat[i, 0] = self.transform.take(kept_modes(pi))
         return self._pi_hat
-
-
-def to_points(coefficients: NDArray[Any]) -> NDArray[np.float64]:
-    """Fields (…, y, x) on n × n points from coefficients (…, ky, kx) on the half plane."""
-    n = coefficients.shape[-2]
-    points: NDArray[np.float64] = np.fft.irfft2(coefficients, s=(n, n), norm="forward")
-    return points
-
-
-def to_modes(field: NDArray[Any]) -> NDArray[np.complex128]:
-    """The inverse of `to_points`, without mean and Nyquist modes, which Π and ω do not have."""
-    coefficients: NDArray[np.complex128] = np.fft.rfft2(field, norm="forward")
-    half = field.shape[-1] // 2
-    coefficients[..., half, :] = 0
-    coefficients[..., :, half] = 0
-    coefficients[..., 0, 0] = 0
-    return coefficients

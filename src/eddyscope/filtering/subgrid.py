@@ -18,6 +18,7 @@ from eddyscope.filtering.kernels import FilterSettings, transfer_function
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.world import World
 from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.half_plane import from_columns, to_points
 from eddyscope.spectral.transform import TransformSettings, make_transform
 
 __all__ = ["CoarseGrid", "Subgrid", "unfiltered"]
@@ -85,7 +86,7 @@ def unfiltered(flow: Flow, omega_hat: NDArray[Any]) -> dict[int, NDArray[np.floa
     """Member this rank owns -> its vorticity on the n × n points of the DNS. Collective."""
     n = flow.transform.grid.n
     whole = flow.transform.gather(omega_hat, n)
-    return {m: np.fft.irfft2(hat, s=(n, n), norm="forward") for m, hat in whole.items()}
+    return {m: to_points(hat) for m, hat in whole.items()}
 
 
 class CoarseGrid:
@@ -104,13 +105,10 @@ class CoarseGrid:
     def fields(self, omega_hat: NDArray[Any], advection_hat: NDArray[Any]) -> NDArray[np.float64]:
         """psi, omega and pi, shape (3, y, x), from unfiltered coefficients truncated to n modes,
         axes (kx, ky)."""
-        n, transform = self.n, self.flow.transform
+        transform = self.flow.transform
         omega_bar = transform.zeros_spectral()
         np.multiply(omega_hat, self.filter, out=omega_bar[0, 0])
         pi_bar = self.flow.advection(omega_bar, transform.zeros_spectral())
         pi_bar[0, 0] -= advection_hat * self.filter
         psi_bar = self.flow.streamfunction(omega_bar, transform.zeros_spectral())
-        half_planes = np.zeros((len(FIELDS), n, n // 2 + 1), omega_bar.dtype)
-        for half_plane, hat in zip(half_planes, (psi_bar, omega_bar, pi_bar), strict=True):
-            half_plane[:, : n // 2] = hat[0, 0].T
-        return np.fft.irfft2(half_planes, s=(n, n), norm="forward")
+        return to_points(from_columns(np.stack([psi_bar[0, 0], omega_bar[0, 0], pi_bar[0, 0]])))

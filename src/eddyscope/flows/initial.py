@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from eddyscope.config.arrays import AnyArray, ComplexArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
+from eddyscope.spectral.half_plane import (
+    from_columns,
+    interpolated,
+    modulus,
+    to_modes,
+    wavenumbers,
+    weights,
+    without_nyquist,
+)
 from eddyscope.storage.opening import open_to_read
 
 __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum"]
@@ -24,7 +33,7 @@ __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum"]
 class Initial(Protocol):
     """Gives the initial vorticity of one member; not collective, the same on every rank."""
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+    def coefficients(self, n: int, member: int) -> ComplexArray:
         """Fourier coefficients on the half plane, axes (ky, kx), shape (n, n/2 + 1).
 
         ky runs as in numpy's fftfreq; forward is normalised; the Nyquist modes are zero.
@@ -48,8 +57,8 @@ class RandomSpectrum:
         self.settings = settings
         self.seed = seed
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
-        k, phases = _modulus(n), _random_phases(n, self.seed, member)
+    def coefficients(self, n: int, member: int) -> ComplexArray:
+        k, phases = modulus(n), _random_phases(n, self.seed, member)
         peak = self.settings.peak
         spectrum = 4.0 * peak**-5 / (3.0 * np.pi) * k**4 * np.exp(-((k / peak) ** 2))
         # E(k) = ½ |ω̂|²/k² on each of about 2πk modes of its shell.
@@ -85,10 +94,10 @@ class FromFile:
             bad = int(np.size(self.omega) - np.isfinite(self.omega).sum())
             raise CaseError(f"{self.path}: the initial vorticity has {bad} non-finite values")
 
-    def _read(self, settings: Settings) -> NDArray[Any]:
+    def _read(self, settings: Settings) -> AnyArray:
         if self.path.suffix == ".npy":
             try:
-                loaded: NDArray[Any] = np.load(self.path, allow_pickle=False)
+                loaded: AnyArray = np.load(self.path, allow_pickle=False)
                 return loaded
             except FileNotFoundError:
                 raise CaseError(f"{self.path}: no such initial field") from None
@@ -100,10 +109,10 @@ class FromFile:
                     f"{self.path}: no dataset {settings.dataset!r}; it has {sorted(file)}; "
                     "set initial.dataset"
                 )
-            found: NDArray[Any] = file[settings.dataset][()]
+            found: AnyArray = file[settings.dataset][()]
             return found
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+    def coefficients(self, n: int, member: int) -> ComplexArray:
         return _member_of(self.omega, n, member, self.path)
 
 
@@ -124,8 +133,8 @@ class McWilliams:
         self.settings = settings
         self.seed = seed
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
-        k = np.where(_modulus(n) > 0, _modulus(n), np.inf)
+    def coefficients(self, n: int, member: int) -> ComplexArray:
+        k = np.where(modulus(n) > 0, modulus(n), np.inf)
         psi = 1.0 / np.sqrt(k * (1.0 + (k / self.settings.peak) ** 4))
         omega_hat = (
             np.where(np.isfinite(k), k, 0.0) ** 2 * psi * _random_phases(n, self.seed, member)
@@ -146,7 +155,7 @@ class TaylorGreen:
     def __init__(self, settings: Settings, seed: int):
         self.settings = settings
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+    def coefficients(self, n: int, member: int) -> ComplexArray:
         k = self.settings.wavenumber
         if k > n // 2 - 1:
             raise CaseError(
@@ -177,20 +186,20 @@ class VortexPair:
     def __init__(self, settings: Settings, seed: int):
         self.settings = settings
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+    def coefficients(self, n: int, member: int) -> ComplexArray:
         # Coefficients of the periodic sum of Gaussians: Γ/(4π²) exp(−k²a²/2 − i k·x₀).
         settings = self.settings
-        ky, kx = np.fft.fftfreq(n, 1.0 / n)[:, None], np.arange(n // 2 + 1)[None, :]
+        kx, ky = wavenumbers(n)
         shape = (
             settings.circulation
             / (4 * np.pi**2)
-            * np.exp(-0.5 * (_modulus(n) * settings.radius) ** 2)
+            * np.exp(-0.5 * (modulus(n) * settings.radius) ** 2)
         )
         offset = 0.5 * settings.separation
         first = np.exp(-1j * (kx * (np.pi - offset) + ky * np.pi))
         second = np.exp(-1j * (kx * (np.pi + offset) + ky * np.pi))
         sign = -1.0 if settings.opposite else 1.0
-        return _without_nyquist(shape * (first + sign * second))
+        return without_nyquist(shape * (first + sign * second))
 
 
 class FromDataset:
@@ -227,7 +236,7 @@ class FromDataset:
                 )
             self.omega = file[name]["omega"][:, number]
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+    def coefficients(self, n: int, member: int) -> ComplexArray:
         return _member_of(self.omega, n, member, Path(self.settings.path))
 
 
@@ -246,7 +255,7 @@ class FromCheckpoint:
                 raise CaseError(f"{self.path}: not a checkpoint: it has no omega_hat")
             self.shape = tuple(file["omega_hat"].shape)
 
-    def coefficients(self, n: int, member: int) -> NDArray[np.complex128]:
+    def coefficients(self, n: int, member: int) -> ComplexArray:
         if member >= self.shape[0]:
             raise CaseError(
                 f"{self.path}: holds {self.shape[0]} members, but the ensemble has at least "
@@ -254,10 +263,7 @@ class FromCheckpoint:
             )
         with open_to_read(self.path, "checkpoint") as file:
             columns = file["omega_hat"][member, 0]
-        n_old = columns.shape[1]
-        omega_hat = np.zeros((n_old, n_old // 2 + 1), dtype=complex)
-        omega_hat[:, : n_old // 2] = columns.T
-        return _interpolated(omega_hat, n)
+        return interpolated(from_columns(columns), n)
 
 
 INITIALS: Registry[Any] = Registry(
@@ -274,7 +280,7 @@ INITIALS: Registry[Any] = Registry(
 )
 
 
-def _member_of(omega: NDArray[Any], n: int, member: int, path: Path) -> NDArray[np.complex128]:
+def _member_of(omega: AnyArray, n: int, member: int, path: Path) -> ComplexArray:
     """Coefficients of one member of a field (y, x) or (member, y, x), interpolated to n modes."""
     if omega.ndim == 3 and member >= len(omega):
         raise CaseError(
@@ -282,28 +288,10 @@ def _member_of(omega: NDArray[Any], n: int, member: int, path: Path) -> NDArray[
             f"{member + 1}; lower ensemble.members or give a file with more"
         )
     field = omega if omega.ndim == 2 else omega[member]
-    return _interpolated(np.fft.rfft2(field.astype(np.float64), norm="forward"), n)
+    return interpolated(to_modes(field.astype(np.float64)), n)
 
 
-def _interpolated(omega_hat: NDArray[Any], n: int) -> NDArray[np.complex128]:
-    """The modes that both grids have, the others zero: exact where the field is resolved."""
-    n_old = omega_hat.shape[0]
-    half = min(n, n_old) // 2
-    result = np.zeros((n, n // 2 + 1), dtype=complex)
-    rows = np.arange(1 - half, half)
-    result[rows, :half] = omega_hat[rows, :half]
-    result[0, 0] = 0
-    return result
-
-
-def _modulus(n: int) -> NDArray[np.float64]:
-    ky = np.fft.fftfreq(n, 1.0 / n)[:, None]
-    kx = np.arange(n // 2 + 1)[None, :]
-    k: NDArray[np.float64] = np.hypot(ky, kx)
-    return k
-
-
-def _random_phases(n: int, seed: int, member: int) -> NDArray[np.complex128]:
+def _random_phases(n: int, seed: int, member: int) -> ComplexArray:
     """Unit phases e^{iθ} of a real field, θ uniform; independent of n for modes they share."""
     half = n // 2
     phases = np.zeros((n, half + 1), dtype=complex)
@@ -321,21 +309,13 @@ def _random_phases(n: int, seed: int, member: int) -> NDArray[np.complex128]:
     return phases
 
 
-def _without_nyquist(omega_hat: NDArray[Any]) -> NDArray[np.complex128]:
-    half = omega_hat.shape[0] // 2
-    omega_hat[half, :] = 0
-    omega_hat[:, half] = 0
-    omega_hat[0, 0] = 0
-    return omega_hat
-
-
-def _scaled(omega_hat: NDArray[np.complex128], energy: float | None) -> NDArray[np.complex128]:
+def _scaled(omega_hat: ComplexArray, energy: float | None) -> ComplexArray:
     """The field with its energy, Σ ½ |ω̂|²/k² over the full plane, scaled to `energy`."""
-    omega_hat = _without_nyquist(omega_hat)
+    omega_hat = without_nyquist(omega_hat)
     if energy is None:
         return omega_hat
-    k = _modulus(omega_hat.shape[0])
-    weight = np.where(np.arange(k.shape[1]) > 0, 2.0, 1.0)
+    n = len(omega_hat)
+    k, weight = modulus(n), weights(n)
     with np.errstate(divide="ignore", invalid="ignore"):
         density = np.where(k > 0, 0.5 * weight * np.abs(omega_hat) ** 2 / k**2, 0.0)
     omega_hat *= np.sqrt(energy / density.sum())

@@ -19,11 +19,13 @@ With p the prediction and Π the truth, ⟨·⟩ the mean over a snapshot's poin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from eddyscope.spectral.half_plane import to_modes, to_points, wavenumbers
+from eddyscope.spectral.shells import sums_over_half_plane
 
 __all__ = ["METRICS", "by_member", "shell_spectrum", "snapshot_metrics", "summaries", "summary"]
 
@@ -87,16 +89,11 @@ def summary(values: Array, members: Sequence[int]) -> dict[str, float]:
 
 
 def shell_spectrum(fields: Array, power: int = 1) -> NDArray[np.float64]:
-    """Sum of |f̂|^power over shells k = 1 … n/2 - 1, f̂ = fft2(f)/n²; (…, y, x) -> (…, k)."""
-    n = fields.shape[-1]
-    amplitude = np.abs(np.fft.rfft2(fields, norm="forward")) ** power * _weight(n)
-    flat = amplitude.reshape(-1, n * (n // 2 + 1))
-    shells = _shells(n).ravel()
-    sums: Array = np.array(
-        [np.bincount(shells, weights=row, minlength=n)[1 : n // 2] for row in flat]
-    )
-    result: Array = sums.reshape(*fields.shape[:-2], n // 2 - 1)
-    return result
+    """Sum of |f̂|^power over shells k = 1 … n/2 - 1, f̂ = fft2(f)/n²; (…, y, x) -> (…, k).
+
+    The corners beyond are left out, see `spectral/shells.py`.
+    """
+    return sums_over_half_plane(np.abs(to_modes(fields)) ** power)
 
 
 def summaries(metrics: Mapping[str, Array], members: Sequence[int]) -> dict[str, dict[str, float]]:
@@ -131,25 +128,5 @@ def _spectrum_error(p: Array, t: Array) -> NDArray[np.float64]:
 
 
 def _laplacian(field: Array) -> Array:
-    n = field.shape[-1]
-    k = np.fft.fftfreq(n, 1.0 / n)
-    k2 = k[:, None] ** 2 + np.abs(k[None, : n // 2 + 1]) ** 2
-    result: Array = np.fft.irfft2(-k2 * np.fft.rfft2(field), s=(n, n))
-    return result
-
-
-@cache
-def _shells(n: int) -> NDArray[np.int64]:
-    """Shell of each half-spectrum mode: k where k - 1/2 < |k| ≤ k + 1/2."""
-    ky = np.fft.fftfreq(n, 1.0 / n)[:, None]
-    kx = np.arange(n // 2 + 1)[None, :]
-    shells: NDArray[np.int64] = np.ceil(np.hypot(kx, ky) - 0.5).astype(np.int64)
-    return shells
-
-
-@cache
-def _weight(n: int) -> NDArray[np.float64]:
-    """Modes with kx > 0 stand for their mirror images too; those at the Nyquist do not."""
-    weight = np.full(n // 2 + 1, 2.0)
-    weight[0] = weight[-1] = 1.0
-    return weight
+    kx, ky = wavenumbers(field.shape[-1])
+    return to_points(-(kx**2 + ky**2) * to_modes(field))

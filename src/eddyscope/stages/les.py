@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.closures.on_points import OnPoints, PointModel, to_modes, to_points
+from eddyscope.closures.on_points import OnPoints, PointModel
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import transfer_function
 from eddyscope.flows.registry import FLOWS
@@ -44,6 +44,7 @@ from eddyscope.solver.schedule import Schedule, whole_steps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
 from eddyscope.spectral.grid import BOX, Grid
+from eddyscope.spectral.half_plane import kept_modes, to_points
 from eddyscope.spectral.transform import TransformSettings, make_transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
@@ -232,7 +233,7 @@ def _start(case: Case, clock: Clock, omega: NDArray[Any], model: PointModel | No
     )
     closure: Closure = NoClosure() if model is None else OnPoints(model, transform)
     omega_hat = transform.zeros_spectral()
-    omega_hat[0, 0] = transform.take(to_modes(omega.astype(np.float64)))
+    omega_hat[0, 0] = transform.take(kept_modes(omega.astype(np.float64)))
     stepper = SCHEMES[case.time.scheme](flow, clock.dt)
     schedule = Schedule.of_steps(0, clock.every, clock.records, 1, clock.dt)
     pace = FixedPace(schedule.steps or (), clock.dt)
@@ -246,7 +247,7 @@ def _of_dns(case: Case, dataset: Dataset, clock: Clock, member: int) -> dict[str
     fields = fields[times <= case.les.duration + 1e-9]
     simulation = _start(case, clock, fields[0], None)
     take = simulation.flow.transform.take
-    states = [take(to_modes(field))[None, None] for field in fields]
+    states = [take(kept_modes(field))[None, None] for field in fields]
     found = _statistics(Diagnostics(simulation.flow), states)
     return {**found, "times": times[: len(fields)]}
 

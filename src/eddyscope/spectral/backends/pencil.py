@@ -29,6 +29,7 @@ from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.backends.blocks import collect, put_block, spread, take_block
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.half_plane import from_columns
 from eddyscope.spectral.transform import ColumnFunction
 
 __all__ = ["PencilTransform"]
@@ -249,7 +250,7 @@ class PencilTransform:
 
     def gather(self, field_hat: NDArray[Any], n: int) -> dict[int, NDArray[Any]]:
         gathered = self.gather_columns([field_hat], n)
-        return {member: _half_plane(columns[0]) for member, columns in gathered.items()}
+        return {member: from_columns(columns[0]) for member, columns in gathered.items()}
 
     def gather_columns(
         self, fields_hat: Sequence[NDArray[Any]], n: int, turn: int = 0
@@ -286,11 +287,3 @@ class PencilTransform:
 def _edges(total: int, ranks: int) -> NDArray[np.int64]:
     """Where each rank's block begins, and the end of the last one's."""
     return np.array([block(total, ranks, rank).start for rank in range(ranks)] + [total])
-
-
-def _half_plane(columns: NDArray[Any]) -> NDArray[Any]:
-    """Coefficients (kx, ky) as a half plane (ky, kx), shape (n, n/2 + 1)."""
-    half, n = columns.shape
-    plane = np.zeros((n, half + 1), columns.dtype)
-    plane[:, :half] = columns.T
-    return plane
