@@ -27,9 +27,9 @@ __all__ = [
 
 def wavenumbers(n: int) -> tuple[FloatArray, FloatArray]:
     """(kx, ky) of shapes (1, n/2 + 1) and (n, 1)."""
-    ky: FloatArray = np.fft.fftfreq(n, 1.0 / n)[:, None]
-    kx: FloatArray = np.arange(n // 2 + 1, dtype=float)[None, :]
-    return kx, ky
+    ky = np.fft.fftfreq(n, 1.0 / n).astype(np.float64)
+    kx = np.arange(n // 2 + 1, dtype=np.float64)
+    return kx[None, :], ky[:, None]
 
 
 def modulus(n: int) -> FloatArray:
