@@ -1,0 +1,293 @@
+"""The evaluation: how well every model did on both systems' test members.
+
+Three files with one content, written together by `write_evaluation`:
+
+evaluation.csv
+    The tidy table: one row a model × system × metric × test member, columns as in `Row`.
+evaluation.h5
+    table/              the same, dimension `row`, one variable a column; a number that does
+                        not apply is NaN
+    base/, target/      METRIC (model, member, sample): value of each test snapshot
+                        pi_spectrum (model, member, wavenumber): sum of |Π̂| over a shell,
+                        mean over the member's snapshots; pi_spectrum_true (member, wavenumber)
+    history/            train, validation (model, epoch): training curves, NaN where there is
+                        none; trained_parameters, trained_samples, trained_seconds (model)
+    examples/           one snapshot of the target: pi (field, y, x), field being "exact" or a
+                        model; psi, omega (y, x)
+    Flows of several layers have a dimension `layer` before `y` and before `wavenumber`.
+    Everything is in the program's units (box 2π); `seconds` is in s. Root attributes:
+    provenance, `best` ("" if there is none), `example_member`, `example_sample`.
+evaluation.json
+    The summary, see `Summary`. MODEL is a model's name without its repeat.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.config.arrays import FloatArray
+from eddyscope.config.errors import CaseError
+from eddyscope.storage.atomic import write_atomically
+from eddyscope.storage.small import read_tree, write_tree
+
+__all__ = [
+    "Interval",
+    "Repeats",
+    "Row",
+    "Summary",
+    "System",
+    "interval",
+    "read_best",
+    "read_details",
+    "read_summary",
+    "summarise",
+    "write_evaluation",
+]
+
+System = Literal["base", "target"]
+
+MEANING = (
+    "mean: over the test members (each the mean of its snapshots), then over repeats; low, high: "
+    "the least and the largest of the members' means, null where there is one member; repeats: "
+    "how many trainings, and the least and the largest of their means"
+)
+
+REDO = "make it again with `eddyscope evaluate --fresh`"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    model: str
+    """Its key's text."""
+    adaptation: str
+    """Kind of the adaptation: "base", "layers", "gain", "lora", …"""
+    layers: str
+    """Layers that the adaptation names, joined by "+"."""
+    parameters: str
+    """The adaptation's other parameters, "rank=4;…"."""
+    samples: int | None
+    """Target samples that it was re-trained on; None for the base model."""
+    training_seed: int
+    """Seed of the base model's training."""
+    seed: int | None
+    """Repeat of the re-training, counted from 0; None for the base model."""
+    normalisation: str
+    """How the system's fields were normalised."""
+    system: str
+    metric: str
+    member: int
+    averaged: int
+    """Snapshots of the member that `value` is the mean of."""
+    value: float
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _from_null(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _to_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+Number = Annotated[
+    float, BeforeValidator(_from_null), PlainSerializer(_to_null, return_type=float | None)
+]
+"""A number, null in JSON where it is not finite."""
+
+
+class Repeats(_Part):
+    """What repeating a training with other seeds changed."""
+
+    count: int
+    low: Number
+    high: Number
+    """Least and largest of the repeats' means."""
+
+
+class Interval(_Part):
+    """A metric over the test members, see `MEANING`."""
+
+    mean: Number
+    low: Number | None = None
+    high: Number | None = None
+    repeats: Repeats | None = None
+
+
+Metrics = dict[str, Interval]
+Card = dict[str, float | None]
+"""How good a ranking was, see `advisor/score_card.py`."""
+
+
+class Summary(_Part):
+    """The content of evaluation.json."""
+
+    models: dict[str, dict[System, Metrics]]
+    """MODEL -> system -> METRIC."""
+    error_removed: Metrics
+    """MODEL (but base) -> share of the base model's target error that is gone, member by member."""
+    measured_ranking: list[str]
+    """Models of single layers by target `error`, the best first."""
+    best: str | None
+    """The first of them."""
+    score_card: dict[str, Card] = {}
+    """Score -> its card; empty without advice."""
+    controls: dict[str, Card] = {}
+    """Advice that needs no data ("first_layer", "last_layer", "random") -> its card."""
+    normalisation_study: dict[str, Metrics] = {}
+    """Way to normalise the target for the base model -> METRIC."""
+    normalisation: dict[System, dict[str, Any]] = {}
+    """The statistics in use."""
+    members: dict[System, list[int]] = {}
+    """Test members."""
+    metrics: dict[str, str] = {}
+    """METRIC -> its meaning."""
+    meaning: str = MEANING
+
+    @model_validator(mode="after")
+    def _names_models(self) -> Summary:
+        unknown = {*self.measured_ranking, *([self.best] if self.best else [])} - self.models.keys()
+        if unknown:
+            raise ValueError(f"{min(unknown)} is ranked, but not among the models")
+        for name in self.models:
+            try:
+                ModelKey.parse(name)
+            except CaseError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+
+def interval(values: FloatArray) -> Interval:
+    """The interval of one metric's values, (repeat, member)."""
+    members, repeats = values.mean(axis=0), values.mean(axis=1)
+    several = len(members) > 1
+    return Interval(
+        mean=float(values.mean()),
+        low=float(members.min()) if several else None,
+        high=float(members.max()) if several else None,
+        repeats=Repeats(count=len(repeats), low=float(repeats.min()), high=float(repeats.max()))
+        if len(repeats) > 1
+        else None,
+    )
+
+
+def summarise(rows: Iterable[Row]) -> dict[str, dict[System, Metrics]]:
+    """MODEL -> system -> METRIC -> interval, in the order of the rows."""
+    values: dict[tuple[str, System, str], dict[int | None, list[float]]] = {}
+    for row in rows:
+        model = str(replace(ModelKey.parse(row.model), seed=None))
+        place: Any = (model, row.system, row.metric)
+        values.setdefault(place, {}).setdefault(row.seed, []).append(row.value)
+    models: dict[str, dict[System, Metrics]] = {}
+    for (model, system, metric), by_repeat in values.items():
+        entry = models.setdefault(model, {}).setdefault(system, {})
+        entry[metric] = interval(np.array(list(by_repeat.values())))
+    return models
+
+
+def write_evaluation(
+    folder: Path,
+    rows: Sequence[Row],
+    details: Mapping[str, xr.Dataset],
+    summary: Summary,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the three files, the summary last. Not collective. Raises CannotWrite."""
+    write_atomically(folder / "evaluation.csv", as_csv(rows))
+    groups = {"table": as_dataset(rows), **details}
+    write_tree(folder / "evaluation.h5", groups, {**attributes, "best": summary.best or ""})
+    text = json.dumps(
+        summary.model_dump(mode="json"), indent=1, allow_nan=False, ensure_ascii=False
+    )
+    write_atomically(folder / "evaluation.json", text + "\n")
+
+
+def as_json(summary: Summary) -> str:
+    """The text of evaluation.json."""
+    return json.dumps(summary.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(rows: Iterable[Row]) -> str:
+    """The table as comma-separated values; what does not apply is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Row))
+    writer.writerows(astuple(row) for row in rows)
+    return text.getvalue()
+
+
+def as_dataset(rows: Sequence[Row]) -> xr.Dataset:
+    """The table with a variable a column; numbers that do not apply are NaN."""
+    columns = {}
+    for field in fields(Row):
+        values = [getattr(row, field.name) for row in rows]
+        if any(value is None for value in values):
+            values = [math.nan if value is None else float(value) for value in values]
+        columns[field.name] = ("row", np.array(values))
+    return xr.Dataset(columns)
+
+
+def read_summary(path: Path) -> Summary:
+    """Read evaluation.json. Not collective. CaseError if it is missing or not one of ours."""
+    try:
+        return Summary.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise CaseError(f"{path}: missing; run `eddyscope evaluate` first") from None
+    except (OSError, ValidationError) as error:
+        raise CaseError(f"{path}: not a usable evaluation ({_reason(error)}); {REDO}") from None
+
+
+def read_best(path: Path) -> ModelKey:
+    """The best model of a single layer, of evaluation.json. Not collective.
+
+    Raises CaseError, also if no layer was re-trained alone."""
+    best = read_summary(path).best
+    if best is None:
+        raise CaseError(
+            f'{path}: no model of a single layer in it; set transfer.layers = "each", or name at '
+            "least one layer alone"
+        )
+    return ModelKey.parse(best)
+
+
+def read_details(path: Path) -> xr.DataTree:
+    """Read evaluation.h5. Not collective. CaseError if missing, damaged or of another kind."""
+    tree = read_tree(path, "evaluation")
+    wanted = {"base": "pi_spectrum", "target": "pi_spectrum", "history": "train", "examples": "pi"}
+    for group, name in wanted.items():
+        if group not in tree.children or name not in tree[group].data_vars:
+            raise CaseError(f"{path}: not a usable evaluation (no {group}/{name}); {REDO}")
+    return tree
+
+
+def _reason(error: Exception) -> str:
+    """One line on what is wrong with the file."""
+    if not isinstance(error, ValidationError):
+        return str(getattr(error, "strerror", None) or error)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])

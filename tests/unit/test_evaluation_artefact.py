@@ -1,0 +1,187 @@
+"""The evaluation's three files: one content, written and read in one way."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from eddyscope.artefacts import evaluation
+from eddyscope.artefacts.evaluation import Row, Summary, interval, summarise
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.config.errors import CaseError
+
+
+def row(model: str, value: float, member: int = 3, system: str = "target") -> Row:
+    key = ModelKey.parse(model)
+    return Row(
+        model,
+        key.kind,
+        "+".join(key.layers),
+        ";".join(f"{k}={v}" for k, v in key.parameters.items()),
+        None if key.is_base else 16,
+        5,
+        None if key.is_base else key.seed or 0,
+        "own",
+        system,
+        "error",
+        member,
+        4,
+        value,
+    )
+
+
+ROWS = [
+    row("base", 0.8),
+    row("base", 0.6, member=4),
+    row("lora(layers=l02,rank=4)", 0.25),
+    row("lora(layers=l02,rank=4)", 0.35, member=4),
+    row("l02", 0.2),
+    row("l02", 0.4, member=4),
+    row("l02,seed=1", 0.4),
+    row("l02,seed=1", 0.6, member=4),
+]
+
+
+def details() -> dict[str, xr.Dataset]:
+    model = ("model", np.array(["base", "l02"]))
+    system = xr.Dataset(
+        {"pi_spectrum": (("model", "wavenumber"), np.ones((2, 3)))}, {"model": model}
+    )
+    return {
+        "base": system,
+        "target": system,
+        "history": xr.Dataset({"train": (("model", "epoch"), np.ones((2, 3)))}, {"model": model}),
+        "examples": xr.Dataset({"pi": (("field", "y"), np.ones((1, 3)))}),
+    }
+
+
+def summary(**parts: Any) -> Summary:
+    found = {
+        "models": summarise(ROWS),
+        "error_removed": {},
+        "measured_ranking": ["l02"],
+        "best": "l02",
+        **parts,
+    }
+    return Summary.model_validate(found)
+
+
+@pytest.fixture(name="written")
+def _written(tmp_path: Path) -> Path:
+    evaluation.write_evaluation(tmp_path, ROWS, details(), summary(), {"case_name": "made up"})
+    return tmp_path
+
+
+def test_members_and_repeats_are_told_apart():
+    found = summarise(ROWS)["l02"]["target"]["error"]
+    assert (found.mean, found.low, found.high) == pytest.approx((0.4, 0.3, 0.5))
+    assert found.repeats is not None and found.repeats.count == 2
+    assert (found.repeats.low, found.repeats.high) == pytest.approx((0.3, 0.5))
+    assert list(summarise(ROWS)) == ["base", "lora(layers=l02,rank=4)", "l02"]
+
+
+def test_one_member_has_no_interval():
+    found = summarise([row("base", 0.7)])["base"]["target"]["error"]
+    assert (found.mean, found.low, found.high, found.repeats) == (0.7, None, None, None)
+    dumped = json.loads(evaluation.as_json(summary(models=summarise([row("l02", 0.7)]))))
+    error = dumped["models"]["l02"]["target"]["error"]
+    assert error == {"mean": 0.7, "low": None, "high": None, "repeats": None}
+
+
+def test_the_summary_comes_back(written: Path):
+    assert evaluation.read_summary(written / "evaluation.json") == summary()
+    assert evaluation.read_best(written / "evaluation.json") == ModelKey("l02")
+
+
+def test_what_is_not_finite_is_null(tmp_path: Path):
+    text = evaluation.as_json(
+        summary(models={"l02": {"target": {"mse": interval(np.array([[np.inf]]))}}})
+    )
+    assert json.loads(text)["models"]["l02"]["target"]["mse"]["mean"] is None
+    (tmp_path / "evaluation.json").write_text(text)
+    found = evaluation.read_summary(tmp_path / "evaluation.json")
+    assert np.isnan(found.models["l02"]["target"]["mse"].mean)
+
+
+def test_the_table_is_tidy_and_the_same_in_both_files(written: Path):
+    with open(written / "evaluation.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(ROWS)
+    assert lines[2]["adaptation"] == "lora" and lines[2]["parameters"] == "rank=4"
+    assert lines[0]["samples"] == "" and lines[2]["samples"] == "16"
+    table = evaluation.read_details(written / "evaluation.h5")["table"].to_dataset()
+    assert table.sizes == {"row": len(ROWS)}
+    for name in ("model", "layers", "system", "metric"):
+        assert list(table[name].values) == [line[name] for line in lines]
+    assert list(table["value"].values) == [float(line["value"]) for line in lines]
+    assert np.isnan(table["samples"].values[0]) and table["samples"].values[2] == 16
+    with xr.open_dataset(written / "evaluation.h5", group="table", engine="h5netcdf") as again:
+        assert set(again.data_vars) == set(lines[0])
+
+
+def test_the_same_content_gives_the_same_bytes(written: Path, tmp_path: Path):
+    other = tmp_path / "again"
+    evaluation.write_evaluation(other, ROWS, details(), summary(), {"case_name": "made up"})
+    for name in ("evaluation.csv", "evaluation.h5", "evaluation.json"):
+        assert (other / name).read_bytes() == (written / name).read_bytes()
+
+
+BROKEN = {
+    "empty object": "{}",
+    "list": "[]",
+    "null": "null",
+    "number": "3",
+    "no JSON": "{",
+    "nothing": "",
+    "not text": "\udcff",
+    "models a list": '{"models": [], "error_removed": {}, "measured_ranking": [], "best": null}',
+    "best a number": '{"models": {}, "error_removed": {}, "measured_ranking": [], "best": 2}',
+    "best unknown": '{"models": {}, "error_removed": {}, "measured_ranking": [], "best": "l02"}',
+    "mean a text": '{"models": {"base": {"base": {"error": {"mean": "x"}}}}, "error_removed": {}, '
+    '"measured_ranking": [], "best": null}',
+    "a name that is none": '{"models": {"l02(": {}}, "error_removed": {}, "measured_ranking": [], '
+    '"best": null}',
+    "deep": "[" * 5000,
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("read", [evaluation.read_summary, evaluation.read_best])
+def test_a_wrong_summary_is_refused_in_one_line(read: Any, content: str, tmp_path: Path):
+    path = tmp_path / "evaluation.json"
+    path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(CaseError, match=r"evaluation\.json: not a usable evaluation") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_summary_and_one_without_single_layers(tmp_path: Path):
+    path = tmp_path / "evaluation.json"
+    with pytest.raises(CaseError, match="missing; run `eddyscope evaluate` first"):
+        evaluation.read_best(path)
+    path.write_text(evaluation.as_json(summary(measured_ranking=[], best=None)))
+    with pytest.raises(CaseError, match="no model of a single layer"):
+        evaluation.read_best(path)
+
+
+def test_damaged_details_are_refused(written: Path):
+    path = written / "evaluation.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CaseError, match="damaged"):
+        evaluation.read_details(path)
+
+
+def test_another_artefact_is_no_evaluation(tmp_path: Path):
+    from eddyscope.storage.small import write_tree
+
+    write_tree(tmp_path / "evaluation.h5", {"other": xr.Dataset({"x": ("i", [1.0])})}, {})
+    with pytest.raises(CaseError, match="not a usable evaluation"):
+        evaluation.read_details(tmp_path / "evaluation.h5")
