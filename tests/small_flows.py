@@ -121,10 +121,15 @@ def points(n: int) -> tuple[Any, Any]:
 def advance(flow: Any, scheme: str, omega_hat: Any, dt: float, steps: int, first: int = 0) -> Any:
     """A copy of the state after some steps of a scheme from its start, without closure."""
     state = omega_hat.copy()
-    stepper = SCHEMES[scheme](flow, dt)
+    stepper = make_scheme(scheme, flow, dt)
     for step in range(first, first + steps):
         stepper.step(state, step * dt, step, NoClosure().pi_hat)
     return state
+
+
+def make_scheme(name: str, flow: Any, dt: float) -> Any:
+    """A time-stepping scheme with its settings by default."""
+    return SCHEMES.build(SCHEMES.settings(name), flow, dt)
 
 
 def relative(found: Any, expected: Any) -> float:

@@ -104,7 +104,7 @@ def developed(n: int, reynolds: float) -> tuple[Any, Any, float]:
 def advance(flow: Any, scheme: str, start: Any, span: float, steps: int) -> tuple[Any, float]:
     """The state after `span` in `steps` steps, and the seconds it took."""
     state, closure = start.copy(), NoClosure()
-    stepper = SCHEMES[scheme](flow, span / steps)
+    stepper = SCHEMES.build(SCHEMES.settings(scheme), flow, span / steps)
     began = time.perf_counter()
     with np.errstate(all="ignore"):
         for step in range(steps):

@@ -119,8 +119,8 @@ def work(configuration: dict[str, Any]) -> None:
     from eddyscope.parallel.reduce import largest
     from eddyscope.parallel.world import World
     from eddyscope.solver.diagnostics import Diagnostics
+    from eddyscope.solver.observers import Sampler
     from eddyscope.spectral.transform import TransformSettings
-    from eddyscope.stages.dns import Sampler
 
     world = World.launched()
     members = configuration["members"]
@@ -199,7 +199,7 @@ class Stepping:
         settings = TransformSettings(planner=configuration["planner"])
         transform = make_transform(settings, grid, mesh)
         self.flow = NavierStokes(NavierStokes.Settings.model_validate(FLOW), transform)
-        self.stepper = SCHEMES[configuration["scheme"]](self.flow, 1e-6)
+        self.stepper = SCHEMES.build(SCHEMES.settings(configuration["scheme"]), self.flow, 1e-6)
         self.omega_hat = transform.zeros_spectral()
         random = np.random.default_rng(world.rank)
         self.omega_hat[...] = random.standard_normal(self.omega_hat.shape) * transform.keep

@@ -23,7 +23,7 @@ from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.schemes.registry import SCHEMES
-from small_flows import make_flow, make_transform_on, state_of
+from small_flows import make_flow, make_scheme, make_transform_on, state_of
 
 N = 16
 MEMBERS = 3
@@ -199,7 +199,7 @@ def test_flow_on_another_grid_is_the_same_equation_with_its_forcing(name):
     states = []
     for each in (flow, other):
         state = state_of(transform)
-        stepper = SCHEMES["ifrk3"](each, 0.01)
+        stepper = make_scheme("ifrk3", each, 0.01)
         for step in (0, 1):
             stepper.step(state, 0.01 * step, step, NoClosure().pi_hat)
         states.append(state)
@@ -217,7 +217,7 @@ def stepped(world: World, mesh: Any, scheme: str, flow_name: str, precision: str
     transform = make_transform_on(world, N, MEMBERS, mesh, precision)
     example = {key: value for key, value in EXAMPLES[flow_name].items() if key != "kind"}
     flow = make_flow(transform, flow_name, **example)
-    stepper = SCHEMES[scheme](flow, 0.01)
+    stepper = make_scheme(scheme, flow, 0.01)
     state = state_of(transform)
     for step in range(4):
         stepper.set_dt(0.01 if step < 3 else 0.005)
@@ -243,7 +243,7 @@ def test_advection_that_was_asked_for_is_used_by_the_step_after_it(scheme, monke
     def run(asks: bool) -> tuple[Any, int, float]:
         transform = make_transform_on(World.single(), N, MEMBERS)
         flow = make_flow(transform, "navier_stokes", beta=1.0)
-        stepper, state = SCHEMES[scheme](flow, 0.01), state_of(transform)
+        stepper, state = make_scheme(scheme, flow, 0.01), state_of(transform)
         worked_out, advection = [], flow.advection
 
         def counted(omega_hat: Any, out: Any) -> Any:
@@ -274,7 +274,7 @@ def test_closure_enters_as_a_tendency(scheme):
     ends = []
     for closure in (lambda _: None, lambda _: pi_hat):
         state = state_of(transform)
-        SCHEMES[scheme](flow, 1e-4).step(state, 0.0, 0, closure)
+        make_scheme(scheme, flow, 1e-4).step(state, 0.0, 0, closure)
         ends.append(state)
     np.testing.assert_array_equal(pi_hat, kept)
     np.testing.assert_allclose(ends[1] - ends[0], 1e-4 * pi_hat, atol=1e-10)

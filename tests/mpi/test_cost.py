@@ -11,10 +11,9 @@ from eddyscope.parallel.world import World
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.cost import COARSE, expected_steps, seconds_a_step
 from eddyscope.solver.pace import CflPace, FixedPace
-from eddyscope.solver.schedule import Schedule
-from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.solver.schedule import FixedSteps, FreeSteps
 from eddyscope.solver.simulation import Simulation
-from small_flows import make_flow, make_transform_on, state_of
+from small_flows import make_flow, make_scheme, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi
 
@@ -32,15 +31,13 @@ def build(world: World, name: str, dt: float | None = None) -> Simulation:
     n, energy, forcing = FLOWS[name]
     transform = make_transform_on(world, n, members=2)
     flow = make_flow(transform, drag=0.5 if n == 32 else 0.0, forcing=forcing)
-    schedule = (
-        Schedule.of_times(0.5, 0.25, 3, 5) if n == 32 else Schedule.of_times(0.02, 0.02, 2, 4)
-    )
+    schedule = FreeSteps.of(0.5, 0.25, 3, 5) if n == 32 else FreeSteps.of(0.02, 0.02, 2, 4)
     pace: Any = CflPace(0.25, transform.grid.spacing)
     if dt is not None:
-        schedule = Schedule.of_steps(4, 3, 2, 1, dt)
-        pace = FixedPace(schedule.steps, dt)
+        schedule = FixedSteps.of(4, 3, 2, 1, dt)
+        pace = FixedPace(schedule)
     state = state_of(transform, energy=energy)
-    stepper = SCHEMES["ifrk3"](flow, dt or 1.0)
+    stepper = make_scheme("ifrk3", flow, dt or 1.0)
     return Simulation(flow, stepper, NoClosure(), state, schedule, pace)
 
 
@@ -68,9 +65,7 @@ def test_fixed_steps_are_counted(world):
     assert seconds_a_step(simulation).dt == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize(
-    "schedule", [Schedule.of_times(0.0, 1.0, 1, 4), Schedule.of_steps(0, 1, 1, 1, 0.1)]
-)
+@pytest.mark.parametrize("schedule", [FreeSteps.of(0.0, 1.0, 1, 4), FixedSteps.of(0, 1, 1, 1, 0.1)])
 def test_a_run_of_one_sample_at_the_start_takes_no_step(world, schedule):
     simulation = build(world, "slows down")
     simulation.schedule = schedule

@@ -19,7 +19,7 @@ from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import FixedPace
-from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.schedule import FixedSteps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Clock, Simulation
 from eddyscope.spectral.reductions import exact_sums
@@ -29,6 +29,7 @@ from small_flows import (
     assert_same_arrays,
     make_case,
     make_flow,
+    make_scheme,
     make_transform_on,
     random_coefficients,
     state_of,
@@ -131,9 +132,9 @@ def simulation_on(world: World, mesh: tuple[int, int] | None, members: int, sche
     transform = make_transform_on(world, 22, members, mesh)
     forcing = {"kind": "deterministic", "wavenumber": 3}
     flow = make_flow(transform, drag=0.1, forcing=forcing)
-    stepper = SCHEMES[scheme](flow, 0.01)
-    schedule = Schedule.of_steps(0, 1, 20, 1, 0.01)  # a mark at every step
-    pace = FixedPace((1,) * schedule.last, 0.01)
+    stepper = make_scheme(scheme, flow, 0.01)
+    schedule = FixedSteps.of(0, 1, 20, 1, 0.01)  # a mark at every step
+    pace = FixedPace(schedule)
     return Simulation(flow, stepper, NoClosure(), state_of(transform), schedule, pace)
 
 

@@ -11,7 +11,7 @@ from eddyscope.parallel.memory import held
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.transform import TransformSettings
-from small_flows import make_flow, make_transform_on, state_of
+from small_flows import make_flow, make_scheme, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi
 
@@ -21,7 +21,7 @@ def test_all_pencils_of_a_member_hold_at_most_fourteen_fields_of_the_product_gri
     """Its parts add up; blocks of rows in work and the coarse grid come once a rank."""
     transform = make_transform_on(world, 256, mesh=(1, world.size))
     flow = make_flow(transform)
-    stepper, diagnostics = SCHEMES[scheme](flow, 0.01), Diagnostics(flow)
+    stepper, diagnostics = make_scheme(scheme, flow, 0.01), Diagnostics(flow)
     coarse = Subgrid(flow, FilterSettings(n=[32]), TransformSettings())
     mine = held(flow, stepper, diagnostics, coarse, state_of(transform))
     fields = world.comm.allreduce(mine + Diagnostics.memory(transform)) / (8 * 384**2)

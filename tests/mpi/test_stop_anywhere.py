@@ -14,10 +14,9 @@ from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.pace import CflPace, FixedPace
-from eddyscope.solver.schedule import Schedule
-from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.solver.schedule import FixedSteps, FreeSteps
 from eddyscope.solver.simulation import Simulation
-from small_flows import make_flow, make_transform_on, state_of
+from small_flows import make_flow, make_scheme, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi
 
@@ -61,12 +60,12 @@ def build(world: World, mesh: tuple[int, int] | None, name: str) -> Simulation:
     transform = make_transform_on(world, N, MEMBERS, mesh)
     flow = make_flow(transform, drag=0.1, forcing=forcing)
     if dt is None:
-        schedule = Schedule.of_times(0.0, 0.3, 2, 2)
+        schedule = FreeSteps.of(0.0, 0.3, 2, 2)
         pace: Any = CflPace(0.25, transform.grid.spacing)
     else:
-        schedule = Schedule.of_steps(0, 8, 2, 2, dt)
-        pace = FixedPace(schedule.steps, dt)
-    stepper = SCHEMES[scheme](flow, dt or 1.0)
+        schedule = FixedSteps.of(0, 8, 2, 2, dt)
+        pace = FixedPace(schedule)
+    stepper = make_scheme(scheme, flow, dt or 1.0)
     return Simulation(flow, stepper, NoClosure(), state_of(transform), schedule, pace)
 
 
@@ -135,5 +134,5 @@ def test_adaptive_steps_change_and_are_divided_anew_between_marks():
     """What the tests above are about does happen in them."""
     clocks = whole("adaptive ring")[1]
     assert len({clock["dt"] for clock in clocks}) > 2
-    times = Schedule.of_times(0.0, 0.3, 2, 2).times
+    times = FreeSteps.of(0.0, 0.3, 2, 2).times
     assert any(clock["began"] not in times for clock in clocks), "never divided between marks"

@@ -12,12 +12,12 @@ from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
-from eddyscope.solver.pace import CflPace, FixedPace, stable_step
-from eddyscope.solver.schedule import Schedule
+from eddyscope.solver.guard import Guard
+from eddyscope.solver.pace import CflPace, FixedPace
+from eddyscope.solver.schedule import FixedSteps, FreeSteps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
-from eddyscope.solver.watch import Guard
-from small_flows import make_flow, make_transform_on, state_of
+from small_flows import make_flow, make_scheme, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi
 
@@ -33,15 +33,15 @@ def build(world: World, folder: Path, scheme: str, dt: float | None, **settings:
     transform = make_transform_on(world, N, MEMBERS)
     flow = make_flow(transform, **settings)
     if dt is None:
-        schedule = Schedule.of_times(0.0, 0.5, 2, 5)
+        schedule = FreeSteps.of(0.0, 0.5, 2, 5)
         pace: Any = CflPace(0.5, transform.grid.spacing)
     else:
-        schedule = Schedule.of_steps(0, 1, STEPS + 1, 1, dt)
-        pace = FixedPace(schedule.steps, dt)
-    stepper = SCHEMES[scheme](flow, dt or 1.0)
+        schedule = FixedSteps.of(0, 1, STEPS + 1, 1, dt)
+        pace = FixedPace(schedule)
+    stepper = make_scheme(scheme, flow, dt or 1.0)
     state = state_of(transform, energy=energy)
     simulation = Simulation(flow, stepper, NoClosure(), state, schedule, pace)
-    return simulation, Guard(checkpoints(folder, simulation), world, scheme)
+    return simulation, Guard(checkpoints(folder, simulation), world)
 
 
 def checkpoints(folder: Path, simulation: Simulation) -> Checkpoints:
@@ -66,7 +66,7 @@ def test_nothing_is_said_of_a_stable_step(world, shared_tmp_path, said, scheme):
 def test_too_long_a_step_is_told_at_the_start_with_one_that_does(world, shared_tmp_path, said):
     simulation, guard = build(world, shared_tmp_path, "ab2cn", 0.03, reynolds=1e4)
     simulation.run(0, [])
-    limit = stable_step("ab2cn", simulation.flow, simulation.clock.fastest)
+    limit = simulation.stepper.stable_step(simulation.clock.fastest)
     assert limit < 0.03
     simulation.run(1, [guard])
     (warning,) = said

@@ -14,6 +14,7 @@ from small_flows import (
     advance,
     alone,
     from_points,
+    make_scheme,
     points,
     random_coefficients,
     relative,
@@ -267,7 +268,7 @@ def test_budget_closes_with_random_forcing(quantity, system, monkeypatch):
             rates.append(means()[f"{quantity}_dissipation"])
 
         monkeypatch.setattr(flow, "kick", kick)
-        start, stepper = means()[quantity], SCHEMES["ifrk3"](flow, dt)
+        start, stepper = means()[quantity], make_scheme("ifrk3", flow, dt)
         for step in range(steps):
             stepper.step(state, step * dt, step, lambda _: None)
         end = means(elapsed=steps * dt)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from numpy.typing import NDArray
+from eddyscope.config.arrays import ComplexArray
 
 __all__ = ["Closure", "NoClosure"]
 
@@ -12,12 +12,12 @@ __all__ = ["Closure", "NoClosure"]
 class Closure(Protocol):
     """Models the subgrid term Π of the vorticity equation from the resolved flow."""
 
-    def pi_hat(self, omega_hat: NDArray[Any]) -> NDArray[Any] | None:
+    def pi_hat(self, omega_hat: ComplexArray) -> ComplexArray | None:
         """Coefficients of Π, laid out as `omega_hat`; None stands for Π = 0. Collective."""
 
 
 class NoClosure:
     """Π = 0: a direct simulation, or an LES that leaves the subgrid term out."""
 
-    def pi_hat(self, omega_hat: NDArray[Any]) -> NDArray[Any] | None:
+    def pi_hat(self, omega_hat: ComplexArray) -> ComplexArray | None:
         return None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from eddyscope.config.arrays import ComplexArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.reduce import largest
-from eddyscope.parallel.world import World
+from eddyscope.parallel.world import Comm, World
 from eddyscope.solver.pace import CflPace
 from eddyscope.solver.schemes.ifrk3 import RungeKutta3
 from eddyscope.solver.simulation import Simulation
@@ -24,16 +23,16 @@ from eddyscope.spectral.transform import TransformSettings, make_transform
 
 __all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of"]
 
-ENOUGH = 1.0
+TIMED_SECONDS = 1.0
 """Seconds of steps that are timed, about."""
 
-MOST = 100
+TIMED_STEPS = 100
 """Steps that are timed at the most."""
 
 COARSE = 64
 """Modes of the coarse run from which the number of steps that adapt is told."""
 
-PATIENCE = 4.0
+COARSE_SECONDS = 4.0
 """Seconds that the coarse run may take; the rest of the time is taken to be like its last part."""
 
 
@@ -54,8 +53,10 @@ def seconds_a_step(simulation: Simulation) -> StepCost:
     simulation.run(0, [])
     _timed(simulation, 1)
     first = _timed(simulation, 1)
-    seconds = _timed(simulation, max(3, min(MOST, int(ENOUGH / first)))) if first else 0.0
-    dt = simulation.schedule.times[-1] / steps if steps else math.inf
+    seconds = (
+        _timed(simulation, max(3, min(TIMED_STEPS, int(TIMED_SECONDS / first)))) if first else 0.0
+    )
+    dt = simulation.schedule.end / steps if steps else math.inf
     return StepCost(seconds or first, dt)
 
 
@@ -67,20 +68,19 @@ def expected_steps(simulation: Simulation) -> int:
     that owns one, tells it: large scales carry most of it.
     """
     schedule, pace = simulation.schedule, simulation.pace
-    if schedule.steps is not None or not isinstance(pace, CflPace):
-        return sum(schedule.steps or ())
-    spans = [later - sooner for sooner, later in pairwise(schedule.times)]
+    if schedule.total_steps is not None or not isinstance(pace, CflPace):
+        return schedule.total_steps or 0
+    spans = (later - sooner for sooner, later in pairwise(schedule.times))
     counts: list[int] = []
-    velocities = _coarse_velocities(simulation, spans)
-    for span, fastest in zip(spans, velocities, strict=False):
+    for span, fastest in _coarse_velocities(simulation, spans):
         counts.append(pace.divide(0, span, fastest, 0.0)[0])
     known = counts[len(counts) // 2 :]  # past what the flow does at first
-    more = (len(spans) - len(counts)) * (sum(known) / len(known) if known else 1.0)
+    more = (schedule.last - len(counts)) * (sum(known) / len(known) if known else 1.0)
     return int(largest(simulation.flow.transform.mesh.comm, float(sum(counts)) + more))
 
 
-def _coarse_velocities(simulation: Simulation, spans: list[float]) -> list[float]:
-    """The largest velocity in each span of time, as far as it could be told. Collective."""
+def _coarse_velocities(simulation: Simulation, spans: Iterable[float]) -> list[tuple[float, float]]:
+    """(span of time, largest velocity in it), as far as it could be told. Collective."""
     flow, n = simulation.flow, COARSE
     finest = flow.transform.grid.n
     while n < finest and not _resolves(n // 2, flow):
@@ -114,14 +114,15 @@ def _alone(flow: Flow, n: int) -> Flow:
 
 
 def _velocities(
-    flow: Flow, omega_hat: NDArray[Any], smooth: NDArray[Any], spans: list[float]
-) -> Iterator[float]:
-    """The largest velocity in each span while there is time, and as long as it is finite."""
+    flow: Flow, omega_hat: ComplexArray, smooth: FloatArray, spans: Iterable[float]
+) -> Iterator[tuple[float, float]]:
+    """Each span and the largest velocity in it, while there is time and as long as that is
+    finite."""
     transform, began, step = flow.transform, time.monotonic(), 0
     pace = CflPace(0.5, transform.grid.spacing)
     flow.advection(omega_hat, transform.zeros_spectral())
     fastest = float(flow.max_velocity().max())
-    stepper = RungeKutta3(flow, 1.0)
+    stepper = RungeKutta3(RungeKutta3.Settings(), flow, 1.0)
     for span in spans:
         done, dt, largest_here = 0.0, stepper.dt, fastest
         while span - done > 1e-9 * span:
@@ -130,25 +131,25 @@ def _velocities(
             stepper.step(omega_hat, 0.0, step, lambda _: None)
             omega_hat *= smooth
             fastest, done, step = stepper.fastest, done + dt, step + 1
-            if not math.isfinite(fastest) or time.monotonic() - began > PATIENCE:
+            if not math.isfinite(fastest) or time.monotonic() - began > COARSE_SECONDS:
                 return
             largest_here = max(largest_here, fastest)
-        yield largest_here
+        yield span, largest_here
 
 
-def _timed(simulation: Simulation, most: int) -> float:
-    """Seconds a step of up to `most` steps; 0 where the run is at its end. Collective."""
+def _timed(simulation: Simulation, steps: int) -> float:
+    """Seconds a step of up to `steps` steps; 0 where the run is at its end. Collective."""
     comm, done = simulation.flow.transform.mesh.comm, 0
     comm.Barrier()
     began = time.perf_counter()
-    while done < most and simulation.clock.mark < simulation.schedule.last:
+    while done < steps and simulation.clock.mark < simulation.schedule.last:
         simulation.advance()
         done += 1
     spent = float(largest(comm, time.perf_counter() - began))
     return spent / done if done else 0.0
 
 
-def seconds_of(comm: Any, work: Callable[[], object]) -> float:
+def seconds_of(comm: Comm, work: Callable[[], object]) -> float:
     """Wall time of `work` on the slowest rank, the second time it is done. Collective."""
     work()
     comm.Barrier()

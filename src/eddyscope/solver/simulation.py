@@ -4,17 +4,17 @@ when, is the business of observers."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from eddyscope.config.arrays import AnyArray, ComplexArray
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.reduce import largest
 from eddyscope.solver.closure import Closure
 from eddyscope.solver.pace import Pace
 from eddyscope.solver.schedule import Schedule
-from eddyscope.solver.schemes.base import Stepper
+from eddyscope.solver.schemes.base import Scheme
 
 __all__ = ["Clock", "Observer", "Simulation"]
 
@@ -63,9 +63,9 @@ class Simulation:
     def __init__(
         self,
         flow: Flow,
-        stepper: Stepper,
+        stepper: Scheme,
         closure: Closure,
-        omega_hat: NDArray[Any],
+        omega_hat: ComplexArray,
         schedule: Schedule,
         pace: Pace,
         asked_to_stop: Callable[[], bool] = lambda: False,
@@ -92,7 +92,7 @@ class Simulation:
         return self.clock.mark if self.clock.done == 0 else None
 
     @property
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> dict[str, AnyArray]:
         """All arrays that a restart needs."""
         kicks = self.flow.kick_work
         return {

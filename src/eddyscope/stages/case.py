@@ -23,7 +23,7 @@ from eddyscope.networks.registry import NETWORKS, layer_names
 from eddyscope.networks.settings import Channels
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
-from eddyscope.solver.schemes.base import TimeSettings
+from eddyscope.solver.settings import TimeSettings
 from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.transform import TransformSettings
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.schema import EnsembleSettings
 from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, capacity, create, size
 from eddyscope.config import provenance
+from eddyscope.config.arrays import BoolArray
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.initial import INITIALS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import BlewUp, NotFinite, agree, all_true
+from eddyscope.parallel.failure import BlewUp, agree
 from eddyscope.parallel.memory import held, resident
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.reduce import largest
@@ -32,12 +32,12 @@ from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.cost import seconds_a_step, seconds_of
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.pace import CflPace, FixedPace, Pace
-from eddyscope.solver.schedule import Schedule, whole_steps
-from eddyscope.solver.schemes.base import Stepper
+from eddyscope.solver.guard import Guard, too_long
+from eddyscope.solver.observers import Keeper, Recorder, Reporter, Sampler
+from eddyscope.solver.pace import make_pace
+from eddyscope.solver.schedule import FixedSteps, FreeSteps, Schedule, whole_steps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Observer, Simulation
-from eddyscope.solver.watch import Guard, Keeper, Reporter, too_long
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform, make_transform
 from eddyscope.stages.case import Case
@@ -78,9 +78,9 @@ def _describe(job: Job, system: str, draft: Simulation) -> list[str]:
 
 
 def _steps(case: Case, schedule: Schedule) -> str:
-    if schedule.steps is None:
+    if schedule.total_steps is None:
         return f"as cfl = {case.time.cfl:g} asks"
-    return f"{sum(schedule.steps)} of dt = {case.time.dt:g}"
+    return f"{schedule.total_steps} of dt = {case.time.dt:g}"
 
 
 def _memory(job: Job, system: str, draft: Simulation, program: int) -> str:
@@ -150,9 +150,9 @@ def _measure(job: Job, system: str) -> list[str]:
     simulation = _build(job, system, schedule, transform)
     agree(world.comm, lambda: initialise(simulation.omega_hat, transform, case, system))
     simulation.run(0, [])
-    problem = too_long(case.time.scheme, simulation, case.time.dt or 0.0)
+    problem = too_long(simulation, case.time.dt or 0.0)
     step = seconds_a_step(simulation)
-    steps = sum(schedule.steps) if schedule.steps else round(schedule.times[-1] / step.dt)
+    steps = schedule.total_steps or round(schedule.end / step.dt)
     flow, state = simulation.flow, simulation.omega_hat
     diagnostics, subgrid = Diagnostics(flow), Subgrid(flow, case.filter, case.transform)
 
@@ -201,7 +201,7 @@ def simulate(job: Job, system: str) -> None:
         # Checkpoints without the samples before them are of no use.
         world.on_root(lambda: shutil.rmtree(path.parent / "checkpoints", ignore_errors=True))
         create(path, world.comm, layout, _attributes(job, system))
-    committed = world.on_root(lambda: Dataset(path).committed.all(axis=0))
+    committed: BoolArray = world.on_root(lambda: np.all(Dataset(path).committed, axis=0))
     transform = _make_transform(job, layout.members, wisdom=job.out / system / "wisdom")
     with (
         StopRequests(world, path.parent, case.stop) as requests,
@@ -212,11 +212,17 @@ def simulate(job: Job, system: str) -> None:
         diagnostics = Diagnostics(flow)
         checkpoints = _checkpoints(job, system, flow.transform)
         _start(simulation, checkpoints, job, system)
-        guard = Guard(checkpoints, world, case.time.scheme)
+        guard = Guard(checkpoints, world)
         observers: list[Observer] = [
             guard,
             Recorder(diagnostics, writer),
-            Sampler(Subgrid(flow, case.filter, case.transform), diagnostics, writer, committed),
+            Sampler(
+                Subgrid(flow, case.filter, case.transform),
+                diagnostics,
+                writer,
+                committed,
+                unfiltered if case.filter.full_fields else None,
+            ),
             Keeper(checkpoints, requests, writer.commit),
             Reporter(world, f"dns.{system}", simulation.time),
         ]
@@ -250,12 +256,8 @@ def _build(
 ) -> Simulation:
     case, settings = job.case, job.case.system(system)
     flow = FLOWS.build(settings.flow, transform, seed=case.seed)
-    pace: Pace
-    if schedule.steps is not None and case.time.dt is not None:
-        pace = FixedPace(schedule.steps, case.time.dt)
-    else:
-        pace = CflPace(case.time.cfl or 0.0, transform.grid.spacing)
-    stepper = SCHEMES[case.time.scheme](flow, case.time.dt or 1.0)
+    pace = make_pace(schedule, case.time.cfl, transform.grid.spacing)
+    stepper = SCHEMES.build(case.time.scheme, flow, case.time.dt or 1.0)
     state = transform.zeros_spectral()
     return Simulation(flow, stepper, NoClosure(), state, schedule, pace, asked_to_stop)
 
@@ -297,12 +299,12 @@ def make_schedule(case: Case, system: str) -> Schedule:
     name, dt = f"{system}.ensemble", case.time.dt
     samples, records = ensemble.samples, ensemble.diagnostics
     if dt is None:
-        return Schedule.of_times(ensemble.spin_up, ensemble.interval, samples, records)
+        return FreeSteps.of(ensemble.spin_up, ensemble.interval, samples, records)
     first = whole_steps(f"{name}.spin_up", ensemble.spin_up, dt)
     every = whole_steps(f"{name}.interval", ensemble.interval, dt)
     if every < 1:
         raise CaseError(f"{name}.interval = {ensemble.interval:g} is less than time.dt = {dt:g}")
-    return Schedule.of_steps(first, every, samples, records, dt)
+    return FixedSteps.of(first, every, samples, records, dt)
 
 
 def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
@@ -316,63 +318,6 @@ def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
         dtype=case.filter.precision,
         full=case.grid.n if case.filter.full_fields else None,
     )
-
-
-@dataclass
-class Recorder:
-    """Records the diagnostics at every mark."""
-
-    diagnostics: Diagnostics
-    writer: DatasetWriter
-
-    def observe(self, simulation: Simulation) -> None:
-        mark = simulation.at_mark
-        if mark is None:
-            return
-        clock, transform = simulation.clock, simulation.flow.transform
-        times = simulation.schedule.times
-        elapsed = times[mark] - times[mark - 1] if mark else 0.0
-        values = self.diagnostics.means(simulation.omega_hat, clock.time, clock.step, elapsed)
-        kicks = simulation.flow.kick_work
-        if kicks is not None and elapsed > 0:
-            kicks[...] = 0  # the next record is of what is done from now on
-        values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
-        mesh = transform.mesh
-        if not all_true(mesh.comm, all(bool(np.isfinite(v).all()) for v in values.values())):
-            raise NotFinite("the diagnostics are not finite")
-        writes = mesh.pencil_comm.rank == 0  # its pencils all hold the same sums
-        self.writer.add_record(mark, mesh.members if writes else slice(0, 0), values)
-
-
-@dataclass
-class Sampler:
-    """Filters the state when a sample is due that is not yet committed."""
-
-    subgrid: Subgrid
-    diagnostics: Diagnostics
-    writer: DatasetWriter
-    committed: Any
-    """Whether each sample is committed already, shape (sample,)."""
-
-    def observe(self, simulation: Simulation) -> None:
-        mark = simulation.at_mark
-        sample = None if mark is None else simulation.schedule.samples[mark]
-        if sample is None or self.committed[sample]:
-            return
-        self.take(sample, simulation.omega_hat, simulation.stepper)
-
-    def take(self, sample: int, omega_hat: Any, stepper: Stepper) -> None:
-        """Filter the state and give it to the writer as a sample. Collective."""
-        flow, advection = self.subgrid.flow, stepper.advection.of(omega_hat)
-        fields = self.subgrid.sample(omega_hat, advection)
-        shells = self.diagnostics.spectra(omega_hat, advection)
-        first = flow.transform.mesh.members.start
-        spectra = {
-            m: {name: values[m - first] for name, values in shells.items()}
-            for m in flow.transform.owned
-        }
-        full = unfiltered(flow, omega_hat) if self.writer.layout.full else None
-        self.writer.add_sample(sample, fields, spectra, full)
 
 
 def _make_transform(

@@ -40,7 +40,7 @@ from eddyscope.parallel.world import World
 from eddyscope.solver.closure import Closure, NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.pace import FixedPace
-from eddyscope.solver.schedule import Schedule, whole_steps
+from eddyscope.solver.schedule import FixedSteps, whole_steps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
 from eddyscope.spectral.grid import BOX, Grid
@@ -234,9 +234,9 @@ def _start(case: Case, clock: Clock, omega: NDArray[Any], model: PointModel | No
     closure: Closure = NoClosure() if model is None else OnPoints(model, transform)
     omega_hat = transform.zeros_spectral()
     omega_hat[0, 0] = transform.take(kept_modes(omega.astype(np.float64)))
-    stepper = SCHEMES[case.time.scheme](flow, clock.dt)
-    schedule = Schedule.of_steps(0, clock.every, clock.records, 1, clock.dt)
-    pace = FixedPace(schedule.steps or (), clock.dt)
+    stepper = SCHEMES.build(case.time.scheme, flow, clock.dt)
+    schedule = FixedSteps.of(0, clock.every, clock.records, 1, clock.dt)
+    pace = FixedPace(schedule)
     return Simulation(flow, stepper, closure, omega_hat, schedule, pace)
 
 

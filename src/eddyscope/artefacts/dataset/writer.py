@@ -49,8 +49,8 @@ class Layout:
     """The sizes and coordinates of a dataset."""
 
     members: int
-    sample_times: tuple[float, ...]
-    record_times: tuple[float, ...]
+    sample_times: Sequence[float]
+    record_times: Sequence[float]
     n_shells: int
     grids: Mapping[int, float]
     """Coarse grid n -> filter width Δ."""

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eddyscope.flows.base import Flow
-from eddyscope.solver.schemes.base import Advection, PiHat, by_layer
+from eddyscope.config.arrays import ComplexArray
+from eddyscope.config.case import Section
+from eddyscope.solver.schemes.base import PiHat, Scheme, advised, by_layer, runge_kutta_limit
 from eddyscope.solver.updates import ab2cn_update, subtract_waves
 
 __all__ = ["AdamsBashforth2"]
 
 
-class AdamsBashforth2:
+class AdamsBashforth2(Scheme):
     """AB2 / Crank–Nicolson / implicit Euler, the scheme of the group's published solvers.
 
     ω⁺ = [ω − Δt(3/2 J − 1/2 J₋) − ½Δt νk² ω + Δt(Π − f)] / (1 + Δt r + ½Δt νk²),
     with J₋ = J at the first step; linear waves are part of J here.
     """
 
-    def __init__(self, flow: Flow, dt: float):
-        self.flow = flow
-        self.advection = Advection(flow)
-        self.history = {"previous_advection": flow.transform.zeros_spectral()}
-        self.fastest = 0.0
-        self.dt = 0.0
-        self.set_dt(dt)
+    class Settings(Section):
+        """Adams–Bashforth 2 for advection, Crank–Nicolson for viscosity, implicit Euler for drag,
+        as the paper has it; for a fixed dt."""
 
-    def set_dt(self, dt: float) -> None:
-        if dt == self.dt:
-            return
-        self.dt = dt
+        kind: Literal["ab2cn"] = "ab2cn"
+
+    history_names = ("previous_advection",)
+
+    @classmethod
+    def factors(cls, has_waves: bool) -> int:
+        return 3
+
+    def make_factors(self, dt: float) -> None:
         flow, real = self.flow, self.flow.transform.grid.real
         self._before = (1.0 - 0.5 * dt * flow.damping).astype(real)
         after = 1.0 + dt * flow.drag + 0.5 * dt * flow.damping
@@ -40,7 +41,7 @@ class AdamsBashforth2:
         self._minus_dt_after = (-dt * self._inverse_after).astype(real)
         self._now, self._then = real.type(1.5 * dt), real.type(0.5 * dt)
 
-    def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: PiHat) -> None:
+    def step(self, omega_hat: ComplexArray, time: float, step: int, pi_hat: PiHat) -> None:
         closure = pi_hat(omega_hat)
         previous = self.history["previous_advection"]
         advection = self.advection.spend(omega_hat)
@@ -61,3 +62,21 @@ class AdamsBashforth2:
             np.multiply(closure, self._minus_dt_after, out=advection)
             omega_hat -= advection
         self.flow.kick(omega_hat, step, self.dt)
+
+    def stable_step(self, fastest: float) -> float:
+        """AB2 amplifies a wave of frequency k u by (k u Δt)⁴/4 a step, which viscosity and drag
+        must outweigh at the largest wavenumber: (k u Δt)⁴/4 < (νk² + r) Δt."""
+        k_max = self.flow.transform.grid.k_max
+        if fastest == 0:
+            return float("inf")
+        frequency = k_max * fastest
+        # The cube root of 4 rate / frequency⁴, which may be beyond the largest float.
+        weak = (4.0 * self.flow.decay_rate(k_max) / frequency) ** (1 / 3) / frequency
+        return float(min(weak, 1.0 / frequency))
+
+    def advice(self, fastest: float) -> str:
+        other = runge_kutta_limit(self.flow.transform.grid.k_max, fastest)
+        return (
+            f'{super().advice(fastest)}, or time.scheme = "ifrk3"{advised(other)}, '
+            "or time.cfl = 0.5 with it"
+        )

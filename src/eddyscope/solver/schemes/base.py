@@ -1,61 +1,28 @@
-"""What a time-stepping scheme is, and `[time]`."""
+"""What a time-stepping scheme is."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
+from eddyscope.config.arrays import AnyArray, ComplexArray
 from eddyscope.config.case import Section
 from eddyscope.flows.base import Flow
 
-__all__ = ["Advection", "PiHat", "Stepper", "TimeSettings", "by_layer"]
+__all__ = ["Advection", "PiHat", "Scheme", "by_layer", "runge_kutta_limit"]
 
-
-PiHat = Callable[[NDArray[Any]], NDArray[Any] | None]
+PiHat = Callable[[ComplexArray], ComplexArray | None]
 """A closure's `pi_hat`: Π of a state, or None for Π = 0."""
 
+BEYOND_HOPE = 2.0
+"""A step so many times the limit of third-order Runge–Kutta cannot be trusted with any scheme."""
 
-class TimeSettings(Section):
-    """`[time]`: how the flow is advanced; give dt, or cfl with scheme = "ifrk3"."""
-
-    scheme: Literal["ab2cn", "ifrk3"] = "ifrk3"
-    """ "ifrk3": third-order Runge–Kutta with exact linear terms; "ab2cn", as the paper has it:
-    Adams–Bashforth 2 for advection, Crank–Nicolson for viscosity, implicit Euler for drag. At
-    equal error a turnover time costs less with ifrk3 (`jobs/bench/schemes.py`)."""
-    dt: float | None = Field(default=None, gt=0.0)
-    """Time step, where it is fixed."""
-    cfl: float | None = Field(default=None, gt=0.0, le=0.5)
-    """Steps of at most cfl · Δx / max(|u| + |v|), Δx = 2π/n, where they adapt; ifrk3 is stable
-    up to √3/π = 0.55."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> TimeSettings:
-        if (self.dt is None) == (self.cfl is None):
-            raise ValueError("give either dt (a fixed step) or cfl (steps that adapt), not both")
-        if self.cfl is not None and self.scheme == "ab2cn":
-            raise ValueError('cfl needs scheme = "ifrk3": ab2cn is for a fixed dt')
-        return self
-
-
-class Stepper(Protocol):
-    """Advances spectral vorticity in place."""
-
-    history: dict[str, NDArray[Any]]
-    """Arrays beside the vorticity that a restart needs."""
-    advection: Advection
-    """J of the state between steps, for those who need it there."""
-    fastest: float
-    """max(|u| + |v|) of the stages of the last step, on this rank."""
-
-    def set_dt(self, dt: float) -> None:
-        """Change the time step. Not collective."""
-
-    def step(self, omega_hat: NDArray[Any], time: float, step: int, pi_hat: PiHat) -> None:
-        """Advance by dt from `time`; `pi_hat` gives the closure's Π or None. Collective."""
+SAFETY = 0.8
+"""Part of the stable step that is advised."""
 
 
 class Advection:
@@ -68,7 +35,7 @@ class Advection:
         """max(|u| + |v|) where it was worked out last, on this rank."""
         self._is_known = False
 
-    def of(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
+    def of(self, omega_hat: ComplexArray) -> ComplexArray:
         """J(ω, ψ), to be read only.
 
         The state must stay as it is until the next step. Collective.
@@ -79,14 +46,90 @@ class Advection:
             self._is_known = True
         return self.values
 
-    def spend(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
+    def spend(self, omega_hat: ComplexArray) -> ComplexArray:
         """The same for a step, which may change the array and will change the state. Collective."""
         values = self.of(omega_hat)
         self._is_known = False
         return values
 
 
-def by_layer(factor: NDArray[Any], omega_hat: NDArray[Any]) -> NDArray[Any]:
+class Scheme(ABC):
+    """Advances spectral vorticity in place, and knows which steps it is stable for.
+
+    A scheme to add is a class in a file of its own with a nested `Settings` and a line in
+    `registry.py`.
+    """
+
+    Settings: ClassVar[type[Section]]
+    """Section with the field `kind`, a Literal of the scheme's name."""
+    may_adapt: ClassVar[bool] = False
+    """Whether its step may change during a run, as `time.cfl` asks."""
+    history_names: ClassVar[tuple[str, ...]] = ()
+    """Spectral arrays beside the vorticity that a restart needs."""
+    work_fields: ClassVar[int] = 0
+    """Further spectral arrays of the ensemble that it keeps, beside advection and history."""
+
+    def __init__(self, settings: Any, flow: Flow, dt: float):
+        """`settings` are the class's own `Settings`. Not collective."""
+        self.settings = settings
+        self.flow = flow
+        self.advection = Advection(flow)
+        """J of the state between steps, for those who need it there."""
+        self.history = {name: flow.transform.zeros_spectral() for name in self.history_names}
+        self.fastest = 0.0
+        """max(|u| + |v|) of the stages of the last step, on this rank."""
+        self.dt = 0.0
+        self.set_dt(dt)
+
+    def set_dt(self, dt: float) -> None:
+        """Change the time step. Not collective."""
+        if dt != self.dt:
+            self.dt = dt
+            self.make_factors(dt)
+
+    @abstractmethod
+    def make_factors(self, dt: float) -> None:
+        """What depends on the time step alone. Not collective."""
+
+    @abstractmethod
+    def step(self, omega_hat: ComplexArray, time: float, step: int, pi_hat: PiHat) -> None:
+        """Advance by dt from `time`; `pi_hat` gives the closure's Π or None. Collective."""
+
+    @abstractmethod
+    def stable_step(self, fastest: float) -> float:
+        """The longest stable step for velocities up to `fastest` = max(|u| + |v|)."""
+
+    @classmethod
+    @abstractmethod
+    def factors(cls, has_waves: bool) -> int:
+        """Real numbers a mode of one member that `make_factors` keeps; for a plan of memory.
+
+        has_waves: whether the flow has linear waves (`Flow.dispersion`).
+        """
+
+    def hopeless_step(self, fastest: float) -> float:
+        """The step beyond which a run cannot be trusted any more, and is ended."""
+        return BEYOND_HOPE * runge_kutta_limit(self.flow.transform.grid.k_max, fastest)
+
+    def advice(self, fastest: float) -> str:
+        """What to change where a fixed step is too long for velocities up to `fastest`, NaN
+        where they are not known."""
+        smaller = f"use a smaller time.dt{advised(self.stable_step(fastest))}"
+        return f"{smaller}, or time.cfl = 0.5 in its place" if self.may_adapt else smaller
+
+
+def runge_kutta_limit(k_max: int, fastest: float) -> float:
+    """√3 / (k_max u): the limit of third-order Runge–Kutta on the imaginary axis."""
+    return math.sqrt(3.0) / (k_max * fastest) if fastest > 0 else math.inf
+
+
+def advised(stable: float) -> str:
+    """ " (up to x)" of a stable step, with some safety; nothing where it says nothing."""
+    step = SAFETY * stable
+    return f" (up to {step:.2g})" if 0.0 < step < math.inf else ""
+
+
+def by_layer(factor: AnyArray, omega_hat: ComplexArray) -> AnyArray:
     """A factor of each mode, the same for all layers or not, as a view (layer, kx, ky).
 
     factor: shape (1, 1, kx, ky) or (1, layer, kx, ky); omega_hat: (member, layer, kx, ky).
