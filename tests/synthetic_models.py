@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+import xarray as xr
 
+from eddyscope.artefacts import evaluation
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Model, save_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import load_fields
+from eddyscope.learning.metrics import METRICS
 from eddyscope.learning.variants import Variant, names_of
 from eddyscope.networks.closure_network import ClosureNetwork
 from eddyscope.networks.registry import layer_names
@@ -57,16 +62,65 @@ def changed(base: ClosureNetwork, name: str, seed: int) -> ClosureNetwork:
     return network
 
 
-def write_evaluation(out: Path, errors: dict[str, float]) -> None:
-    """evaluation.json with the same made-up errors for both systems."""
-    metrics = ("mse", "error", "spectrum_error")
-    models = {
-        name: {
-            system: {metric: {"mean": error, "std": 0.01} for metric in metrics}
-            for system in ("base", "target")
-        }
-        for name, error in errors.items()
+def write_evaluation(
+    out: Path, errors: dict[str, float], members: tuple[int, ...] = (3, 4), spread: float = 0.01
+) -> None:
+    """The evaluation's files with the same made-up errors for both systems.
+
+    The test members' errors lie `spread` below and above; details are of one sample a member.
+    """
+    subjects = {ModelKey.parse(name): error for name, error in errors.items()}
+    values = {
+        key: error + spread * np.linspace(-1.0, 1.0, len(members)) if len(members) > 1 else [error]
+        for key, error in subjects.items()
     }
-    layers = [name for name in errors if name[0] == "l"]
-    best = min(layers, key=lambda name: errors[name])
-    (out / "evaluation.json").write_text(json.dumps({"models": models, "best": best}))
+    rows = [
+        row_of(key, system, metric, member, value)
+        for system in ("base", "target")
+        for key, found in values.items()
+        for metric in METRICS
+        for member, value in zip(members, found, strict=True)
+    ]
+    singles = {name: e for name, e in errors.items() if ModelKey.parse(name).is_single_layer}
+    ranking = sorted(singles, key=lambda name: singles[name])
+    summary = evaluation.Summary(
+        models=evaluation.summarise(rows),
+        error_removed=evaluation.error_removed(rows),
+        measured_ranking=ranking,
+        best=ranking[0] if ranking else None,
+        members={"base": list(members), "target": list(members)},
+        metrics=METRICS,
+    )
+    details = details_of(values, members, ["base", *ranking[:1]])
+    evaluation.write_evaluation(out, rows, details, summary, {"case_name": "synthetic"})
+
+
+def row_of(key: ModelKey, system: str, metric: str, member: int, value: float) -> evaluation.Row:
+    """A row of the table."""
+    layers, repeat = "+".join(key.layers), None if key.is_base else key.seed or 0
+    known = (str(key), key.kind, layers, "", None if key.is_base else 3, 3, repeat, "own")
+    return evaluation.Row(*known, system, metric, member, 1, float(value))
+
+
+def details_of(
+    values: dict[ModelKey, Any], members: tuple[int, ...], shown: list[str]
+) -> dict[str, xr.Dataset]:
+    """Groups of evaluation.h5: made-up spectra, curves and examples."""
+    names, n = np.array([str(key) for key in values]), 16
+    table = np.array(list(values.values()), dtype=float)[:, :, None]
+    spectrum = np.broadcast_to(np.arange(1.0, n // 2) ** -2.0, (len(members), n // 2 - 1))
+    coordinates = {"model": names, "member": list(members), "sample": [0]}
+    coordinates["wavenumber"] = np.arange(1.0, n // 2)
+    system = xr.Dataset(
+        dict.fromkeys(METRICS, (("model", "member", "sample"), table))
+        | {"pi_spectrum": (("model", "member", "wavenumber"), table * spectrum)}
+        | {"pi_spectrum_true": (("member", "wavenumber"), spectrum)},
+        coordinates,
+    )
+    curve = np.ones((len(names), 3)) * [1.0, 0.5, 0.25]
+    history = xr.Dataset(
+        dict.fromkeys(("train", "validation"), (("model", "epoch"), curve)), {"model": names}
+    )
+    wave = np.broadcast_to(np.sin(np.arange(n)), (1 + len(shown), n, n))
+    examples = xr.Dataset({"pi": (("field", "y", "x"), wave)}, {"field": ["exact", *shown]})
+    return {"base": system, "target": system, "history": history, "examples": examples}

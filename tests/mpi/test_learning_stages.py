@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eddyscope.artefacts.evaluation import read_details
 from eddyscope.artefacts.model import load_model
+from eddyscope.learning.metrics import METRICS
 from eddyscope.parallel.world import World
-from eddyscope.stages import advise, evaluate, train, transfer
+from eddyscope.stages import advise, train, transfer
+from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
-from eddyscope.storage.opening import open_to_read
 from synthetic import make_case, write_datasets
 
 pytestmark = pytest.mark.mpi
@@ -59,20 +61,27 @@ def test_the_line_from_training_to_evaluation(
 
 def check_metrics_file(job: Job, evaluation: dict, everywhere: Everywhere) -> None:
     """evaluation.h5 holds the numbers that evaluation.json sums up."""
-    with open_to_read(job.out / "evaluation.h5") as file:
-        names = [name.decode() for name in file["target/model"][()]]
-        values = file["target/error"][()]
-        sizes = (values.shape, file["base/mse"].shape, file["target/pi_spectrum"].shape)
-        pictures = file["examples/pi"].shape, len(file["examples/field"])
-        curves = file["history/train"][()]
+    tree = read_details(job.out / "evaluation.h5")
+    target, examples = tree["target"], tree["examples"]
+    sizes = (target["error"].shape, tree["base/mse"].shape, target["pi_spectrum"].shape)
     everywhere(sizes == ((8, 2, 3), (8, 1, 4), (8, 2, 7)), f"{sizes}")
-    everywhere(pictures == ((3, 16, 16), 3), f"{pictures}")
-    for i, name in enumerate(names):
+    everywhere(examples["pi"].shape == (3, 16, 16), f"{examples['pi'].shape}")
+    for name in target["model"].values:
         summary = evaluation["models"][name]["target"]["error"]
-        members = values[i].mean(axis=1)
-        everywhere(abs(summary["mean"] - members.mean()) < 1e-12, f"{name}: {summary}")
-        everywhere(abs(summary["std"] - members.std(ddof=1)) < 1e-12, f"{name}: {summary}")
-    everywhere(bool(np.isfinite(curves[0]).all()), f"the base model's curve: {curves[0]}")
+        members = target["error"].sel(model=name).mean("sample").values
+        for key, value in (
+            ("mean", members.mean()),
+            ("low", members.min()),
+            ("high", members.max()),
+        ):
+            everywhere(abs(summary[key] - value) < 1e-12, f"{name}: {summary}")
+        alone = evaluation["models"][name]["base"]["error"]  # one test member
+        everywhere(alone["low"] is None and alone["high"] is None, f"{name}: {alone}")
+    curve = tree["history/train"].values[0]
+    everywhere(bool(np.isfinite(curve).all()), f"the base model's curve: {curve}")
+    # 8 models on 1 + 2 members, and the base model on the target normalised in 2 other ways.
+    rows = tree["table"].sizes["row"]
+    everywhere(rows == 8 * len(METRICS) * 3 + 2 * len(METRICS) * 2, f"{rows} rows")
 
 
 def check_artefacts(job: Job, everywhere: Everywhere) -> None:
@@ -118,7 +127,7 @@ def test_transfer_makes_only_what_is_missing(
         everywhere(bool((expected == found).all()), f"{path.name} has other weights")
 
 
-def test_seeds_have_an_entry_each_and_one_for_all(
+def test_seeds_have_rows_each_and_one_entry_for_all(
     world: World, shared_tmp_path: Path, everywhere: Everywhere
 ):
     job = prepared(
@@ -126,12 +135,14 @@ def test_seeds_have_an_entry_each_and_one_for_all(
     )
     run_all(job)
     models = json.loads((job.out / "evaluation.json").read_text())["models"]
-    expected = {"base", "scale"}
-    for name in ("l02", "gain", "all", "scratch"):
-        expected |= {name, f"{name}.seed0", f"{name}.seed1"}
-    everywhere(models.keys() == expected, f"{sorted(models)}")
-    each = [models[f"scratch.seed{s}"]["target"]["mse"]["mean"] for s in (0, 1)]
+    names = {"base", "scale", "l02", "gain", "all", "scratch"}
+    everywhere(models.keys() == names, f"{sorted(models)}")
+    errors = read_details(job.out / "evaluation.h5")["target/mse"].mean("sample")
+    each = [float(errors.sel(model=name).mean()) for name in ("scratch", "scratch,seed=1")]
     everywhere(each[0] != each[1], "two seeds gave one result")
     together = models["scratch"]["target"]["mse"]
     everywhere(abs(together["mean"] - np.mean(each)) < 1e-12, f"{together}, {each}")
-    everywhere(abs(together["std_seeds"] - np.std(each, ddof=1)) < 1e-12, f"{together}, {each}")
+    repeats = together["repeats"]
+    everywhere(repeats["count"] == 2, f"{repeats}")
+    everywhere(abs(repeats["low"] - min(each)) < 1e-12, f"{repeats}, {each}")
+    everywhere(abs(repeats["high"] - max(each)) < 1e-12, f"{repeats}, {each}")

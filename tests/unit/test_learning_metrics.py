@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics, summary
+from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 
 N = 16
 X = np.arange(N) * 2 * np.pi / N
@@ -21,7 +21,7 @@ def one(predicted: np.ndarray, true: np.ndarray, omega: np.ndarray, std: float =
 def test_perfect_prediction():
     found = one(COS, COS, SIN + COS, 0.5)
     assert found["mse"] == found["error"] == found["relative_rmse"] == 0.0
-    assert found["spectrum_error"] == found["transfer_error"] == 0.0
+    assert found["spectrum_error"] == found["exchange_error"] == 0.0
     for name in ("correlation", "correlation_forward", "correlation_backscatter"):
         assert found[name] == pytest.approx(1.0)
     assert found.keys() == METRICS.keys()
@@ -35,7 +35,7 @@ def test_half_the_amplitude():
     assert found["relative_rmse"] == pytest.approx(0.5)
     assert found["correlation"] == pytest.approx(1.0)
     assert found["spectrum_error"] == pytest.approx(0.5)
-    assert found["transfer_error"] == pytest.approx(0.5)
+    assert found["exchange_error"] == pytest.approx(0.5)
 
 
 def test_half_of_the_variance_explained():
@@ -69,11 +69,15 @@ def test_shells_hold_their_modes():
     np.testing.assert_allclose(power.sum(), np.mean((COS + SIN) ** 2))
 
 
-def test_spread_is_over_members():
-    found = summary(np.array([1.0, 2.0, 5.0, 6.0]), [0, 0, 1, 1])
-    assert found["mean"] == 3.5
-    assert found["std"] == pytest.approx(np.std([1.5, 5.5], ddof=1))
-    assert found["std_samples"] == pytest.approx(np.std([1, 2, 5, 6], ddof=1))
-    alone = summary(np.array([1.0, 2.0]), [4, 4])
-    assert alone["std"] == alone["std_samples"] == pytest.approx(np.sqrt(0.5))
-    assert summary(np.array([2.0]), [4])["std"] == 0.0
+def test_layers_are_part_of_a_snapshot():
+    """Two layers alike give what one layer gives; unlike ones the mean of their squares."""
+    two = [np.stack([field, field])[None] for field in (0.5 * COS, COS, COS)]
+    alone = one(0.5 * COS, COS, COS)
+    for name, value in snapshot_metrics(*two, 1.0).items():
+        assert value.shape == (1,)
+        assert value[0] == pytest.approx(alone[name]), name
+    true = np.stack([COS, SIN])[None]
+    predicted = np.stack([COS, 0.0 * SIN])[None]
+    found = snapshot_metrics(predicted, true, true, 1.0)
+    assert found["error"][0] == pytest.approx(0.5)
+    assert found["spectrum_error"][0] == pytest.approx(0.5)

@@ -10,7 +10,8 @@ import pytest
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
-from eddyscope.stages import advise, evaluate, train, transfer
+from eddyscope.stages import advise, train, transfer
+from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from synthetic import make_case, write_datasets
 

@@ -21,8 +21,9 @@ from eddyscope.report.axes import spread_apart
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.findings import find
 from eddyscope.report.results import Absent, gather
-from eddyscope.stages import advise, analyze, evaluate, info, report, train, transfer
+from eddyscope.stages import advise, analyze, info, report, train, transfer
 from eddyscope.stages.case import Case
+from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from eddyscope.storage.layout import Variable, write_artefact
 
@@ -260,6 +261,7 @@ def test_the_summary_says_what_the_prediction_would_have_cost(made: tuple[Case, 
 def test_the_summary_admits_what_did_not_help(made: tuple[Case, Path], tmp_path: Path) -> None:
     case, out = made
     partial = link_all_but(out, tmp_path, "evaluation.json")
+    (partial / "evaluation.h5").unlink()
     synthetic_models.write_evaluation(partial, {"base": 0.5, "l01": 0.6, "scale": 0.45})
     said = " ".join(outcome.outcome(gather(partial, case.resolved())))
     assert "Re-training one layer did not help: the best, l01, leaves 0.600" in said

@@ -43,7 +43,7 @@ from pydantic import (
     model_validator,
 )
 
-from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.atomic import write_atomically
@@ -55,6 +55,7 @@ __all__ = [
     "Row",
     "Summary",
     "System",
+    "error_removed",
     "interval",
     "read_best",
     "read_details",
@@ -160,10 +161,10 @@ class Summary(_Part):
     """Advice that needs no data ("first_layer", "last_layer", "random") -> its card."""
     normalisation_study: dict[str, Metrics] = {}
     """Way to normalise the target for the base model -> METRIC."""
-    normalisation: dict[System, dict[str, Any]] = {}
-    """The statistics in use."""
-    members: dict[System, list[int]] = {}
-    """Test members."""
+    normalisation: dict[str, dict[str, Any]] = {}
+    """System -> the statistics in use."""
+    members: dict[str, list[int]] = {}
+    """System -> its test members."""
     metrics: dict[str, str] = {}
     """METRIC -> its meaning."""
     meaning: str = MEANING
@@ -197,16 +198,31 @@ def interval(values: FloatArray) -> Interval:
 
 def summarise(rows: Iterable[Row]) -> dict[str, dict[System, Metrics]]:
     """MODEL -> system -> METRIC -> interval, in the order of the rows."""
-    values: dict[tuple[str, System, str], dict[int | None, list[float]]] = {}
+    models: dict[str, dict[System, Metrics]] = {}
+    for (model, system, metric), values in _by_metric(rows).items():
+        models.setdefault(model, {}).setdefault(system, {})[metric] = interval(values)
+    return models
+
+
+def error_removed(rows: Iterable[Row]) -> Metrics:
+    """MODEL (but base) -> 1 - its target error over the base model's, member by member."""
+    errors = {
+        model: values
+        for (model, system, metric), values in _by_metric(rows).items()
+        if (system, metric) == ("target", "error")
+    }
+    base = errors.pop(BASE)
+    return {model: interval(1.0 - values / base) for model, values in errors.items()}
+
+
+def _by_metric(rows: Iterable[Row]) -> dict[tuple[str, System, str], FloatArray]:
+    """(MODEL, system, METRIC) -> values, axes (repeat, member)."""
+    values: dict[Any, dict[int | None, list[float]]] = {}
     for row in rows:
         model = str(replace(ModelKey.parse(row.model), seed=None))
-        place: Any = (model, row.system, row.metric)
+        place = (model, row.system, row.metric)
         values.setdefault(place, {}).setdefault(row.seed, []).append(row.value)
-    models: dict[str, dict[System, Metrics]] = {}
-    for (model, system, metric), by_repeat in values.items():
-        entry = models.setdefault(model, {}).setdefault(system, {})
-        entry[metric] = interval(np.array(list(by_repeat.values())))
-    return models
+    return {place: np.array(list(repeats.values())) for place, repeats in values.items()}
 
 
 def write_evaluation(

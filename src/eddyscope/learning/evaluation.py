@@ -1,45 +1,114 @@
-"""Offline evaluation of every model on both systems' test members, and its artefacts' layout."""
+"""How well models do on the test members of both systems: the computing behind `evaluate`.
+
+The files that it ends up in are described in `artefacts/evaluation.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
 
+from eddyscope.artefacts.evaluation import Row
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Model
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.learning.batches import Fields
-from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics, summary
-from eddyscope.learning.prediction import predict
-from eddyscope.storage.layout import Variable, attribute_texts
+from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
+from eddyscope.learning.prediction import normalisations, predict
+from eddyscope.parallel.failure import agree
+from eddyscope.parallel.work import map_in_order
+from eddyscope.parallel.world import World
+from eddyscope.spectral.grid import BOX
 
-__all__ = ["Outcome", "evaluate", "history_variables", "mean_of_seeds", "system_variables"]
+__all__ = [
+    "Evaluation",
+    "Outcome",
+    "Subject",
+    "evaluate",
+    "evaluate_all",
+    "example_details",
+    "history_details",
+    "rows_of",
+    "system_details",
+]
 
-Summaries = dict[str, dict[str, float]]
-"""Metric -> {"mean", "std", …}."""
+OWN = "own"
+"""Name of the normalisation by each system's own statistics."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is evaluated, with what the table says of it."""
+
+    key: ModelKey
+    model: Model
+    training_seed: int
+    samples: int | None
+    """Target samples that it was re-trained on; None for the base model."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One model on one system's test members."""
 
-    metrics: dict[str, NDArray[np.float64]]
+    metrics: dict[str, FloatArray]
     """Metric -> values, (snapshot,), in the order of the fields."""
-    spectrum: NDArray[np.float64]
-    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, wavenumber)."""
+    spectrum: FloatArray
+    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, [layer,] wavenumber)."""
 
-    def summaries(self, members: Sequence[int]) -> Summaries:
-        return {name: summary(values, members) for name, values in self.metrics.items()}
 
-    def gain_over(self, base: Outcome, members: Sequence[int]) -> dict[str, float]:
-        """Share of the base model's error that is gone, member by member: mean and spread."""
-        owner = np.asarray(members)
-        before = base.metrics["error"]
-        scale = np.array([before[owner == m].mean() for m in owner])
-        return summary((before - self.metrics["error"]) / scale, members)
+@dataclass(frozen=True)
+class Evaluation:
+    """Every model on both systems' test members; what `artefacts/evaluation.py` writes."""
+
+    rows: list[Row]
+    """Each system normalised by its own statistics."""
+    study: dict[str, list[Row]]
+    """Way to normalise the target -> rows of the base model."""
+    details: dict[str, xr.Dataset]
+
+    @property
+    def table(self) -> list[Row]:
+        """All rows, each once."""
+        others = (rows for way, rows in self.study.items() if way != OWN)
+        return [*self.rows, *(row for rows in others for row in rows)]
+
+
+def evaluate_all(
+    world: World,
+    subjects: Sequence[Subject],
+    own: Mapping[str, Normalisation],
+    tests: Mapping[str, Fields],
+    batch_size: int,
+) -> Evaluation:
+    """Try every model on every system's test fields, the work dealt to the ranks. Collective.
+
+    subjects: the base model first; own: system -> its own statistics.
+    """
+    ways = agree(world.comm, lambda: normalisations(own["base"], own["target"]))
+    items = [(subject, system, own[system]) for system in tests for subject in subjects]
+    items += [(subjects[0], "target", way) for way in ways.values()]
+
+    def one(item: tuple[Subject, str, Normalisation]) -> Outcome:
+        subject, system, normalisation = item
+        return evaluate(subject.model, normalisation, tests[system], batch_size)
+
+    found = map_in_order(world, one, items)
+    rows: list[Row] = []
+    outcomes: dict[str, dict[ModelKey, Outcome]] = {system: {} for system in tests}
+    for (subject, system, _), outcome in zip(items, found[: -len(ways)], strict=False):
+        rows += rows_of(subject, system, OWN, outcome, tests[system])
+        outcomes[system][subject.key] = outcome
+    study = {
+        name: rows_of(subjects[0], "target", name, outcome, tests["target"])
+        for name, outcome in zip(ways, found[-len(ways) :], strict=True)
+    }
+    details = {system: system_details(outcomes[system], tests[system]) for system in tests}
+    return Evaluation(rows, study, {**details, "history": history_details(subjects)})
 
 
 def evaluate(
@@ -48,87 +117,138 @@ def evaluate(
     """Metrics of `model` on `fields`, normalised as told. Not collective."""
     predicted = predict(model.network, normalisation, fields.psi, fields.omega, batch_size)
     metrics = snapshot_metrics(predicted, fields.pi, fields.omega, normalisation.pi_std)
-    return Outcome(metrics, spectra_of_members(predicted, [m for m, _ in fields.origin]))
+    return Outcome(metrics, _spectra_of_members(predicted, fields))
 
 
-def spectra_of_members(pi: NDArray[Any], members: Sequence[int]) -> NDArray[np.float64]:
-    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, wavenumber)."""
-    spectra, owner = shell_spectrum(pi), np.asarray(members)
-    return np.stack([spectra[owner == m].mean(axis=0) for m in sorted(set(members))])
+def rows_of(
+    subject: Subject, system: str, normalisation: str, outcome: Outcome, fields: Fields
+) -> list[Row]:
+    """The rows of one model on one system: METRIC × test member.
+
+    normalisation: how the fields were normalised, by name.
+    """
+    key = subject.key
+    parameters = ";".join(f"{name}={value}" for name, value in key.parameters.items())
+    return [
+        Row(
+            model=str(key),
+            adaptation=key.kind,
+            layers="+".join(key.layers),
+            parameters=parameters,
+            samples=subject.samples,
+            training_seed=subject.training_seed,
+            seed=None if key.is_base else key.seed or 0,
+            normalisation=normalisation,
+            system=system,
+            metric=metric,
+            member=member,
+            averaged=int(mine.sum()),
+            value=float(np.mean(values[mine])),
+        )
+        for metric, values in outcome.metrics.items()
+        for member, mine in _snapshots(fields).items()
+    ]
 
 
-def mean_of_seeds(repeats: Sequence[Summaries]) -> Summaries:
-    """One entry for all repeats: `mean` and `std` (spread over members) averaged over them,
-    and `std_seeds`, the sample standard deviation of the repeats' means."""
-    return {
-        name: {
-            **{key: float(np.mean([r[name][key] for r in repeats])) for key in repeats[0][name]},
-            "std_seeds": float(np.std([r[name]["mean"] for r in repeats], ddof=1)),
-        }
-        for name in repeats[0]
+def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.Dataset:
+    """The group of one system in evaluation.h5."""
+    variables = {
+        name: xr.Variable(
+            ("model", "member", "sample"),
+            np.stack([_by_member(o.metrics[name], fields) for o in outcomes.values()]),
+            {"long_name": text},
+        )
+        for name, text in METRICS.items()
     }
-
-
-def system_variables(outcomes: Mapping[str, Outcome], fields: Fields) -> dict[str, Variable]:
-    """The group of one system in evaluation.h5 (see `stages/evaluate.py`)."""
-    members = sorted({m for m, _ in fields.origin})
-    samples = sorted({s for _, s in fields.origin})
-    true = spectra_of_members(fields.pi, [m for m, _ in fields.origin])
     spectra = np.stack([outcome.spectrum for outcome in outcomes.values()])
-    return {
-        "model": Variable(("model",), attribute_texts(list(outcomes)), long_name="model"),
-        "member": Variable(("member",), np.array(members), long_name="test member"),
-        "sample": Variable(("sample",), np.array(samples), long_name="sample number"),
-        "wavenumber": Variable(
-            ("wavenumber",), np.arange(1.0, true.shape[1] + 1), long_name="wavenumber k"
-        ),
-        **{
-            name: Variable(
-                ("model", "member", "sample"),
-                np.stack(
-                    [
-                        _as_table(o.metrics[name], fields, members, samples)
-                        for o in outcomes.values()
-                    ]
-                ),
-                long_name=text,
-            )
-            for name, text in METRICS.items()
+    exact = _spectra_of_members(fields.pi, fields)
+    axes = ("member", *(["layer"] if exact.ndim == 3 else []), "wavenumber")
+    words = "sum of |Π̂| by shell (corner modes left out)"
+    variables["pi_spectrum"] = xr.Variable(
+        ("model", *axes), spectra, {"long_name": f"{words}, predicted"}
+    )
+    variables["pi_spectrum_true"] = xr.Variable(axes, exact, {"long_name": f"{words}, exact"})
+    samples = sorted({sample for _, sample in fields.origin})
+    members = sorted({member for member, _ in fields.origin})
+    return xr.Dataset(
+        variables,
+        {
+            "model": ("model", np.array([str(key) for key in outcomes])),
+            "member": ("member", np.array(members), {"long_name": "test member"}),
+            "sample": ("sample", np.array(samples), {"long_name": "sample number"}),
+            "wavenumber": ("wavenumber", np.arange(1.0, exact.shape[-1] + 1)),
         },
-        "pi_spectrum": Variable(
-            ("model", "member", "wavenumber"), spectra, long_name="sum of |Π̂| by shell, predicted"
-        ),
-        "pi_spectrum_true": Variable(
-            ("member", "wavenumber"), true, long_name="sum of |Π̂| by shell, exact"
-        ),
-    }
+    )
 
 
-def _as_table(
-    values: NDArray[Any], fields: Fields, members: list[int], samples: list[int]
-) -> NDArray[np.float64]:
+def history_details(subjects: Sequence[Subject]) -> xr.Dataset:
+    """The group `history` of evaluation.h5: curves padded with NaN to the longest."""
+    curves = [subject.model.metadata["history"] for subject in subjects]
+    numbers = [subject.model.metadata["metrics"] for subject in subjects]
+    epochs = max(len(curve["train"]) for curve in curves)
+    variables = {}
+    for part in ("train", "validation"):
+        padded = np.full((len(subjects), epochs), np.nan)
+        for row, curve in zip(padded, curves, strict=True):
+            row[: len(curve[part])] = curve[part]
+        text = f"mean squared error of the normalised subgrid term, {part} samples"
+        variables[part] = xr.Variable(("model", "epoch"), padded, {"long_name": text})
+    for name, units in (("parameters", "1"), ("samples", "1"), ("seconds", "s")):
+        values = np.array([found[name] for found in numbers], dtype=np.float64)
+        attributes = {"units": units, "long_name": f"{name} of the training"}
+        variables[f"trained_{name}"] = xr.Variable(("model",), values, attributes)
+    names = np.array([str(subject.key) for subject in subjects])
+    return xr.Dataset(variables, {"model": ("model", names), "epoch": np.arange(1, epochs + 1)})
+
+
+def middle_snapshot(fields: Fields) -> int:
+    """Place of the middle snapshot of the first test member."""
+    first = np.flatnonzero(next(iter(_snapshots(fields).values())))
+    return int(first[len(first) // 2])
+
+
+def example_details(
+    shown: Mapping[str, Model], normalisation: Normalisation, fields: Fields
+) -> tuple[xr.Dataset, dict[str, int]]:
+    """The group `examples` of evaluation.h5, and which snapshot it shows.
+
+    shown: name -> model.
+    """
+    place = middle_snapshot(fields)
+    psi, omega = fields.psi[place : place + 1], fields.omega[place : place + 1]
+    pictures = [fields.pi[place].astype(np.float64)]
+    pictures += [predict(m.network, normalisation, psi, omega)[0] for m in shown.values()]
+    axes = (*(["layer"] if psi.ndim == 4 else []), "y", "x")
+    points = np.arange(psi.shape[-1]) * (BOX / psi.shape[-1])
+    group = xr.Dataset(
+        {
+            "pi": (("field", *axes), np.stack(pictures), {"long_name": "subgrid term"}),
+            "psi": (axes, psi[0], {"long_name": "filtered streamfunction"}),
+            "omega": (axes, omega[0], {"long_name": "filtered vorticity"}),
+        },
+        {"field": np.array(["exact", *shown]), "y": points, "x": points},
+    )
+    member, sample = fields.origin[place]
+    return group, {"example_member": member, "example_sample": sample}
+
+
+def _snapshots(fields: Fields) -> dict[int, np.ndarray]:
+    """Member, in ascending order -> which snapshots are its own, (snapshot,)."""
+    owner = np.array([member for member, _ in fields.origin])
+    return {int(member): owner == member for member in np.unique(owner)}
+
+
+def _spectra_of_members(pi: RealArray, fields: Fields) -> FloatArray:
+    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, [layer,] wavenumber)."""
+    spectra = shell_spectrum(pi)
+    return np.stack([spectra[mine].mean(axis=0) for mine in _snapshots(fields).values()])
+
+
+def _by_member(values: FloatArray, fields: Fields) -> FloatArray:
+    """Values of the snapshots as a table (member, sample); NaN where a member has no such one."""
+    members = sorted({member for member, _ in fields.origin})
+    samples = sorted({sample for _, sample in fields.origin})
     table = np.full((len(members), len(samples)), np.nan)
     for value, (member, sample) in zip(values, fields.origin, strict=True):
         table[members.index(member), samples.index(sample)] = value
     return table
-
-
-def history_variables(models: Mapping[str, Model]) -> dict[str, Variable]:
-    """The group `history` of evaluation.h5: curves padded with NaN to the longest."""
-    curves = {name: model.metadata["history"] for name, model in models.items()}
-    numbers = {name: model.metadata["metrics"] for name, model in models.items()}
-    epochs = max(len(curve["train"]) for curve in curves.values())
-    variables = {
-        "model": Variable(("model",), attribute_texts(list(models)), long_name="model"),
-        "epoch": Variable(("epoch",), np.arange(1, epochs + 1), long_name="epoch"),
-    }
-    for part in ("train", "validation"):
-        padded = np.full((len(models), epochs), np.nan)
-        for row, curve in zip(padded, curves.values(), strict=True):
-            row[: len(curve[part])] = curve[part]
-        text = f"mean squared error of the normalised subgrid term, {part} samples"
-        variables[part] = Variable(("model", "epoch"), padded, long_name=text)
-    for key, units in (("parameters", "1"), ("samples", "1"), ("seconds", "s")):
-        values = np.array([numbers[name][key] for name in models], dtype=np.float64)
-        variables[f"trained_{key}"] = Variable(("model",), values, units, f"{key} of the training")
-    return variables

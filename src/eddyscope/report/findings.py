@@ -136,10 +136,16 @@ def find(results: Results) -> Findings:
         advice.get("default_score", ""),
         advice.get("reason", ""),
         tuple(sorted(name for name in target if re.fullmatch(r"l\d\d", name))),
-        _values(evaluation.get("transfer_gain", {})),
+        _values(evaluation.get("error_removed", {})),
         evaluation.get("controls", {}),
     )
 
 
 def _values(metrics: Mapping[str, Any]) -> dict[str, Value]:
-    return {name: Value(float(m["mean"]), float(m["std"])) for name, m in metrics.items()}
+    return {name: Value(float(m["mean"]), _spread(m)) for name, m in metrics.items()}
+
+
+def _spread(metric: Mapping[str, Any]) -> float:
+    """Half the range of the test members' means; 0 for one member."""
+    low, high = metric["low"], metric["high"]
+    return 0.0 if low is None else float(high - low) / 2.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.config.errors import CaseError
+from eddyscope.artefacts.evaluation import read_best
 from eddyscope.learning.variants import Variant, names_of, single_layers
 from eddyscope.networks.costs import layer_parameters
 from eddyscope.networks.registry import layer_names
@@ -66,26 +66,6 @@ def run(job: Job) -> None:
     job.perform(step, lambda: _analyze(job, models, output))
 
 
-def best_single(evaluation: Path) -> str:
-    """The single layer whose re-training left the least error on the target.
-
-    Raises CaseError if the evaluation names none. Not collective.
-    """
-    try:
-        best = json.loads(evaluation.read_text())["best"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CaseError(
-            f"{evaluation}: not a readable evaluation ({error!r}); make it again with "
-            "`eddyscope evaluate --fresh`"
-        ) from None
-    if not isinstance(best, str):
-        raise CaseError(
-            f'{evaluation}: no single-layer model in it; set transfer.layers = "each", or name '
-            "at least one layer alone"
-        )
-    return best
-
-
 def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
     from eddyscope.analysis import layout
     from eddyscope.artefacts.model import load_model
@@ -94,7 +74,7 @@ def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
     models = job.world.on_root(
         lambda: {name: load_model(path, expect) for name, path in paths.items()}
     )
-    best = job.world.on_root(lambda: best_single(job.out / "evaluation.json"))
+    best = str(job.world.on_root(lambda: read_best(job.out / "evaluation.json")))
     groups = _kernels(job, models)
     runs = {
         "base_on_base": ("base", "base"),

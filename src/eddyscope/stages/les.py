@@ -16,7 +16,6 @@ and attributes `closure` and `model` (the artefact's name, or "none" or "dns").
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.evaluation import read_best
 from eddyscope.closures.on_points import OnPoints, PointModel
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import transfer_function
@@ -134,18 +134,7 @@ def _model_file(job: Job, name: str) -> Path:
     if name == "base":
         return job.base_model
     if name == "best":
-        path = job.out / "evaluation.json"
-        if not path.exists():
-            raise CaseError(
-                f'{path}: missing, but les.closures names "best"; run `eddyscope evaluate` first'
-            )
-        try:
-            name = json.loads(path.read_text())["best"]
-        except (OSError, ValueError, KeyError) as error:
-            raise CaseError(
-                f"{path}: not a readable evaluation ({error}); redo it with "
-                "`eddyscope evaluate … --fresh`"
-            ) from None
+        name = str(read_best(job.out / "evaluation.json"))
     return job.transfer_folder / f"{name}.safetensors"
 
 
