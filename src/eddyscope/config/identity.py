@@ -9,12 +9,13 @@ are marked as changing nothing, and by the contents of the files that it reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["CHANGES_NO_RESULT", "decides", "deciding"]
+__all__ = ["CHANGES_NO_RESULT", "decides", "deciding", "deciding_of"]
 
 
 class _Mark:
@@ -48,3 +49,17 @@ def deciding(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [deciding(entry) for entry in value]
     return value
+
+
+def deciding_of(case: BaseModel, keys: Sequence[str]) -> dict[str, Any]:
+    """What decides a result, under each dotted key of a case: {"transfer.samples": 20, …}.
+
+    A key below a section that the case does not have gives None.
+    """
+    found = {}
+    for key in keys:
+        value: Any = case
+        for part in key.split("."):
+            value = None if value is None else getattr(value, part)
+        found[key] = deciding(value)
+    return found

@@ -13,7 +13,11 @@ from typing import Any
 
 __all__ = ["code_version", "differences", "digest", "file_digest", "library_versions"]
 
-LIBRARIES = ("numpy", "mpi4py", "mpi4py-fft", "h5py", "torch", "safetensors")
+LIBRARIES = (
+    "h5netcdf", "h5py", "mpi4py", "mpi4py-fft", "numba", "numpy", "pydantic", "safetensors",
+    "scipy", "torch", "xarray", "xxhash",
+)  # fmt: skip
+"""Distributions whose version may decide results, or how they are written."""
 
 
 def digest(tree: Any) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 
 import torch
 
+from eddyscope.parallel.threads import threads_of_a_rank
 from eddyscope.parallel.world import World
 
 __all__ = ["configure_torch"]
@@ -23,14 +23,4 @@ def configure_torch(world: World) -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.set_num_threads(_threads(world))
-
-
-def _threads(world: World) -> int:
-    chosen = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    cores = tuple(sorted(os.sched_getaffinity(0)))
-    everyone = world.comm.allgather((socket.gethostname(), cores))
-    if chosen.isdigit() and int(chosen) > 0:
-        return int(chosen)
-    # Ranks bound to cores of their own share with nobody.
-    return max(1, len(cores) // everyone.count((socket.gethostname(), cores)))
+    torch.set_num_threads(threads_of_a_rank(world))

@@ -4,11 +4,12 @@ which only read the case start fast on many ranks."""
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from eddyscope.config.case import Section
+from eddyscope.config.identity import CHANGES_NO_RESULT
 
 __all__ = ["TrainingSettings", "TransferSettings"]
 
@@ -24,7 +25,7 @@ class TrainingSettings(Section):
     """Base samples to train on, taken evenly from the training members; by default all."""
     rotations: bool = False
     """Turn every sample by a random multiple of 90° (psi, omega and pi are true scalars)."""
-    checkpoint_every: int = Field(default=10, ge=1)
+    checkpoint_every: Annotated[int, CHANGES_NO_RESULT] = Field(default=10, ge=1)
     """Epochs between checkpoints."""
 
 

@@ -15,11 +15,12 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from eddyscope.config.case import Section
+from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.world import World
 
 __all__ = ["StopRequests", "StopSettings"]
@@ -31,9 +32,13 @@ LOOK = 0.25
 class StopSettings(Section):
     """`[stop]`: what makes a run keep its state and end with exit status 4."""
 
-    signals: list[Literal["USR1", "USR2", "TERM", "INT"]] = Field(default=["USR1", "USR2", "TERM"])
+    signals: Annotated[list[Literal["USR1", "USR2", "TERM", "INT"]], CHANGES_NO_RESULT] = [
+        "USR1",
+        "USR2",
+        "TERM",
+    ]
     """Signals that ask for it; schedulers send one ahead of the end of a job."""
-    seconds: float | None = Field(default=None, gt=0.0)
+    seconds: Annotated[float | None, CHANGES_NO_RESULT] = Field(default=None, gt=0.0)
     """Wall time after which it stops by itself; by default it does not."""
 
 

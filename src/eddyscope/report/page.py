@@ -144,14 +144,14 @@ def _gaps(results: Results) -> str:
 def _provenance(results: Results, provenance: Mapping[str, object]) -> str:
     rows = tuple(
         (
-            str(record.get("step", "?")),
-            str(record.get("state", "?")),
-            str(record.get("ranks", "?")),
-            str(record.get("message", "")),
-            str(record.get("updated", "")),
-            str(record.get("code_version", "?")),
+            record.step,
+            record.state,
+            record.ranks,
+            record.message,
+            record.updated,
+            record.code_version,
         )
-        for record in sorted(results.status, key=lambda r: str(r.get("updated", "")))
+        for record in sorted(results.status, key=lambda r: r.updated)
     )
     steps = Table(("step", "state", "ranks", "outcome", "at (UTC)", "code"), rows)
     facts = _list([f"{key}: {value}" for key, value in provenance.items()])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
+from eddyscope.artefacts.status import Status, read_status
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.opening import open_to_read
 
@@ -91,7 +92,7 @@ class Results:
     """"evaluation", "advice" -> the JSON artefact of that name."""
     les: dict[str, Artefact] = field(default_factory=dict)
     """Closure ("dns" is the filtered DNS) -> its statistics."""
-    status: list[dict[str, Any]] = field(default_factory=list)
+    status: list[Status] = field(default_factory=list)
     """Records of the steps that ran."""
     gaps: list[Gap] = field(default_factory=list)
 
@@ -141,7 +142,7 @@ def gather(out: Path, case: Mapping[str, Any]) -> Results:
         _gather_pair(results, name, stage)
     _gather_les(results)
     for path in sorted([*out.glob("status/*.json"), *out.glob("*/status.json")]):
-        record = results.try_to(str(path.relative_to(out)), "", lambda p=path: _json(p))  # type: ignore[misc]
+        record = results.try_to(str(path.relative_to(out)), "", lambda p=path: read_status(p))  # type: ignore[misc]
         if record is not None:
             results.status.append(record)
     return results

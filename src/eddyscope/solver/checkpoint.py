@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from pydantic import Field
 
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
+from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.failure import all_true
 from eddyscope.spectral.transform import Transform
 from eddyscope.storage.image import Image
@@ -36,10 +37,10 @@ NAME = re.compile(r"step-(\d{10})\.h5")
 class CheckpointSettings(Section):
     """`[checkpoint]`: how often the state is kept for a restart. Results do not depend on it."""
 
-    seconds: float = Field(default=60.0, ge=0.0)
+    seconds: Annotated[float, CHANGES_NO_RESULT] = Field(default=60.0, ge=0.0)
     """Least wall time between checkpoints; more where one takes over 2 % of that. 0: at every
     record of the diagnostics."""
-    keep: int = Field(default=2, ge=2)
+    keep: Annotated[int, CHANGES_NO_RESULT] = Field(default=2, ge=2)
     """How many are kept; at least two, so that a damaged one does not end the run."""
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from numpy.typing import NDArray
 from pydantic import field_validator
 
 from eddyscope.config.case import Section
+from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
 
@@ -31,7 +32,7 @@ class TransformSettings(Section):
     """Backend."""
     planner: Literal["estimate", "measure"] = "estimate"
     """FFTW's planning: "estimate" gives the same bits on any rank count; "measure" is faster."""
-    mesh: Literal["auto"] | list[int] = "auto"
+    mesh: Annotated[Literal["auto"] | list[int], CHANGES_NO_RESULT] = "auto"
     """Process mesh [members, y-pencils]; "auto" splits by members as far as that balances."""
 
     @field_validator("mesh")

@@ -54,7 +54,7 @@ def run(job: Job) -> None:
     output = job.out / "analysis.h5"
     step = Step(
         "analyze",
-        sections=("network", "transfer", "analysis"),
+        sections=("seed", "network", "transfer", "analysis"),
         inputs=(
             *models.values(),
             job.dataset("base"),

@@ -14,6 +14,7 @@ from eddyscope.artefacts.dataset.schema import EnsembleSettings
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError
+from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.flows.registry import FLOWS
@@ -42,7 +43,7 @@ class SystemSettings(Section):
 class Case(Section):
     """One case: a base system, a target system, and all that is done with them."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: Annotated[str, CHANGES_NO_RESULT] = Field(pattern=r"^[\w.-]+$")
     seed: int = Field(default=0, ge=0, lt=2**63)
     grid: GridSettings
     transform: TransformSettings = TransformSettings()

@@ -180,12 +180,12 @@ def run(job: Job) -> None:
         folder = job.out / system
         step = Step(
             name=f"dns.{system}",
-            sections=("grid", "time", "filter", "transform.kind", "transform.planner", system),
+            sections=("seed", "grid", "time", "filter", "transform", system),
             inputs=_initial_files(job.case, system),
             outputs=(job.dataset(system),),
             scratch=(folder / "checkpoints", folder / "wisdom"),
             status=folder / "status.json",
-            room=_room(job, system, _draft(job, system)),
+            sizes=_room(job, system, _draft(job, system)),
         )
         job.perform(step, lambda system=system: simulate(job, system))  # type: ignore[misc]
 

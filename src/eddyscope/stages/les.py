@@ -87,7 +87,7 @@ def run(job: Job) -> None:
     models = job.world.on_root(lambda: _model_files(job))
     step = Step(
         name="les",
-        sections=("grid.dealias", "time", "filter", "network", "les", "target"),
+        sections=("seed", "grid.dealias", "time", "filter", "network", "les", "target"),
         inputs=(job.dataset("target"), *models.values()),
         outputs=tuple(job.out / "les" / f"{name}.h5" for name in ("dns", *closures)),
     )

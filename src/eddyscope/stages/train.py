@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.costs import layer_parameters, training_flops
 from eddyscope.networks.registry import check_grid, layer_names
@@ -19,7 +18,7 @@ from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 
-SECTIONS = ("network", "training", "filter")
+SECTIONS = ("seed", "network", "training", "filter")
 
 RATE = 40e9
 """Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""
@@ -58,7 +57,7 @@ def run(job: Job) -> None:
         outputs=(job.base_model,),
         scratch=(job.base_model.with_suffix(".ckpt"),),
     )
-    job.perform(step, lambda: _train(job))
+    job.perform(step, lambda: _train(job, step))
 
 
 def sample_counts(case: Case) -> tuple[int, int]:
@@ -80,7 +79,7 @@ def _check(case: Case) -> None:
     check_grid(case.network, case.network_grid)
 
 
-def _train(job: Job) -> None:
+def _train(job: Job, step: Step) -> None:
     from eddyscope.artefacts.model import Model, save_model
     from eddyscope.artefacts.normalisation import Normalisation
     from eddyscope.learning.batches import Samples, load_fields
@@ -104,7 +103,7 @@ def _train(job: Job) -> None:
         checkpoint_every=case.training.checkpoint_every,
     )
     checkpoint = job.base_model.with_suffix(".ckpt")
-    saved = Saved(checkpoint, _identity(job, dataset))
+    saved = Saved(checkpoint, job.identity(step))
     network = ClosureNetwork(case.network, (case.seed, 0))
     progress = Progress(job.world, "train: epoch", recipe.epochs)
     began = time.monotonic()
@@ -125,10 +124,3 @@ def _train(job: Job) -> None:
     model = Model(network, normalisation, "base", metadata)
     job.world.on_root(lambda: save_model(job.base_model, model))
     job.world.on_root(lambda: checkpoint.unlink(missing_ok=True))
-
-
-def _identity(job: Job, dataset: Dataset) -> str:
-    """Of all that decides the trained weights."""
-    resolved = job.case.resolved()
-    sections = {key: resolved[key] for key in ("seed", *SECTIONS)}
-    return provenance.digest({"train": sections, "dataset": dataset.digest})

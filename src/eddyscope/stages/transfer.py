@@ -36,8 +36,8 @@ from eddyscope.stages.job import Job, Step
 if TYPE_CHECKING:
     from eddyscope.learning.retrain import Retraining
 
-SECTIONS = ("network", "training.batch_size", "training.learning_rate", "training.rotations",
-            "transfer", "filter")  # fmt: skip
+SECTIONS = ("seed", "network", "training.batch_size", "training.learning_rate",
+            "training.rotations", "transfer", "filter")  # fmt: skip
 
 RATE = 40e9
 """Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""

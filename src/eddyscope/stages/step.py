@@ -1,0 +1,102 @@
+"""A step: a resumable piece of a stage's work, and what decides its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config import provenance
+from eddyscope.config.errors import CaseError
+from eddyscope.config.identity import deciding_of
+from eddyscope.stages.case import Case
+from eddyscope.storage.disk import free_space, space_taken
+
+__all__ = ["Decisions", "Step", "decisions", "digest_of", "require_space", "shown"]
+
+SLACK = 2**17
+"""Bytes of free space left for status files and the like."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A resumable piece of work: what decides its result, what it reads, what it writes."""
+
+    name: str
+    """As in "dns.base" or "train"."""
+    sections: Sequence[str]
+    """Dotted keys of the case that decide the result."""
+    inputs: Sequence[Path] = ()
+    outputs: Sequence[Path] = ()
+    """Files and folders that are the result; all exist once the step is complete."""
+    scratch: Sequence[Path] = ()
+    """Files and folders used on the way; removed with the outputs when the step is redone."""
+    status: Path | None = None
+    """Status file; by default status/<name>.json."""
+    sizes: Mapping[Path, int] = field(default_factory=dict)
+    """Bytes that outputs and scratch files will take on the disk at the most."""
+
+    def status_file(self, out: Path) -> Path:
+        """Where its status is kept, under the output folder."""
+        return self.status or out / "status" / f"{self.name}.json"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All that decides a step's result."""
+
+    sections: Mapping[str, Any]
+    """Dotted key -> what the case says there, without what changes no result."""
+    inputs: Mapping[str, str]
+    """File -> digest of what it holds."""
+
+    @property
+    def digest(self) -> str:
+        """One fingerprint of it all."""
+        return provenance.digest({"sections": self.sections, "inputs": self.inputs})
+
+
+def decisions(step: Step, case: Case, out: Path) -> Decisions:
+    """What decides the result of `step`. Reads its inputs. Not collective.
+
+    CaseError if one of them is missing.
+    """
+    for path in step.inputs:
+        if not path.exists():
+            raise CaseError(
+                f"{path}: missing, but {step.name} reads it; run the stage that makes it "
+                f"first, or `eddyscope run` for all"
+            )
+    return Decisions(
+        sections=deciding_of(case, step.sections),
+        inputs={shown(path, out): digest_of(path) for path in step.inputs},
+    )
+
+
+def digest_of(path: Path) -> str:
+    """What a file holds: a dataset's checksums, any other file's SHA-256. CaseError if damaged."""
+    return Dataset(path).digest if is_dataset(path) else provenance.file_digest(path)
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a file of this name is a dataset, by the plan of the output folder."""
+    return path.name == "dataset.h5"
+
+
+def shown(path: Path, out: Path) -> str:
+    """`path` as seen from the output folder, so that the folder can be moved."""
+    return str(path.relative_to(out)) if path.is_relative_to(out) else str(path)
+
+
+def require_space(step: Step, out: Path) -> None:
+    """CaseError where the step's files would not fit on the disk. Not collective."""
+    # What is there already will be filled further, or removed and made anew.
+    missing = sum(step.sizes.values()) - sum(space_taken(path) for path in step.sizes)
+    free = free_space(out)
+    if missing > 0 and missing + SLACK > free:
+        raise CaseError(
+            f"{out}: {step.name} will write {missing / 2**20:.1f} MiB, but only "
+            f"{free / 2**20:.1f} MiB are free; free space, or choose another disk with --out"
+        )
