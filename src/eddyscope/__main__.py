@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,6 +40,13 @@ examples:
   eddyscope run case.toml --dry-run grid.n=512 time.dt=1e-3
   mpirun -n 64 eddyscope dns case.toml --dry-run --measure
 """
+
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file or folder, on all file systems in use."""
+
+LONGEST_PATH = 4096 - 256
+"""Bytes of the output folder's path: Linux takes 4096 of a file's."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,6 +90,12 @@ def build_parser(names: Sequence[str]) -> Parser:
     return parser
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the folder's name is empty; leave --out out, or name one")
+    return Path(text)
+
+
 def _add_simulation_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--system",
@@ -104,7 +120,7 @@ def _add_case_arguments(command: argparse.ArgumentParser) -> None:
         help="settings that replace those of the case file, as in grid.n=256",
     )
     command.add_argument(
-        "--out", metavar="DIR", type=Path, help="output folder (default: runs/<case name>)"
+        "--out", metavar="DIR", type=_folder, help="output folder (default: runs/<case name>)"
     )
     again = command.add_mutually_exclusive_group()
     again.add_argument(
@@ -123,6 +139,9 @@ def _add_case_arguments(command: argparse.ArgumentParser) -> None:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's arguments. CaseError with the nearest stage if it is misspelt."""
     known = ["run", *STAGES, "doctor", "info"]
+    for word in argv:
+        if "\0" in word or not _is_text(word):
+            raise CaseError(f"argument {word!r}: not UTF-8 text; choose another name")
     if argv and not argv[0].startswith("-") and argv[0] not in known:
         hint = did_you_mean(argv[0], known)
         raise CaseError(
@@ -136,9 +155,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--measure is for --dry-run: give both")
     for word in rest:
         if word.startswith("-") or "=" not in word or not hasattr(arguments, "overrides"):
-            parser.error(f"unknown argument {word!r}")
+            hint = did_you_mean(word, _options(arguments))
+            parser.error(f"unknown argument {word!r}" + (f"; {hint}" if hint else ""))
         arguments.overrides = [*arguments.overrides, word]
     return arguments
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in vars(arguments)]
+
+
+def _is_text(word: str) -> bool:
+    """Whether it can be written as UTF-8; bytes of another encoding cannot."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def dispatch(argv: Sequence[str]) -> int:
@@ -166,12 +199,38 @@ def make_job(arguments: argparse.Namespace, world: World) -> Job:
     return Job(
         case=case,
         world=world,
-        out=(arguments.out or Path("runs") / case.name).absolute(),
+        out=world.on_root(lambda: output_folder(arguments.out or Path("runs") / case.name)),
         systems=SYSTEMS if system == "both" else (system,),
         resume=arguments.resume,
         fresh=arguments.fresh,
         measure=getattr(arguments, "measure", False),
     )
+
+
+def output_folder(given: Path) -> Path:
+    """The absolute name of the folder for artefacts, which need not be there. Not collective.
+
+    CaseError where it could never be made.
+    """
+    try:
+        out = given.absolute()
+        problem = _obstacle(out)
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise CaseError(f"{given}: cannot write here ({problem}); choose another folder with --out")
+    return out
+
+
+def _obstacle(out: Path) -> str:
+    """Why a folder could never be made; nothing if it could. Raises OSError."""
+    longest = max(len(os.fsencode(part)) for part in out.parts)
+    if longest > LONGEST_NAME or len(os.fsencode(out)) > LONGEST_PATH:
+        return "the name is too long"
+    with suppress(FileNotFoundError):  # it will be made
+        if not stat.S_ISDIR(os.stat(out).st_mode):
+            return "it is not a folder"
+    return ""
 
 
 def perform(stages: Sequence[Stage], job: Job, dry: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -107,6 +108,43 @@ def circle(folder: Path) -> None:
     (folder / "other.toml").write_text('extends = "synthetic.toml"\n')
 
 
+def fifo(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return damage
+
+
+def folder_instead(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).mkdir()
+
+    return damage
+
+
+def extending(parent: str) -> Callable[[Path], None]:
+    return starting(f'extends = "{parent}"')
+
+
+def starting(line: str) -> Callable[[Path], None]:
+    """A line put before the case file's others."""
+
+    def damage(folder: Path) -> None:
+        path = folder / "synthetic.toml"
+        path.write_text(f"{line}\n{path.read_text()}")
+
+    return damage
+
+
+def chain(folder: Path) -> None:
+    """1500 files, each of which extends the next."""
+    extending("f0.toml")(folder)
+    for i in range(1500):
+        (folder / f"f{i}.toml").write_text(f'extends = "f{i + 1}.toml"\n')
+
+
 # --- The table -----------------------------------------------------------------------------
 
 
@@ -140,6 +178,15 @@ TABLE: dict[str, Bad] = {
     "override into a value": Bad(["seed is a value"], ["seed.n=3"]),
     "nothing to resume": Bad(["nothing to resume", "--resume"], ["--resume"], out="elsewhere"),
     "out is a file": Bad(["cannot write here", "--out"], out="synthetic.toml"),
+    "out with a long name": Bad(["cannot write here", "too long", "--out"], out="x" * 300),
+    "out below a long name": Bad(["too long", "--out"], ["--dry-run"], out=f"new/{'x' * 300}/y"),
+    "out of a long path": Bad(["too long"], out="/".join(["x" * 200] * 25)),
+    "out with a NUL": Bad(["not UTF-8 text"], out="a\0b"),
+    "out of other bytes": Bad(["not UTF-8 text"], ["--out", "a\udcff"]),
+    "out is empty": Bad(["--out", "empty"], ["--out", ""]),
+    "out is a file, tried dry": Bad(["not a folder"], ["--dry-run"], out="synthetic.toml"),
+    "out is a device": Bad(["cannot write here"], out="/dev/null"),
+    "misspelt option": Bad(["--freesh", "did you mean --fresh?"], ["--freesh"]),
     "out is under a file": Bad(["cannot write here", "--out"], out="synthetic.toml/deeper"),
     # the case file
     "missing case file": Bad(["no such case file"], case="gone.toml"),
@@ -153,6 +200,45 @@ TABLE: dict[str, Bad] = {
         damage=replaced("synthetic.toml", b'extends = "gone.toml"\n'),
     ),
     "extends in a circle": Bad(["circle", "synthetic.toml -> other.toml"], damage=circle),
+    "case is a pipe": Bad(["pipe or a device"], damage=fifo("synthetic.toml")),
+    "case is a device": Bad(["pipe or a device"], case="/dev/zero"),
+    "case with a NUL": Bad(["not UTF-8 text"], case="a\0b.toml"),
+    "case with a long name": Bad(["too long"], case="x" * 300),
+    "case is huge": Bad(["bytes", "more than"], damage=appended("synthetic.toml", "#" * 2**20)),
+    "case is empty": Bad(["is missing"], damage=replaced("synthetic.toml", b"")),
+    "case is half a byte-order mark": Bad(
+        ["not UTF-8"], damage=replaced("synthetic.toml", b"\xff\xfen\0")
+    ),
+    "deeply nested lists": Bad(["nested", "deep"], damage=starting(f"a={'[' * 5000}{']' * 5000}")),
+    "nested lists": Bad(["nested"], damage=starting(f"a={'[' * 50}{']' * 50}")),
+    "deeply nested tables": Bad(["nested"], damage=starting(f"a={'{b=' * 5000}1{'}' * 5000}")),
+    "deeply dotted key": Bad(["nested"], damage=starting("a." * 3000 + "b = 1")),
+    "deeply nested override": Bad(["nested"], [f"grid.n={'[' * 5000}{']' * 5000}"]),
+    "deeply dotted override": Bad(["nested"], ["a." * 3000 + "b=1"]),
+    "number of 5000 digits": Bad(["not valid TOML"], damage=starting(f"a = {'9' * 5000}")),
+    "number of 401 digits": Bad(["grid.n", "64 bits"], [f"grid.n=1{'0' * 400}"]),
+    "number of 5000 digits in an override": Bad(["digits"], [f"grid.n={'9' * 5000}"]),
+    "number of 5000 hexadecimal digits": Bad(["64 bits"], [f"grid.n=0x{'f' * 5000}"]),
+    "real number too large": Bad(["time.dt", "finite"], ["time.dt=1e999"]),
+    "text of a million letters": Bad(["time.scheme"], [f"time.scheme={'x' * 1000000}"]),
+    "extends a long chain": Bad(["more than 20 files"], damage=chain),
+    "extends itself": Bad(["circle"], damage=extending("synthetic.toml")),
+    "extends itself by another way": Bad(["circle"], damage=extending("out/../synthetic.toml")),
+    "extends a folder": Bad(["it is a folder"], damage=extending("out")),
+    "extends nothing": Bad(["it is a folder"], damage=extending("")),
+    "extends a NUL": Bad(["NUL"], damage=extending("a\\u0000b")),
+    "extends an absolute path": Bad(["/gone.toml", "no such"], damage=extending("/gone.toml")),
+    "extends a list": Bad(["extends = ['a']"], damage=starting("extends = ['a']")),
+    "long name": Bad(["name", "at most 100"], ["name=" + "x" * 300]),
+    "name of dots": Bad(["letter or digit"], ["name=.."]),
+    "name with a NUL": Bad(["NUL"], ["name='a\\u0000b'".replace("'", '"')]),
+    "override of nothing": Bad(["section.key=value"], ["=3"]),
+    "override with an empty key": Bad(["section.key=value"], ["grid..n=3"]),
+    "override of dots": Bad(["section.key=value"], ["...=1"]),
+    "override with a space for a key": Bad(["section.key=value"], ["grid. =1"]),
+    "override of another alphabet": Bad(["grid.ñ", "dealias"], ["grid.ñ=1"]),
+    "override of two lines": Bad(["more than one value"], ["grid.n=32\nseed=1"]),
+    "override in other bytes": Bad(["not UTF-8 text"], ["name=\udcff"]),
     "extends a number": Bad(["extends = 3"], damage=replaced("synthetic.toml", b"extends = 3\n")),
     "misspelt key": Bad(["grid.nn", "did you mean n?", "dealias"], ["grid.nn=32"]),
     "misspelt section": Bad(["gird", "did you mean grid?"], ["gird.n=32"]),
@@ -199,6 +285,10 @@ TABLE: dict[str, Bad] = {
     "mesh of one number": Bad(["transform.mesh", "two positive numbers"], ["transform.mesh=[4]"]),
     # initial fields
     "missing initial field": Bad(["omega.npy", "no such initial field"], [SAVED]),
+    "initial field with a NUL": Bad(["NUL"], ['base.flow.initial={kind="file", path="a\\u0000"}']),
+    "initial field is a pipe": Bad(["pipe"], [SAVED], damage=fifo("omega.npy")),
+    "HDF5 initial field is a pipe": Bad(["pipe"], [initial("omega.h5")], damage=fifo("omega.h5")),
+    "initial field is a folder": Bad(["it is a folder"], [initial("out")]),
     "missing HDF5 initial field": Bad(["no such initial field"], [initial("omega.h5")]),
     "initial field cut short": Bad(
         ["omega.h5", "not a readable initial field"],
@@ -239,6 +329,10 @@ TABLE: dict[str, Bad] = {
         ["--fresh"],
         "train",
         without("out/base/dataset.h5"),
+    ),
+    "dataset is a pipe": Bad(["pipe"], ["--fresh"], "train", fifo("out/base/dataset.h5")),
+    "dataset is a folder": Bad(
+        ["folder"], ["--fresh"], "train", folder_instead("out/base/dataset.h5")
     ),
     "dataset cut short": Bad(
         ["not a readable dataset"], ["--fresh"], "train", cut_short("out/base/dataset.h5")
@@ -282,6 +376,10 @@ TABLE: dict[str, Bad] = {
     ),
     "model cut short": Bad(
         ["not a readable model"], ["--fresh"], "transfer", cut_short("out/models/base.safetensors")
+    ),
+    "model is a pipe": Bad(["pipe"], ["--fresh"], "transfer", fifo("out/models/base.safetensors")),
+    "model is a folder": Bad(
+        ["folder"], ["--fresh"], "transfer", folder_instead("out/models/base.safetensors")
     ),
     "model with a flipped bit": Bad(["damaged"], ["--fresh"], "transfer", flipped_weight),
     # info
@@ -378,6 +476,33 @@ def test_bad_input_to_a_real_job(template, tmp_path, launch, name, ranks):
     ours = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope:")]
     assert_one_line("\n".join(ours), bad.words)
     assert everything(folder) == before
+
+
+@pytest.mark.parametrize("place", ["status", "status/train.lock"])
+def test_a_status_that_cannot_be_kept_stops_the_step(template, tmp_path, capfd, place):
+    """Something else stands where the status or its lock belongs: status 1, nothing made."""
+    folder = tmp_path / "here"
+    shutil.copytree(template, folder)
+    out = folder / "out"
+    shutil.rmtree(out / "models")
+    if place == "status":
+        (out / place).write_text("")
+    else:
+        (out / place).mkdir(parents=True)
+    before = everything(folder)
+    assert guard(lambda: dispatch(command(Bad([], stage="train"), folder))) == 1
+    assert_one_line(capfd.readouterr().err, [place, "cannot be written"])
+    assert everything(folder) == before
+
+
+def test_a_byte_order_mark_is_no_part_of_the_case(template, tmp_path, capfd):
+    folder = tmp_path / "here"
+    shutil.copytree(template, folder)
+    path = folder / "synthetic.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    good = Bad([], ["--dry-run"], "train")
+    assert guard(lambda: dispatch(command(good, folder))) == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_the_case_itself_is_good(template, tmp_path, capfd):

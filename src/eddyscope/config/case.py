@@ -1,4 +1,4 @@
-"""TOML case files: reading, `extends`, overrides, validation, and errors a user can act on.
+"""TOML case files: reading, `extends`, overrides, validation.
 
 This module holds the machinery only. Each room declares its own settings as a
 `Section` beside the code that uses them; `stages/case.py` puts them together.
@@ -7,18 +7,29 @@ This module holds the machinery only. Each room declares its own settings as a
 from __future__ import annotations
 
 import copy
+import os
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.fields import FieldInfo
 
-from eddyscope.config.errors import CaseError, did_you_mean
-from eddyscope.config.registry import Choice
+from eddyscope.config.errors import CaseError
+from eddyscope.config.explain import explain
+from eddyscope.config.files import require_file
 
 __all__ = ["Section", "load", "read_toml"]
+
+LARGEST_FILE = 2**20
+"""Bytes of a case file; what is larger is none."""
+
+LONGEST_CHAIN = 20
+"""Files that may extend one another."""
+
+DEEPEST = 20
+"""Tables and lists inside one another; settings need six."""
 
 
 class Section(BaseModel):
@@ -38,52 +49,90 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def load(
-    path: str | Path,
-    schema: type[S],
-    overrides: Sequence[str] = (),
-    prepare: Callable[[dict[str, Any]], None] = lambda tree: None,
-) -> S:
+def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
     """Read `path`, apply `overrides` ("section.key=value") and validate against `schema`.
 
-    `prepare` may amend the tree before it is validated. Raises CaseError.
-    Not collective: call it on one rank and broadcast, or inside `agree`.
+    Files that the case names (`config.files.FileName`) are relative to its folder. Raises
+    CaseError. Not collective: call it on one rank and broadcast, or inside `agree`.
     """
     path = Path(path)
     tree = read_toml(path)
     for override in overrides:
         apply_override(tree, override)
-    prepare(tree)
+    check_tree(tree, path)
     try:
-        return schema.model_validate(tree)
+        return schema.model_validate(tree, context={"folder": path.parent})
     except ValidationError as error:
         raise CaseError(f"{path}: {explain(error, schema, tree)}") from None
 
 
-def read_toml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The tree of a TOML file, laid over the file that its `extends` names (if it does)."""
-    if path.resolve() in seen:
-        chain = " -> ".join(p.name for p in (*seen, path))
-        raise CaseError(f"{path}: `extends` goes in a circle ({chain}); remove one of the links")
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tree of a TOML file, laid over the file that its `extends` names, and so on."""
+    layers: list[dict[str, Any]] = []
+    chain: list[Path] = []
+    while True:
+        chain.append(path)
+        _check_chain(chain)
+        tree = _parse(path)
+        check_tree(tree, path)
+        parent = tree.pop("extends", None)
+        layers.append(tree)
+        if parent is None:
+            return reduce(merge, reversed(layers))
+        if not isinstance(parent, str):
+            raise CaseError(
+                f'{path}: extends = {parent!r}; give one file name, as in extends = "a.toml"'
+            )
+        path = path.parent / parent
+
+
+def _check_chain(chain: Sequence[Path]) -> None:
+    """CaseError if the last of the files is among the others, or they are too many."""
+    *before, path = chain
+    if os.path.realpath(path) in map(os.path.realpath, before):
+        names = " -> ".join(p.name for p in chain)
+        raise CaseError(f"{path}: `extends` goes in a circle ({names}); remove one of the links")
+    if len(chain) > LONGEST_CHAIN:
+        raise CaseError(
+            f"{chain[0]}: more than {LONGEST_CHAIN} files extend one another; put some together"
+        )
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """The tree of one TOML file. CaseError if there is none."""
+    require_file(path, "case file", "see configs/ for examples", LARGEST_FILE)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CaseError(f"{path}: no such case file; see configs/ for examples") from None
+        # A byte-order mark, as some editors write, is no part of the text.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise CaseError(f"{path}: cannot be read as a case file ({reason})") from None
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise CaseError(f"{path}: {_TOO_DEEP}") from None
+    except ValueError as error:  # of the syntax, and of numbers with thousands of digits
         raise CaseError(f"{path}: not valid TOML: {error}") from None
-    parent = tree.pop("extends", None)
-    if parent is None:
-        return tree
-    if not isinstance(parent, str):
-        raise CaseError(
-            f'{path}: extends = {parent!r}; give one file name, as in extends = "a.toml"'
-        )
-    return merge(read_toml(path.parent / parent, (*seen, path.resolve())), tree)
+
+
+_TOO_DEEP = f"tables or lists are nested more than {DEEPEST} deep; settings need no such depth"
+
+
+def check_tree(tree: dict[str, Any], path: Path) -> None:
+    """CaseError for a tree that is too deep, or holds what no setting can be."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), tree)]
+    while waiting:
+        keys, value = waiting.pop()
+        if len(keys) > DEEPEST:
+            raise CaseError(f"{path}: {_TOO_DEEP}")
+        if isinstance(value, dict):
+            waiting += [((*keys, key), entry) for key, entry in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*keys, str(i)), entry) for i, entry in enumerate(value)]
+        elif isinstance(value, int) and value.bit_length() > 63:
+            raise CaseError(f"{path}: {'.'.join(keys)}: a whole number of more than 64 bits")
+        elif isinstance(value, str) and "\0" in value:
+            raise CaseError(f"{path}: {'.'.join(keys)} = {value!r}: has a NUL character")
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -101,128 +150,29 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def apply_override(tree: dict[str, Any], override: str) -> None:
     """Set one dotted key of `tree` from text such as `grid.n=256`; the value is read as TOML."""
     key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
+    parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise CaseError(
             f"override {override!r} is not of the form section.key=value, as in grid.n=256"
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word, so that `time.scheme=ab2cn` needs no quotes
     table = tree
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise CaseError(f"override {override!r}: {part} is a value, not a section")
-    table[parts[-1]] = value
+    table[parts[-1]] = _value(text, override)
 
 
-def explain(error: ValidationError, schema: type[BaseModel], tree: dict[str, Any]) -> str:
-    """The first finding of a validation error as one line, with the number of further ones."""
-    findings = error.errors(include_url=False)
-    # A misspelt key is usually the cause of the others, so it is named first.
-    findings.sort(key=lambda f: f["type"] != "extra_forbidden")
-    line = _explain_one(findings[0], schema, tree)
-    if len(findings) > 1:
-        line += f" (and {len(findings) - 1} more)"
-    return line
-
-
-def _explain_one(finding: Any, schema: type[BaseModel], tree: dict[str, Any]) -> str:
-    keys = _user_keys(finding["loc"], schema, tree)
-    name = ".".join(keys) or "case"
-    kind = finding["type"]
-    context = finding.get("ctx", {})
-    if kind == "extra_forbidden":
-        allowed = _allowed_keys(schema, keys[:-1], tree)
-        hint = did_you_mean(keys[-1], allowed, most=2)
-        where = f"[{'.'.join(keys[:-1])}]" if keys[:-1] else "the case file"
-        return (
-            f"{name} is not a setting; {hint + ' ' if hint else ''}{where} allows: "
-            f"{', '.join(sorted(allowed))}"
-        )
-    if kind == "missing":
-        return f"{name} is missing; add it"
-    if kind == "union_tag_not_found":
-        return f'{name}.kind is missing; add kind = "..."'
-    given = finding.get("input")
-    if kind == "union_tag_invalid":
-        hint = did_you_mean(context["tag"], _quoted(context["expected_tags"]))
-        plain = isinstance(_look_up(tree, keys), str)  # the name alone, without a table
-        return (
-            f"{name}{'' if plain else '.kind'} = {context['tag']!r}; allowed: "
-            f"{context['expected_tags']}" + (f"; {hint}" if hint else "")
-        )
-    message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if kind == "literal_error":
-        hint = did_you_mean(given, _quoted(context["expected"]))
-        message = f"allowed: {context['expected']}" + (f"; {hint}" if hint else "")
-    if isinstance(given, dict | BaseModel) or given is None:
-        return f"{name}: {message}"
-    return f"{name} = {given!r}: {message}"
-
-
-def _quoted(text: str) -> list[str]:
-    return [word for i, word in enumerate(text.split("'")) if i % 2]
-
-
-def _look_up(tree: Any, keys: list[str]) -> Any:
-    """What the user wrote under `keys`; None for nothing."""
-    for key in keys:
-        if isinstance(tree, list) and key.isdigit():
-            tree = tree[int(key)]
-        else:
-            tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
-
-
-def _user_keys(
-    location: tuple[int | str, ...], schema: type[BaseModel], tree: dict[str, Any]
-) -> list[str]:
-    """The keys a user wrote: pydantic's location without the kinds it adds at choices."""
-    keys: list[str] = []
-    model: type[BaseModel] | None = schema
-    choice: Choice | None = None
-    for part in location:
-        if choice is not None and part in choice.registry.entries:
-            model, choice = choice.registry.entries[part].Settings, None
-            continue
-        keys.append(str(part))
-        if isinstance(part, int):
-            continue  # an item of a list is what the list's field says
-        field = model.model_fields.get(part) if model is not None else None
-        choice = _choice_of(field) if field is not None else None
-        model = _model_of(field, _look_up(tree, keys)) if field is not None else None
-        if choice is not None and len(choice.registry.entries) == 1:
-            choice = None
-    return keys
-
-
-def _allowed_keys(schema: type[BaseModel], keys: list[str], tree: dict[str, Any]) -> list[str]:
-    """The settings allowed in the section that `keys` lead to."""
-    model: type[BaseModel] | None = schema
-    field: FieldInfo | None = None
-    for place, key in enumerate(keys):
-        if not key.isdigit():
-            field = model.model_fields.get(key) if model is not None else None
-        model = _model_of(field, _look_up(tree, keys[: place + 1])) if field is not None else None
-    return list(model.model_fields) if model is not None else []
-
-
-def _choice_of(field: FieldInfo) -> Choice | None:
-    """The choice that a field, or each item of its list, offers."""
-    inside = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
-    return next((m for m in (*field.metadata, *inside) if isinstance(m, Choice)), None)
-
-
-def _model_of(field: FieldInfo, given: Any) -> type[BaseModel] | None:
-    """The section that a field holds where the user gave `given`."""
-    choice = _choice_of(field)
-    if choice is not None:
-        entry = choice.registry.entries.get(choice.kind_of(given))
-        return None if entry is None else entry.Settings
-    for candidate in (field.annotation, *get_args(field.annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+def _value(text: str, override: str) -> Any:
+    """The text right of an override's equals sign, as TOML or as a bare word."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except RecursionError:
+        raise CaseError(f"override {override[:40]}…: {_TOO_DEEP}") from None
+    except tomllib.TOMLDecodeError:
+        return text.strip()  # a bare word, so that `time.scheme=ab2cn` needs no quotes
+    except ValueError as error:
+        raise CaseError(f"override {override[:40]}…: {error}") from None
+    if len(found) > 1:
+        raise CaseError(f"override {override!r} has more than one value; give one a word")
+    return found["value"]

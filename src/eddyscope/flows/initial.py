@@ -15,6 +15,7 @@ from pydantic import Field
 from eddyscope.config.arrays import AnyArray, ComplexArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import FileName, require_file
 from eddyscope.config.registry import Registry
 from eddyscope.spectral.half_plane import (
     from_columns,
@@ -71,7 +72,7 @@ class FromFile:
 
     class Settings(Section):
         kind: Literal["file"] = "file"
-        path: str
+        path: FileName
         """File with vorticity on its own n × n points: HDF5, or .npy."""
         dataset: str = "omega"
         """Name of the dataset within an HDF5 file."""
@@ -96,11 +97,10 @@ class FromFile:
 
     def _read(self, settings: Settings) -> AnyArray:
         if self.path.suffix == ".npy":
+            require_file(self.path, "initial field")
             try:
                 loaded: AnyArray = np.load(self.path, allow_pickle=False)
                 return loaded
-            except FileNotFoundError:
-                raise CaseError(f"{self.path}: no such initial field") from None
             except (OSError, ValueError, EOFError) as error:
                 raise CaseError(f"{self.path}: not a readable .npy file ({error})") from None
         with open_to_read(self.path, "initial field") as file:
@@ -210,7 +210,7 @@ class FromDataset:
 
     class Settings(Section):
         kind: Literal["dataset"] = "dataset"
-        path: str
+        path: FileName
         """A dataset.h5 of `eddyscope dns`."""
         n: int
         """Coarse grid to read."""
@@ -245,7 +245,7 @@ class FromCheckpoint:
 
     class Settings(Section):
         kind: Literal["checkpoint"] = "checkpoint"
-        path: str
+        path: FileName
         """A step-….h5 of another run's checkpoints/."""
 
     def __init__(self, settings: Settings, seed: int):

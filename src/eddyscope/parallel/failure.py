@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from mpi4py import MPI
 
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, one_line
 
 __all__ = [
     "BlewUp",
@@ -89,13 +89,13 @@ def guard(main: Callable[[], int]) -> int:
     try:
         return main()
     except CaseError as error:
-        return _leave(alarm, BAD_INPUT, f"eddyscope: {error}")
+        return _leave(alarm, BAD_INPUT, f"eddyscope: {one_line(error)}")
     except BlewUp as error:
-        return _leave(alarm, BLEW_UP, f"eddyscope: blew up: {error}")
+        return _leave(alarm, BLEW_UP, f"eddyscope: blew up: {one_line(error)}")
     except CannotWrite as error:
-        return _leave(alarm, FAILED, f"eddyscope: {error}")
+        return _leave(alarm, FAILED, f"eddyscope: {one_line(error)}")
     except StoppedEarly as error:
-        return _leave(alarm, STOPPED, f"eddyscope: stopped early: {error}")
+        return _leave(alarm, STOPPED, f"eddyscope: stopped early: {one_line(error)}")
     except BaseException as error:  # SystemExit and KeyboardInterrupt must not leave others waiting
         if isinstance(error, SystemExit) and error.code in (0, None):
             return DONE

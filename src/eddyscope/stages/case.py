@@ -43,7 +43,7 @@ class SystemSettings(Section):
 class Case(Section):
     """One case: a base system, a target system, and all that is done with them."""
 
-    name: Annotated[str, CHANGES_NO_RESULT] = Field(pattern=r"^[\w.-]+$")
+    name: Annotated[str, CHANGES_NO_RESULT] = Field(pattern=r"^[\w.-]+$", max_length=100)
     seed: int = Field(default=0, ge=0, lt=2**63)
     grid: GridSettings
     transform: TransformSettings = TransformSettings()
@@ -117,15 +117,5 @@ class Case(Section):
 
 
 def load_case(path: Path, overrides: Sequence[str] = ()) -> Case:
-    """Read and validate a case file; paths in it become absolute. Not collective."""
-    return load(path, Case, overrides, prepare=lambda tree: _absolute_paths(tree, path.parent))
-
-
-def _absolute_paths(tree: dict[str, Any], folder: Path) -> None:
-    """Paths of initial fields are relative to the case file, wherever the program is started."""
-    for system in SYSTEMS:
-        initial: Any = tree
-        for key in (system, "flow", "initial"):
-            initial = initial.get(key) if isinstance(initial, dict) else None
-        if isinstance(initial, dict) and isinstance(initial.get("path"), str):
-            initial["path"] = str((folder / initial["path"]).resolve())
+    """Read and validate a case file. Raises CaseError. Not collective."""
+    return load(path, Case, overrides)

@@ -30,6 +30,7 @@ from eddyscope.stages.step import (
     require_space,
     shown,
 )
+from eddyscope.storage.atomic import cannot_write
 from eddyscope.storage.lock import take_lock
 
 __all__ = ["Job", "Step"]
@@ -141,8 +142,11 @@ class Job:
     def _lock(self, step: Step, locks: ExitStack) -> None:
         """Until `locks` is left, other programs keep away. CaseError if one is at work."""
         path = lock_file(step.status_file(self.out))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = take_lock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = take_lock(path)
+        except OSError as error:
+            raise cannot_write(path, error) from None
         if file is None:
             raise CaseError(
                 f"{self.out}: another program is at work on {step.name} there; wait for it, or "
@@ -178,10 +182,13 @@ class Job:
 
     def _discard(self, step: Step) -> None:
         for path in (step.status_file(self.out), *step.outputs, *step.scratch):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from None
 
 
 def _running(step: Step, wanted: Decisions, found: Review, segment: Segment) -> Status:

@@ -10,6 +10,7 @@ from typing import Any
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import require_file
 from eddyscope.config.identity import deciding_of
 from eddyscope.stages.case import Case
 from eddyscope.storage.disk import free_space, space_taken
@@ -77,7 +78,13 @@ def decisions(step: Step, case: Case, out: Path) -> Decisions:
 
 def digest_of(path: Path) -> str:
     """What a file holds: a dataset's checksums, any other file's SHA-256. CaseError if damaged."""
-    return Dataset(path).digest if is_dataset(path) else provenance.file_digest(path)
+    if is_dataset(path):
+        return Dataset(path).digest
+    require_file(path, "file")
+    try:
+        return provenance.file_digest(path)
+    except OSError as error:
+        raise CaseError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def is_dataset(path: Path) -> bool:

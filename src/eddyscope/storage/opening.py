@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import require_file
 from eddyscope.storage.seal import is_broken
 
 __all__ = ["open_to_read"]
@@ -17,12 +18,11 @@ __all__ = ["open_to_read"]
 @contextmanager
 def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
     """An existing file, opened by this rank alone. CaseError if it is missing or damaged."""
+    require_file(path, what)
     if is_broken(path):
         raise CaseError(f"{path}: the metadata of this {what} is damaged: make it again")
     try:
         file = h5py.File(path, "r", locking=False)
-    except FileNotFoundError:
-        raise CaseError(f"{path}: no such {what}") from None
     except OSError as error:
         reason = str(error).strip()
         raise CaseError(
