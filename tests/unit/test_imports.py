@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import eddyscope
+from eddyscope.config.registry import Registry
 
 SOURCE = Path(eddyscope.__file__).parent
 
@@ -50,6 +55,29 @@ AT_IMPORT = ("print", "open", "input", "MPI.", "World.", "np.random.", "random."
 """Calls that must not happen at import: output, files, communicators, random state, set-up."""
 
 
+HEAVY = ("torch", "matplotlib", "xarray", "h5py", "mpi4py_fft", "jinja2")
+"""Libraries that take long to import, so that a function may import them when it is called."""
+
+NOT_FOR_A_CASE = ("torch", "mpi4py_fft", "matplotlib", "xarray")
+"""Libraries that reading a case does not import: all ranks do it before they do anything."""
+
+LONGEST_FUNCTION = 60
+"""Lines of a function, its docstring included."""
+
+LONGEST_STAGE = 130
+"""Lines of a module under stages/, which only wires rooms together."""
+
+STILL_LONGER = {"advise", "analyze", "dns", "evaluate", "info", "les", "transfer", "job"}
+"""Modules under stages/ that are to be shortened."""
+
+STILL_IN_A_CIRCLE = {"eddyscope.spectral.transform"}
+"""Modules that are to be untangled."""
+
+USES_OF_ANY = 500
+"""Uses of `Any` in the source; they may only become fewer."""
+
+
+@cache
 def modules() -> dict[str, ast.Module]:
     """Path inside the package -> its syntax tree."""
     return {
@@ -70,6 +98,82 @@ def imported(path: str, tree: ast.AST) -> Iterator[tuple[str, int]]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield f"{module}.{alias.name}", node.lineno
+
+
+def dotted(path: str) -> str:
+    """The dotted name of a module, from its path inside the package."""
+    return ".".join(["eddyscope", *Path(path).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def for_types_only(tree: ast.AST) -> set[int]:
+    """Lines under `if TYPE_CHECKING:`, which never run."""
+    blocks = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    return {line for block in blocks for line in range(block.lineno, block.end_lineno or 0)}
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Module -> modules of this package that it imports when it, or a function in it, runs."""
+    known = {dotted(path) for path in modules()}
+    found: dict[str, set[str]] = {}
+    for path, tree in modules().items():
+        never = for_types_only(tree)
+        names = {name for name, line in imported(path, tree) if line not in never}
+        targets = {name if name in known else name.rpartition(".")[0] for name in names}
+        found[dotted(path)] = targets & known
+    return found
+
+
+def cycle_from(start: str) -> list[str]:
+    """A way from a module back to itself along imports; empty if there is none."""
+    ways, seen = [[start]], set()
+    while ways:
+        way = ways.pop()
+        for target in sorted(graph()[way[-1]]):
+            if target == start:
+                return [*way, start]
+            if target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return []
+
+
+@cache
+def at_once(path: str) -> set[str]:
+    """What a module imports when it is imported itself."""
+    tree = modules()[path]
+    later = for_types_only(tree) | inside_functions(tree)
+    return {name for name, line in imported(path, tree) if line not in later}
+
+
+def inside_functions(tree: ast.AST) -> set[int]:
+    """Lines of functions."""
+    return {n for f in functions(tree) for n in range(f.lineno, (f.end_lineno or 0) + 1)}
+
+
+@cache
+def libraries_below(start: str) -> set[str]:
+    """Libraries that importing a module brings in at once, by way of others too."""
+    paths = {dotted(path): path for path in modules()}
+    found, waiting, seen = set(), [start], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for target in at_once(paths[name]):
+            found.add(target.split(".")[0])
+            waiting += [m for m in (target, target.rpartition(".")[0]) if m in paths]
+    return found
+
+
+def functions(tree: ast.AST) -> Iterable[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions and methods, inner ones too."""
+    return [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def room_of(name: str) -> str | None:
@@ -176,3 +280,105 @@ def test_nothing_happens_at_import():
             ):
                 wrong.append(f"{path}:{node.lineno} calls {name}(…) at import")
     assert not wrong, "\n".join([*wrong, "Move it into a function that the caller runs."])
+
+
+# --- Cycles, lazy imports ------------------------------------------------------------------
+
+
+def test_no_import_goes_in_a_circle():
+    """Imports inside functions count; those for type checkers alone do not."""
+    cycles = {tuple(sorted(set(way))): way for name in graph() if (way := cycle_from(name))}
+    cycles = {key: way for key, way in cycles.items() if not STILL_IN_A_CIRCLE & set(key)}
+    assert not cycles, "\n".join(
+        [*(" -> ".join(way) for way in cycles.values()), "Move what both need into a third module."]
+    )
+
+
+def test_imports_inside_functions_are_of_heavy_libraries():
+    wrong = []
+    for path, tree in modules().items():
+        lines = inside_functions(tree)
+        if path.startswith("stages/") and Path(path).stem in STILL_LONGER:
+            continue
+        for name, line in imported(path, tree):
+            if line not in lines or name.split(".")[0] in HEAVY:
+                continue
+            target = name if name in graph() else name.rpartition(".")[0]
+            if target in graph() and libraries_below(target) & set(HEAVY):
+                continue
+            wrong.append(f"{path}:{line} imports {name} inside a function")
+    assert not wrong, "\n".join([*wrong, "Import it at the top."])
+
+
+def test_reading_a_case_imports_no_heavy_library():
+    code = "import eddyscope.stages.case, sys; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    heavy = set(NOT_FOR_A_CASE) & set(ended.stdout.split())
+    assert not heavy, f"reading a case imports {heavy}: import it inside the function that uses it"
+
+
+# --- Sizes ---------------------------------------------------------------------------------
+
+
+def test_functions_are_short():
+    long = [
+        f"{path}:{function.lineno} {function.name} has {lines} lines"
+        for path, tree in modules().items()
+        for function in functions(tree)
+        if (lines := (function.end_lineno or 0) - function.lineno + 1) > LONGEST_FUNCTION
+    ]
+    assert not long, "\n".join([*long, f"A function has at most {LONGEST_FUNCTION} lines."])
+
+
+def test_stages_are_thin():
+    lengths = {
+        path.stem: len(path.read_text(encoding="utf-8").splitlines())
+        for path in (SOURCE / "stages").glob("*.py")
+    }
+    long = {n: c for n, c in lengths.items() if c > LONGEST_STAGE and n not in STILL_LONGER}
+    assert not long, f"{long} lines: move what computes into a library room"
+    short = {n for n in STILL_LONGER if lengths[n] <= LONGEST_STAGE}
+    assert not short, f"take {short} off STILL_LONGER"
+
+
+def test_any_is_used_less_and_less():
+    uses = sum(
+        isinstance(node, ast.Name) and node.id == "Any"
+        for tree in modules().values()
+        for node in ast.walk(tree)
+    )
+    assert uses <= USES_OF_ANY, "name the type (config/arrays.py, Comm, a Protocol) instead of Any"
+
+
+# --- Registries ----------------------------------------------------------------------------
+
+
+def registries() -> dict[str, set[str]]:
+    """Name of each table of the source -> the names in it."""
+    found = {}
+    for path, tree in modules().items():
+        if any(
+            isinstance(n, ast.Call) and ast.unparse(n.func) == "Registry" for n in ast.walk(tree)
+        ):
+            module = importlib.import_module(dotted(path))
+            tables = {k: v for k, v in vars(module).items() if isinstance(v, Registry)}
+            found |= {name: set(table) for name, table in tables.items()}
+    return found
+
+
+def test_no_list_of_words_repeats_a_registry():
+    """A choice of a section is an annotated `Choice`: a Literal would miss new entries."""
+    tables = registries()
+    assert tables
+    wrong = []
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal"):
+                continue
+            words = {str(n.value) for n in ast.walk(node.slice) if isinstance(n, ast.Constant)}
+            wrong += [
+                f"{path}:{node.lineno} repeats names of {name}: {', '.join(sorted(words))}"
+                for name, names in tables.items()
+                if len(words) > 1 and words <= names
+            ]
+    assert not wrong, "\n".join([*wrong, "Use `Annotated[Any, Choice(REGISTRY)]`."])
