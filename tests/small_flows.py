@@ -14,7 +14,9 @@ from eddyscope.parallel.world import World
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.transform import Transform, TransformSettings, make_transform
+from eddyscope.spectral.half_plane import kept_modes
+from eddyscope.spectral.registry import TRANSFORMS
+from eddyscope.spectral.transform import Transform
 from eddyscope.stages.case import Case, load_case
 
 CASE = """
@@ -62,10 +64,13 @@ def make_transform_on(
     mesh: tuple[int, int] | None = None,
     precision: str = "float64",
     dealias: float = 1.5,
+    kind: str = "fftw",
+    layers: int = 1,
 ) -> Transform:
     """A transform of `members` fields of n modes. Collective."""
     grid = Grid(n, dealias, precision)
-    return make_transform(TransformSettings(), grid, world.mesh(members, n // 2, mesh))
+    shared = world.mesh(members, n // 2, mesh)
+    return TRANSFORMS.build(TRANSFORMS.settings(kind), grid, shared, layers)
 
 
 def make_flow(transform: Transform, kind: str = "navier_stokes", **settings: Any) -> Any:
@@ -91,25 +96,26 @@ def state_of(transform: Transform, **settings: float) -> Any:
     first = transform.mesh.members.start
     for i in range(len(omega_hat)):
         whole = random_coefficients(transform.grid.n, first + i, **settings)
-        omega_hat[i, 0] = transform.take(whole)
+        omega_hat[i] = transform.take(whole)
     return omega_hat
 
 
 def from_points(transform: Transform, omega: Any) -> Any:
-    """Coefficients of one member from its values on n × n points; Nyquist modes are dropped."""
-    n = transform.grid.n
-    whole = np.fft.rfft2(omega, norm="forward")
-    whole[n // 2, :] = 0
-    whole[:, n // 2] = 0
+    """Coefficients of one member from its values on n × n points, axes (y, x) or (layer, y, x);
+    Nyquist modes are dropped."""
     omega_hat = transform.zeros_spectral()
-    omega_hat[0, 0] = transform.take(whole)
+    omega_hat[0] = transform.take(kept_modes(omega))
     return omega_hat
 
 
 def to_points(transform: Transform, omega_hat: Any) -> Any:
     """The first member's values on n × n points. This rank alone."""
     n = transform.grid.n
-    return np.fft.irfft2(transform.gather(omega_hat, n)[0], s=(n, n), norm="forward")
+    return np.fft.irfft2(transform.gather(omega_hat, n)[0][0], s=(n, n), norm="forward")
+
+
+FFTW = TRANSFORMS.settings("fftw")
+"""The default transform's settings."""
 
 
 def points(n: int) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.transform import TransformSettings, make_transform
+from eddyscope.spectral.registry import TRANSFORMS
 
 STEPS = (16, 23, 32, 45, 64, 91, 128, 181, 256, 512, 1024)
 """Steps over the turnover time."""
@@ -83,7 +83,8 @@ def main() -> None:
 
 def developed(n: int, reynolds: float) -> tuple[Any, Any, float]:
     """A flow, a developed state of it, and the state's turnover time."""
-    transform = make_transform(TransformSettings(), Grid(n), World.single().mesh(1, n // 2))
+    mesh = World.single().mesh(1, n // 2)
+    transform = TRANSFORMS.build(TRANSFORMS.settings("fftw"), Grid(n), mesh)
     settings = NavierStokes.Settings.model_validate(
         {
             "kind": "navier_stokes",

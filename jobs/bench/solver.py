@@ -3,16 +3,18 @@
     python jobs/bench/solver.py                             n = 256, 512, 1024 on 1 and 2 ranks
     python jobs/bench/solver.py --json jobs/results/solver.json
     python jobs/bench/solver.py --n 682 1364 --schemes ab2cn --precisions float64 float32
+    python jobs/bench/solver.py --kinds fftw            without the other transforms beside it
 
 Everything that is compared is timed in one process, in turn: the unit (one r2c transform of
 the product grid by pyfftw, one thread, MEASURE), the four padded transforms of a right-hand
 side alone (with their transposes), the transposes between ranks alone, whole steps, the
 diagnostics, and a step with a sample (filtered, written, synced) before it. To compare with:
 plain copies of memory, and the transposes' bytes sent by MPI from plain buffers, which show what
-the machine can move; steps with plans that FFTW measured, of float64 where the run is float32,
-and of one rank alone where there are more. Times are the slowest rank's; the median of the
-rounds is quoted, also of ratios, with the least and the most. Needs `pip install pyfftw` (the
-extra "bench").
+the machine can move; steps with the other transforms, which give the same numbers to rounding
+(mpi4py_fft is the library's PFFT as it comes, with estimated plans); steps with plans that FFTW
+measured, of float64 where the run is float32, and of one rank alone where there are more.
+Times are the slowest rank's; the median of the rounds is quoted, also of ratios, with the least
+and the most. Needs `pip install pyfftw` (the extra "bench").
 """
 
 from __future__ import annotations
@@ -69,6 +71,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--n", type=int, nargs="+", default=[256, 512, 1024], help="modes")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--planners", nargs="+", default=["estimate"])
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=["fftw", "mpi4py_fft"],
+        help="transforms: fftw, whose steps are taken apart, and those whose steps stand beside it",
+    )
     parser.add_argument("--precisions", nargs="+", default=["float64"])
     parser.add_argument("--schemes", nargs="+", default=["ab2cn"])
     parser.add_argument("--scratch", help="folder that samples are written to (default: temporary)")
@@ -83,7 +91,8 @@ def parse() -> argparse.Namespace:
         print(
             f"{'n':>5} {'grid':>5} {'ranks':>5} {'mesh':>7} {'type':>8} {'planner':>9} "
             f"{'scheme':>6} {'unit ms':>8} {'step ms':>8} {'units':>6} {'4 FFTs':>7} "
-            f"{'rest %':>6} {'sample':>6} {'gain':>5} {'/meas':>5} {'/f64':>5} {'Mpts/s/core':>11}"
+            f"{'rest %':>6} {'sample':>6} {'gain':>5} {'/meas':>5} {'/f64':>5} {'PFFT/':>5} "
+            f"{'Mpts/s/core':>11}"
         )
     return arguments
 
@@ -99,6 +108,8 @@ def configurations(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "precision": precision,
             "planner": planner,
             "scheme": scheme,
+            "kind": arguments.kinds[0],
+            "beside": arguments.kinds[1:],
             "rounds": arguments.rounds,
             "scratch": arguments.scratch,
         }
@@ -114,13 +125,13 @@ def configurations(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def work(configuration: dict[str, Any]) -> None:
     """Measure one configuration on the ranks that were launched; rank 0 prints its record."""
     from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
-    from eddyscope.filtering.kernels import FilterSettings
+    from eddyscope.filtering.kernels import FILTERS
     from eddyscope.filtering.subgrid import Subgrid
     from eddyscope.parallel.reduce import largest
     from eddyscope.parallel.world import World
     from eddyscope.solver.diagnostics import Diagnostics
     from eddyscope.solver.observers import Sampler
-    from eddyscope.spectral.transform import TransformSettings
+    from eddyscope.spectral.registry import TRANSFORMS
 
     world = World.launched()
     members = configuration["members"]
@@ -147,6 +158,8 @@ def work(configuration: dict[str, Any]) -> None:
     configuration["memory_mib_per_rank"] = largest(
         world.comm, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     ).item()
+    for kind in configuration["beside"]:
+        what[f"step_{kind}"] = Stepping(world, {**configuration, "kind": kind}).step
     # What a step is compared with, in the same process and in turn with it. FFTW's estimates
     # know what it has measured before, so what is measured comes last.
     if world.size > 1:
@@ -163,7 +176,8 @@ def work(configuration: dict[str, Any]) -> None:
     layout = Layout(
         members, tuple(range(samples)), (0.0,), transform.grid.n_shells, {64: 0.2, 128: 0.1}
     )
-    subgrid = Subgrid(flow, FilterSettings(n=[64, 128]), TransformSettings())
+    settings = FILTERS.settings("gaussian", n=[64, 128])
+    subgrid = Subgrid(flow, settings, TRANSFORMS.settings("fftw"))
     with tempfile.TemporaryDirectory(dir=configuration["scratch"]) as folder:
         path = Path(world.comm.bcast(folder)) / "dataset.h5"
         create(path, world.comm, layout, {"case": "{}", "system": "base"})
@@ -191,13 +205,14 @@ class Stepping:
         from eddyscope.solver.closure import NoClosure
         from eddyscope.solver.schemes.registry import SCHEMES
         from eddyscope.spectral.grid import Grid
-        from eddyscope.spectral.transform import TransformSettings, make_transform
+        from eddyscope.spectral.registry import TRANSFORMS
 
         n, shape = configuration["n"], tuple(configuration["mesh"])
         grid = Grid(n, precision=configuration["precision"])
         mesh = world.mesh(configuration["members"], n // 2, shape)
-        settings = TransformSettings(planner=configuration["planner"])
-        transform = make_transform(settings, grid, mesh)
+        kind = configuration["kind"]
+        planner = {"planner": configuration["planner"]} if kind == "fftw" else {}
+        transform = TRANSFORMS.build(TRANSFORMS.settings(kind, **planner), grid, mesh)
         self.flow = NavierStokes(NavierStokes.Settings.model_validate(FLOW), transform)
         self.stepper = SCHEMES.build(SCHEMES.settings(configuration["scheme"]), self.flow, 1e-6)
         self.omega_hat = transform.zeros_spectral()
@@ -315,6 +330,8 @@ def summary(
     }
     if "step_measure" in rounds:
         record["step_over_measure"] = ratio("step", "step_measure")
+    for kind in configuration["beside"]:
+        record[f"{kind}_over_step"] = ratio(f"step_{kind}", "step")
     if "step_float64" in rounds:
         record["step_over_float64"] = ratio("step", "step_float64")
     if "plain_transposes" in rounds:
@@ -341,6 +358,7 @@ def row(record: dict[str, Any]) -> str:
         f"{record['transforms_units']:>7.2f} {100 * record['pointwise_share']:>6.0f} "
         f"{record['sample_steps']:>6.2f} {ratio('throughput_over_one_rank')} "
         f"{ratio('step_over_measure')} {ratio('step_over_float64')} "
+        f"{ratio('mpi4py_fft_over_step')} "
         f"{record['points_per_second_and_core'] / 1e6:>11.1f}"
     )
 
@@ -350,25 +368,28 @@ def table(records: list[dict[str, Any]]) -> str:
     lines = [
         "| product grid | mesh | precision | planner | step, units | four transforms, units "
         "| transposes (of plain MPI) | rest | sample, steps | gain on one rank (of memory) "
-        "| over measured plans | over float64 | Mpoints/s, core | MiB a rank |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| over measured plans | over float64 | PFFT's steps over these | Mpoints/s, core "
+        "| MiB a rank |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
         low, high = r["step_units_spread"]
-        gain = measured = of_double = sent = ""
+        gain = measured = of_double = sent = beside = ""
         if "transposes_over_plain" in r:
             sent = f"{100 * r['transposes_share']:.0f} % ({r['transposes_over_plain']:.2f})"
         if "throughput_over_one_rank" in r:
             gain = f"{r['throughput_over_one_rank']:.2f} ({r['copy_over_one_rank']:.2f})"
         if "step_over_measure" in r:
             measured = f"{r['step_over_measure']:.2f}"
+        if "mpi4py_fft_over_step" in r:
+            beside = f"{r['mpi4py_fft_over_step']:.2f}"
         if "step_over_float64" in r:
             of_double = f"{r['step_over_float64']:.2f}"
         lines.append(
             f"| {r['product_grid']}² | {r['mesh'][0]} × {r['mesh'][1]} | {r['precision']} "
             f"| {r['planner']} | {r['step_units']:.2f} ({low:.2f}–{high:.2f}) "
             f"| {r['transforms_units']:.2f} | {sent} | {100 * r['pointwise_share']:.0f} % "
-            f"| {r['sample_steps']:.2f} | {gain} | {measured} | {of_double} "
+            f"| {r['sample_steps']:.2f} | {gain} | {measured} | {of_double} | {beside} "
             f"| {r['points_per_second_and_core'] / 1e6:.0f} "
             f"| {r['memory_mib_per_rank']:.0f} |"
         )

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 import synthetic
 from eddyscope.config.case import Section
+from eddyscope.config.registry import Registry
 from eddyscope.filtering.kernels import FILTERS
 from eddyscope.flows.forcing import FORCINGS
 from eddyscope.flows.initial import INITIALS
@@ -23,6 +24,7 @@ from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.spectral.registry import TRANSFORMS
 from small_flows import make_flow, make_scheme, make_transform_on, state_of
 
 N = 16
@@ -43,7 +45,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 """Settings that have no default, and those that are worth turning on."""
 
-REGISTRIES = {"forcing": FORCINGS, "initial": INITIALS, "flow": FLOWS}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "forcing": FORCINGS,
+    "initial": INITIALS,
+    "flow": FLOWS,
+    "filter": FILTERS,
+    "transform": TRANSFORMS,
+}
 ENTRIES = [(noun, name) for noun, registry in REGISTRIES.items() for name in registry]
 
 PRECISIONS = ["float64", "float32"]
@@ -86,7 +94,7 @@ def sources(tmp_path_factory) -> Path:
     np.save(folder / "omega.npy", rng.standard_normal((MEMBERS, N, N)))
     case = synthetic.make_case(folder)
     synthetic.write_dataset(case, "base", folder / "base" / "dataset.h5", World.single())
-    transform = make_transform_on(World.single(), N, MEMBERS)
+    transform = make_transform_on(World.single(), N, MEMBERS, layers=2)
     checkpoints = Checkpoints(folder, CheckpointSettings(), "a run", transform)
     checkpoints.save({"step": 1}, {"omega_hat": state_of(transform)})
     return folder
@@ -112,6 +120,14 @@ def test_initial_vorticity_is_a_real_field_without_mean_or_nyquist_modes(initial
     assert found[0, 0] == 0
     mirrored = np.conj(found[-np.arange(n) % n, 0])
     np.testing.assert_allclose(found[:, 0], mirrored, atol=1e-13 * np.abs(found).max())
+
+
+def test_initial_vorticity_has_as_many_layers_as_are_asked_for(initial):
+    """Layer 0 is what there is without layers; files without layers say the same of all."""
+    one = initial()
+    first, second = one.coefficients(N, 1, 0), one.coefficients(N, 1, 1)
+    np.testing.assert_array_equal(first, one.coefficients(N, 1))
+    assert second.shape == first.shape and np.any(second)
 
 
 def test_initial_vorticity_is_the_same_whenever_it_is_asked_for(initial):
@@ -314,7 +330,8 @@ def test_steps_have_the_same_bits_on_every_mesh(world, scheme, flow, precision):
 @pytest.mark.parametrize("name", list(FILTERS))
 def test_filter_keeps_the_mean_and_is_even(name):
     k = np.arange(-8.0, 9.0)
-    factor = FILTERS[name](k[None, :], k[:, None], 0.3)
+    settings = settings_of(FILTERS, name)
+    factor = FILTERS.build(settings, 16).transfer(k[None, :], k[:, None])
     assert factor.dtype == np.float64
     assert factor[8, 8] == 1.0
     assert np.all(np.abs(factor) <= 1.0)

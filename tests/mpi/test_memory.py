@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddyscope.filtering.kernels import FilterSettings
+from eddyscope.filtering.kernels import FILTERS
 from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.parallel.memory import held
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
-from eddyscope.spectral.transform import TransformSettings
-from small_flows import make_flow, make_scheme, make_transform_on, state_of
+from small_flows import FFTW, make_flow, make_scheme, make_transform_on, state_of
 
 pytestmark = pytest.mark.mpi
 
@@ -22,7 +21,7 @@ def test_all_pencils_of_a_member_hold_at_most_fourteen_fields_of_the_product_gri
     transform = make_transform_on(world, 256, mesh=(1, world.size))
     flow = make_flow(transform)
     stepper, diagnostics = make_scheme(scheme, flow, 0.01), Diagnostics(flow)
-    coarse = Subgrid(flow, FilterSettings(n=[32]), TransformSettings())
+    coarse = Subgrid(flow, FILTERS.settings("gaussian", n=[32]), FFTW)
     mine = held(flow, stepper, diagnostics, coarse, state_of(transform))
     fields = world.comm.allreduce(mine + Diagnostics.memory(transform)) / (8 * 384**2)
     assert 5 < fields <= 14

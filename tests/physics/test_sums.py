@@ -115,7 +115,7 @@ def test_spectra_are_plain_sums_over_shells(n, precision, decades, rng):
 def test_shells_hold_k_minus_half_to_k_plus_half_of_the_full_plane(n):
     transform = make_transform_on(World.single(), n)
     omega_hat = state_of(transform, peak=n / 4)
-    whole = transform.gather(omega_hat, n)[0]
+    whole = transform.gather(omega_hat, n)[0][0]
     plane = np.abs(np.fft.fft2(np.fft.irfft2(whole, s=(n, n), norm="forward"), norm="forward")) ** 2
     k = np.hypot(*np.meshgrid(*2 * [np.fft.fftfreq(n, 1 / n)]))
     shells = [plane[(k > shell - 0.5) & (k <= shell + 0.5)].sum() for shell in range(1, n // 2)]

@@ -11,10 +11,16 @@ from eddyscope.flows.products import (
     velocity_products,
 )
 from eddyscope.parallel.world import World
-from eddyscope.solver.budgets import QUANTITIES, budget_columns, sum_columns
+from eddyscope.solver.budgets import QUANTITIES, add_budget_columns, add_sum_columns
 from eddyscope.solver.updates import ab2cn_update, rk_update, subtract_waves
-from eddyscope.spectral.backends.blocks import collect, put_block, spread, take_block
 from eddyscope.spectral.grid import friendly_even
+from eddyscope.spectral.kernels.transposes import (
+    columns_to_rows,
+    pack,
+    rows_to_columns,
+    unpack,
+)
+from eddyscope.spectral.registry import TRANSFORMS
 from small_flows import make_flow, make_transform_on, random_coefficients, state_of
 
 SIZES = [8, 16, 18, 22, 30]
@@ -58,9 +64,14 @@ def padded(whole, n_product):
 # --- Transforms ----------------------------------------------------------------------------
 
 
-def test_backward_is_numpys_inverse_of_the_padded_modes(n, precision):
-    transform = make_transform_on(World.single(), n, members=2, precision=precision)
-    points = transform.backward(state_of(transform), transform.empty_physical())
+@pytest.fixture(params=list(TRANSFORMS))
+def kind(request):
+    return request.param
+
+
+def test_points_are_numpys_inverse_of_the_padded_modes(n, precision, kind):
+    transform = make_transform_on(World.single(), n, members=2, precision=precision, kind=kind)
+    points = transform.to_points(state_of(transform))
     size = transform.grid.n_product
     assert points.shape == (2, 1, size, size)
     assert points.dtype == precision
@@ -70,10 +81,10 @@ def test_backward_is_numpys_inverse_of_the_padded_modes(n, precision):
         close(points[member, 0], expected, precision)
 
 
-def test_forward_is_numpys_transform_truncated(n, precision, rng):
-    transform = make_transform_on(World.single(), n, members=2, precision=precision)
+def test_modes_are_numpys_transform_truncated(n, precision, kind, rng):
+    transform = make_transform_on(World.single(), n, members=2, precision=precision, kind=kind)
     field = rng.standard_normal(transform.physical_shape).astype(precision)
-    field_hat = transform.forward(field, transform.zeros_spectral())
+    field_hat = transform.to_modes(field)
     assert field_hat.dtype == transform.grid.complex
     for member in range(2):
         whole = np.fft.fft2(field[member, 0].astype(float), norm="forward").T
@@ -82,34 +93,21 @@ def test_forward_is_numpys_transform_truncated(n, precision, rng):
         close(field_hat[member, 0], kept.astype(field_hat.dtype), precision)
 
 
-def test_round_trip_gives_the_modes_back(n, precision):
-    transform = make_transform_on(World.single(), n, members=3, precision=precision)
-    before = state_of(transform)
-    kept = before.copy()
-    points = transform.backward(before, transform.empty_physical())
-    np.testing.assert_array_equal(before, kept)  # the input is left as it was
-    close(transform.forward(points, transform.zeros_spectral()), kept, precision)
-
-
-def test_nyquist_modes_do_not_reach_the_points(n):
-    transform = make_transform_on(World.single(), n)
+def test_nyquist_modes_do_not_reach_the_points(n, kind):
+    transform = make_transform_on(World.single(), n, kind=kind)
     clean, dirty = state_of(transform), state_of(transform)
     dirty[..., n // 2] = 7.0
-    np.testing.assert_array_equal(
-        transform.backward(clean, transform.empty_physical()),
-        transform.backward(dirty, transform.empty_physical()),
-    )
+    np.testing.assert_array_equal(transform.to_points(clean), transform.to_points(dirty))
 
 
 @pytest.mark.parametrize("dealias", [1.5, 2.0])
-def test_product_of_band_limited_fields_is_the_direct_convolution(n, dealias, rng):
-    transform = make_transform_on(World.single(), n, dealias=dealias)
+def test_product_of_band_limited_fields_is_the_direct_convolution(n, dealias, kind, rng):
+    transform = make_transform_on(World.single(), n, dealias=dealias, kind=kind)
     fields = [random_coefficients(n, member, peak=n / 3) for member in (0, 1)]
-    hats = [transform.take(field)[None, None] for field in fields]
-    first, second = (transform.backward(hat, transform.empty_physical()) for hat in hats)
-    product_hat = transform.forward(first * second, transform.zeros_spectral())
+    first, second = (transform.to_points(transform.take(field)) for field in fields)
+    product_hat = transform.to_modes(first * second)
     expected = convolution(*(full_plane(field) for field in fields))
-    close(product_hat[0, 0], expected[: n // 2].astype(product_hat.dtype), "float64")
+    close(product_hat, expected[: n // 2].astype(product_hat.dtype), "float64")
 
 
 def full_plane(whole):
@@ -145,9 +143,9 @@ def test_gather_gives_the_whole_field_truncated(n_coarse):
     half = n_coarse // 2
     for member, plane in gathered.items():
         whole = random_coefficients(n, member)
-        expected = np.zeros((n_coarse, half + 1), complex)
-        expected[:half, :half] = whole[:half, :half]
-        expected[1 - half :, :half] = whole[1 - half :, :half]
+        expected = np.zeros((1, n_coarse, half + 1), complex)
+        expected[0, :half, :half] = whole[:half, :half]
+        expected[0, 1 - half :, :half] = whole[1 - half :, :half]
         np.testing.assert_array_equal(plane, expected)
 
 
@@ -262,80 +260,84 @@ def test_subtract_waves(precision, rng):
     close(loss, expected, precision)
 
 
-def test_budget_columns(precision, rng):
-    omega_hat, f_hat = complex_noise(rng, (2, 4, 8), precision)
-    k2, inverse_k2, loss = rng.random((3, 4, 8))
-    weight, found = np.array([1.0, 2.0, 2.0, 2.0]), np.full((len(QUANTITIES), 4), np.nan)
-    budget_columns(omega_hat, f_hat, k2, inverse_k2, loss, weight, found)
-    w, f = omega_hat.astype(complex), f_hat.astype(complex)
-    square, work = np.abs(w) ** 2, -(w.conj() * f).real
+@pytest.mark.parametrize("layer_weight", [1.0, 0.25, 0.0])
+def test_budget_columns(precision, rng, layer_weight):
+    """Of two layers; added to what is there."""
+    omega_hat, other, f_hat = complex_noise(rng, (3, 4, 8), precision)
+    k2, energy_weight, loss = rng.random((3, 4, 8))
+    weight, before = np.array([1.0, 2.0, 2.0, 2.0]), rng.random((len(QUANTITIES), 4))
+    found = before.copy()
+    rates = k2, energy_weight, loss, weight
+    add_budget_columns(omega_hat, other, f_hat, *rates, layer_weight, found)
+    w, v, f = omega_hat.astype(complex), other.astype(complex), f_hat.astype(complex)
+    square, work = (w.conj() * v).real, -(w.conj() * f).real
     terms = {
-        "energy": 0.5 * square * inverse_k2,
-        "enstrophy": 0.5 * square,
-        "palinstrophy": 0.5 * square * k2,
-        "energy_input": work * inverse_k2,
-        "enstrophy_input": work,
-        "energy_dissipation": loss * square * inverse_k2,
-        "enstrophy_dissipation": loss * square,
+        "energy": 0.5 * square * energy_weight,
+        "enstrophy": 0.5 * square * layer_weight,
+        "palinstrophy": 0.5 * square * k2 * layer_weight,
+        "energy_input": work * energy_weight,
+        "enstrophy_input": work * layer_weight,
+        "energy_dissipation": loss * square * energy_weight,
+        "enstrophy_dissipation": loss * square * layer_weight,
     }
-    for name, sums in zip(QUANTITIES, found, strict=True):
-        close(sums, weight * terms[name].sum(axis=1), precision)
+    for name, sums, start in zip(QUANTITIES, found, before, strict=True):
+        close(sums, start + weight * terms[name].sum(axis=1), precision)
 
 
 def test_sum_columns(rng):
-    values, inverse_k2 = rng.standard_normal((2, 4, 8))
-    weight, found = np.array([1.0, 2.0, 2.0, 2.0]), np.full((2, 4), np.nan)
-    sum_columns(values, inverse_k2, weight, found)
-    expected = weight * np.stack([(values * inverse_k2).sum(axis=1), values.sum(axis=1)])
-    close(found, expected, "float64")
+    values, energy_weight = rng.standard_normal((2, 4, 8))
+    weight, found = np.array([1.0, 2.0, 2.0, 2.0]), np.ones((2, 4))
+    add_sum_columns(values, energy_weight, weight, 0.5, found)
+    sums = np.stack([(values * energy_weight).sum(axis=1), 0.5 * values.sum(axis=1)])
+    close(found, 1.0 + weight * sums, "float64")
 
 
 @pytest.mark.parametrize(("first", "rows"), [(0, 4), (1, 4), (2, 3), (4, 1)])
-@pytest.mark.parametrize("starts", [(0, 19), (0, 2, 19), (0, 1, 9, 19), (0, 8, 16, 18, 19)])
-def test_blocks_go_out_and_come_back(first, rows, starts, precision, rng):
-    """Five rows of nineteen columns, which each rank has and has been sent in turn."""
-    n, edges = 40, np.array(starts)
+@pytest.mark.parametrize("columns_from", [(0, 19), (0, 2, 19), (0, 1, 9, 19), (0, 8, 16, 18, 19)])
+def test_blocks_go_out_and_come_back(first, rows, columns_from, precision, rng):
+    """Five rows of nineteen columns, which each rank has and gets in turn."""
+    n, edges = 40, np.array(columns_from)
     whole = complex_noise(rng, (2, 19, 5), precision)
-    parts = np.split(whole, starts[1:-1], axis=1)
+    parts = np.split(whole, columns_from[1:-1], axis=1)
     of_rows = slice(first, first + rows)
     for rank in range(len(parts)):
-        received = np.concatenate(
+        incoming = np.concatenate(
             [part.ravel() for r, part in enumerate(parts) if r != rank] or [[]]
         )
-        mine, received = parts[rank].copy(), received.astype(whole.dtype)
+        own, incoming = parts[rank].copy(), incoming.astype(whole.dtype)
         block = complex_noise(rng, (4, n), precision)
-        take_block(mine, received, rank, edges, block, first, rows)
+        columns_to_rows(own, incoming, rank, edges, block, first, rows)
         expected = one_of_two(whole[:, :, of_rows], n)
         close(block[:rows], expected.astype(block.dtype), precision)
         assert not block[rows:].any()
         again = complex_noise(rng, whole.shape, precision)
-        back = [part.copy() for part in np.split(again, starts[1:-1], axis=1)]
+        back = [part.copy() for part in np.split(again, columns_from[1:-1], axis=1)]
         others = np.concatenate([part.ravel() for r, part in enumerate(back) if r != rank] or [[]])
         others = others.astype(whole.dtype)
-        put_block(back[rank], others, rank, edges, block, first, rows)
+        rows_to_columns(back[rank], others, rank, edges, block, first, rows)
         again[:, :, of_rows] = whole[:, :, of_rows]
         again[:, 0, of_rows] = of_real_means(whole[:, 0, of_rows])
-        expected_parts = np.split(again, starts[1:-1], axis=1)
+        expected_parts = np.split(again, columns_from[1:-1], axis=1)
         close(back[rank], expected_parts[rank], precision)
-        sent = [part.ravel() for r, part in enumerate(expected_parts) if r != rank]
-        if sent:
-            close(others, np.concatenate(sent), precision)
+        expected_others = [part.ravel() for r, part in enumerate(expected_parts) if r != rank]
+        if expected_others:
+            close(others, np.concatenate(expected_others), precision)
 
 
-@pytest.mark.parametrize("tops", [(0, 12), (0, 5, 12), (0, 1, 1, 8, 12)])
-def test_columns_are_spread_over_ranks_and_collected(tops, precision, rng):
+@pytest.mark.parametrize("rows_from", [(0, 12), (0, 5, 12), (0, 1, 1, 8, 12)])
+def test_columns_are_packed_for_ranks_and_unpacked(rows_from, precision, rng):
     """Seven columns of twelve points, three at a time; one rank may have no rows."""
     fields = complex_noise(rng, (2, 7, 12), precision)
-    sent = np.empty(fields.size, fields.dtype)
+    outgoing = np.empty(fields.size, fields.dtype)
     for f, field in enumerate(fields):
         for at in (0, 3, 6):
-            spread(field[at : at + 3], sent, f, at, 7, np.array(tops))
-    parts = np.split(fields, tops[1:-1], axis=2)
-    np.testing.assert_array_equal(sent, np.concatenate([part.ravel() for part in parts]))
+            pack(field[at : at + 3], outgoing, f, at, 7, np.array(rows_from))
+    parts = np.split(fields, rows_from[1:-1], axis=2)
+    np.testing.assert_array_equal(outgoing, np.concatenate([part.ravel() for part in parts]))
     for f, field in enumerate(fields):
         for at in (0, 3, 6):
             found = np.empty_like(field[at : at + 3])
-            collect(found, sent, f, at, 7, np.array(tops))
+            unpack(found, outgoing, f, at, 7, np.array(rows_from))
             np.testing.assert_array_equal(found, field[at : at + 3])
 
 
@@ -353,15 +355,28 @@ def one_of_two(columns, n):
     return np.fft.fft(u + 1j * v, axis=0, norm="forward").T
 
 
-def test_advection_is_the_gradient_form_on_a_fine_grid(n, precision):
+def test_advection_is_the_gradient_form_on_a_fine_grid(n, precision, kind):
     """u·∇ω with dense transforms and twofold padding: another formula, another grid."""
-    transform = make_transform_on(World.single(), n, precision=precision)
+    transform = make_transform_on(World.single(), n, precision=precision, kind=kind)
     flow = make_flow(transform)
     found = flow.advection(state_of(transform), transform.zeros_spectral())
     expected = transform.take(gradient_form(random_coefficients(n)))
     close(found[0, 0], expected.astype(found.dtype), precision)
     fastest = flow.max_velocity()
     assert fastest.shape == (1,) and fastest[0] > 0
+
+
+def test_fused_advection_is_the_plain_one(n, precision):
+    """And the largest velocity with it; of several members and layers."""
+    transform = make_transform_on(World.single(), n, members=2, precision=precision)
+    flow, state = make_flow(transform), state_of(transform)
+    assert transform.fused is not None
+    fused, plain = transform.zeros_spectral(), transform.zeros_spectral()
+    flow.advection(state, fused)
+    fastest = flow.max_velocity()
+    flow.plain_advection(state, plain)
+    close(fused, plain, precision)
+    close(fastest, flow.max_velocity(), precision)
 
 
 def gradient_form(whole):

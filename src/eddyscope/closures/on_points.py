@@ -26,6 +26,8 @@ class OnPoints:
     def __init__(self, model: PointModel, transform: Transform):
         if transform.mesh.shape[1] != 1:
             raise ValueError("a closure on points needs whole members on each rank")
+        if transform.layers != 1:
+            raise ValueError("a closure on points works on flows of one layer")
         self.model = model
         self.transform = transform
         n = transform.grid.n
@@ -34,7 +36,7 @@ class OnPoints:
 
     def pi_hat(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
         n = self.transform.grid.n
-        whole: ComplexArray = np.stack(list(self.transform.gather(omega_hat, n).values()))
+        whole: ComplexArray = np.concatenate(list(self.transform.gather(omega_hat, n).values()))
         psi, omega = to_points(whole * self._inverse_k2), to_points(whole)
         for i, pi in enumerate(self.model.pi(psi, omega)):
             self._pi_hat[i, 0] = self.transform.take(kept_modes(pi))

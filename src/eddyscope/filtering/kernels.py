@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.config.case import Section
+from eddyscope.config.registry import Registry
 from eddyscope.spectral.grid import BOX
 
-__all__ = ["FILTERS", "FilterSettings", "transfer_function"]
+__all__ = ["FILTERS", "Box", "Filter", "FilterSettings", "Gaussian", "Sharp"]
 
 
 class FilterSettings(Section):
-    """`[filter]`: from the DNS to the resolution of the LES."""
+    """`[filter]`: from the DNS to the resolution of the LES. Modes beyond each coarse grid are cut
+    off sharply, whatever the filter's kind."""
 
-    kind: Literal["gaussian", "box", "sharp"] = "gaussian"
-    """Shape of the filter; modes beyond each coarse grid are then cut off sharply."""
     n: list[int] = Field(default=[64], min_length=1)
     """Modes a direction of each coarse grid (even)."""
     width: float = Field(default=2.0, gt=0.0)
@@ -43,31 +43,54 @@ class FilterSettings(Section):
         return self.width * BOX / n
 
 
-def gaussian(kx: NDArray[Any], ky: NDArray[Any], width: float) -> NDArray[np.float64]:
+class Filter(Protocol):
+    """The filter of one coarse grid; made from (settings, n), n its modes a direction."""
+
+    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+        """Ĝ(kx, ky), of which Ĝ(0, 0) = 1."""
+
+
+class Gaussian:
     """exp(−k²Δ²/24): a Gaussian with the second moment of the box of side Δ."""
-    factor: NDArray[np.float64] = np.exp(-(kx * kx + ky * ky) * (width**2 / 24.0))
-    return factor
+
+    class Settings(FilterSettings):
+        kind: Literal["gaussian"] = "gaussian"
+
+    def __init__(self, settings: Settings, n: int):
+        self.width = settings.delta(n)
+
+    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+        factor: FloatArray = np.exp(-(kx * kx + ky * ky) * (self.width**2 / 24.0))
+        return factor
 
 
-def box(kx: NDArray[Any], ky: NDArray[Any], width: float) -> NDArray[np.float64]:
+class Box:
     """Mean over a square of side Δ: sin(kxΔ/2)/(kxΔ/2) · sin(kyΔ/2)/(kyΔ/2)."""
-    to_sinc = width / (2.0 * np.pi)  # numpy's sinc has π in it
-    factor: NDArray[np.float64] = np.sinc(kx * to_sinc) * np.sinc(ky * to_sinc)
-    return factor
+
+    class Settings(FilterSettings):
+        kind: Literal["box"] = "box"
+
+    def __init__(self, settings: Settings, n: int):
+        self.width = settings.delta(n)
+
+    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+        to_sinc = self.width / (2.0 * np.pi)  # numpy's sinc has π in it
+        factor: FloatArray = np.sinc(kx * to_sinc) * np.sinc(ky * to_sinc)
+        return factor
 
 
-def sharp(kx: NDArray[Any], ky: NDArray[Any], width: float) -> NDArray[np.float64]:
+class Sharp:
     """1 where |kx| and |ky| are below π/Δ, else 0: with Δ of one spacing, all coarse modes."""
-    cut = np.pi / width * (1.0 - 1e-12)
-    return np.asarray((np.abs(kx) < cut) & (np.abs(ky) < cut), dtype=np.float64)
+
+    class Settings(FilterSettings):
+        kind: Literal["sharp"] = "sharp"
+
+    def __init__(self, settings: Settings, n: int):
+        self.width = settings.delta(n)
+
+    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+        cut = np.pi / self.width * (1.0 - 1e-12)
+        return np.asarray((np.abs(kx) < cut) & (np.abs(ky) < cut), dtype=np.float64)
 
 
-FILTERS = {"gaussian": gaussian, "box": box, "sharp": sharp}
-"""Name -> Ĝ(kx, ky) of width Δ."""
-
-
-def transfer_function(
-    settings: FilterSettings, n: int, kx: NDArray[Any], ky: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Ĝ(kx, ky) of the filter of coarse grid `n`."""
-    return FILTERS[settings.kind](kx, ky, settings.delta(n))
+FILTERS: Registry[Filter] = Registry("filter", {"gaussian": Gaussian, "box": Box, "sharp": Sharp})

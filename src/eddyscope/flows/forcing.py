@@ -1,28 +1,57 @@
-"""Forcings f of the vorticity equation (which has −f on its right-hand side), and their table."""
+"""Forcings f of the vorticity equation (which has −f on its right-hand side), and their table.
+
+A forcing acts alike on all layers of a flow; what a flow's `response` makes of it may differ.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from eddyscope.config.arrays import ComplexArray, FloatArray, IntArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
+from eddyscope.flows.base import Response
 from eddyscope.spectral.transform import Transform
 
-__all__ = ["FORCINGS", "Deterministic", "NoForcing"]
+__all__ = ["FORCINGS", "Deterministic", "Forcing", "NoForcing"]
+
+
+class Forcing(Protocol):
+    """Made from (settings, transform, response, seed)."""
+
+    @property
+    def kick_work(self) -> FloatArray | None:
+        """See `Flow.kick_work`."""
+
+    def add(self, out: ComplexArray, time: float, step: int, factor: RealArray | float) -> None:
+        """out += factor · f̂; factor broadcasts to (1, layer, kx, ky)."""
+
+    def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
+        """Add what acts at the end of a step of dt. Not collective."""
 
 
 class Steady:
     """What forcings that are not random have in common: no kicks."""
 
-    def kick(self, omega_hat: NDArray[Any], step: int, dt: float) -> None:
+    def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         """Nothing is random in time."""
 
-    kick_work = None
+    @property
+    def kick_work(self) -> FloatArray | None:
+        return None
+
+
+def response_at(
+    response: Response | None, transform: Transform, kx: IntArray, ky: IntArray
+) -> FloatArray:
+    """The response of the modes [kx, ky] of this rank's coefficients, shape (layer, mode)."""
+    factor = 1.0 if response is None else response(transform.kx, transform.ky)
+    whole = np.broadcast_to(factor, (1, *transform.spectral_shape[1:]))
+    return np.asarray(whole[0][:, kx, ky], dtype=np.float64)
 
 
 class NoForcing(Steady):
@@ -32,12 +61,16 @@ class NoForcing(Steady):
         kind: Literal["none"] = "none"
 
     def __init__(
-        self, settings: Settings, transform: Transform, response: Any = 1.0, seed: int = 0
+        self,
+        settings: Settings,
+        transform: Transform,
+        response: Response | None = None,
+        seed: int = 0,
     ):
         pass
 
-    def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
-        """out += factor · f̂; factor broadcasts to the modes' axes (1, 1, kx, ky)."""
+    def add(self, out: ComplexArray, time: float, step: int, factor: RealArray | float) -> None:
+        """Nothing."""
 
 
 class Deterministic(Steady):
@@ -54,13 +87,17 @@ class Deterministic(Steady):
 
         @field_validator("components")
         @classmethod
-        def _some(cls, components: list[str]) -> list[str]:
+        def _each_once(cls, components: list[str]) -> list[str]:
             if not components or len(set(components)) != len(components):
                 raise ValueError('give "x", "y" or both, each once; for none set kind = "none"')
             return components
 
     def __init__(
-        self, settings: Settings, transform: Transform, response: Any = 1.0, seed: int = 0
+        self,
+        settings: Settings,
+        transform: Transform,
+        response: Response | None = None,
+        seed: int = 0,
     ):
         k = settings.wavenumber
         if k > transform.grid.k_max:
@@ -74,16 +111,14 @@ class Deterministic(Steady):
         along_x = (np.abs(kx) == k) & (ky == 0) & ("x" in settings.components)
         along_y = (kx == 0) & (np.abs(ky) == k) & ("y" in settings.components)
         self._modes = np.nonzero((along_x | along_y)[0, 0])
-        strength = np.broadcast_to(
-            0.5 * amplitude * np.asarray(response), (1, 1, *along_x.shape[2:])
-        )
-        self._f_hat = strength[0, 0][self._modes].astype(transform.grid.real)
+        factor = response_at(response, transform, *self._modes)
+        self._f_hat = (0.5 * amplitude * factor).astype(transform.grid.real)
 
-    def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+    def add(self, out: ComplexArray, time: float, step: int, factor: RealArray | float) -> None:
         """out += factor · f̂, at the few modes that are forced."""
         kx, ky = self._modes
-        at_modes = factor[0, 0, kx, ky] if np.ndim(factor) else factor
-        out[:, 0, kx, ky] += at_modes * self._f_hat
+        at_modes = factor[0][:, kx, ky] if isinstance(factor, np.ndarray) else factor
+        out[:, :, kx, ky] += at_modes * self._f_hat
 
 
 class Ring:
@@ -105,7 +140,11 @@ class Ring:
         """ε, energy (mean |u|²/2) per unit time."""
 
     def __init__(
-        self, settings: Settings, transform: Transform, response: Any = 1.0, seed: int = 0
+        self,
+        settings: Settings,
+        transform: Transform,
+        response: Response | None = None,
+        seed: int = 0,
     ):
         low, high = (
             settings.wavenumber - settings.width / 2,
@@ -140,28 +179,35 @@ class Ring:
         self._kx = np.array([kx for _, kx, *_ in mine], dtype=np.intp)
         self._ky = np.array([ky for _, _, ky, _ in mine], dtype=np.intp)
         self._conjugate = np.array([c for *_, c in mine], dtype=bool)
-        whole = np.broadcast_to(np.asarray(response), (1, 1, *transform.spectral_shape[2:]))
-        self._response = whole[0, 0][self._kx, self._ky]
-        self.kick_work = np.zeros(transform.spectral_shape)
+        self._response = response_at(response, transform, self._kx, self._ky)
+        self._kick_work = np.zeros(transform.spectral_shape)
 
-    def add(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+    @property
+    def kick_work(self) -> FloatArray:
+        return self._kick_work
+
+    def add(self, out: ComplexArray, time: float, step: int, factor: RealArray | float) -> None:
         """Nothing: it acts by kicks."""
 
-    def kick(self, omega_hat: NDArray[Any], step: int, dt: float) -> None:
+    def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         """ω̂ += Δω̂ of the step, and the work it does is added up."""
         for i in range(len(omega_hat)):
             key = np.array([self._seed, self._first_member + i], dtype=np.uint64)
             bits = np.random.Philox(key=key, counter=np.array([0, 0, step, 1], dtype=np.uint64))
             theta = np.random.Generator(bits).uniform(0.0, 2.0 * np.pi, self._count)
             change = (self._strength * np.sqrt(dt) * np.exp(1j * theta))[self._which]
-            change = np.where(self._conjugate, change.conj(), change) * self._response
-            before = omega_hat[i, 0, self._kx, self._ky]
-            done = (before.conj() * change).real + 0.5 * np.abs(change) ** 2
-            self.kick_work[i, 0, self._kx, self._ky] += done
-            omega_hat[i, 0, self._kx, self._ky] = before + change
+            change = np.where(self._conjugate, change.conj(), change)
+            for layer, response in enumerate(self._response):
+                self._add(omega_hat[i, layer], self._kick_work[i, layer], change * response)
+
+    def _add(self, omega_hat: ComplexArray, work: FloatArray, change: ComplexArray) -> None:
+        """Change the ring's modes of one field (kx, ky), and account for it."""
+        before = omega_hat[self._kx, self._ky]
+        work[self._kx, self._ky] += (before.conj() * change).real + 0.5 * np.abs(change) ** 2
+        omega_hat[self._kx, self._ky] = before + change
 
 
-def _half_of_ring(low: float, high: float, n: int) -> NDArray[np.intp]:
+def _half_of_ring(low: float, high: float, n: int) -> IntArray:
     """(kx, ky) of one of each pair of conjugate modes with low ≤ |k| ≤ high, in a fixed order."""
     side = np.arange(-(n // 2) + 1, n // 2)
     kx, ky = np.meshgrid(side[side >= 0], side, indexing="ij")
@@ -170,6 +216,6 @@ def _half_of_ring(low: float, high: float, n: int) -> NDArray[np.intp]:
     return np.stack([kx[chosen], ky[chosen]], axis=1)
 
 
-FORCINGS: Registry[Any] = Registry(
+FORCINGS: Registry[Forcing] = Registry(
     "forcing", {"none": NoForcing, "deterministic": Deterministic, "ring": Ring}
 )

@@ -7,7 +7,7 @@ of the global wavenumber, so they do not depend on how fields are laid out on th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -26,19 +26,19 @@ from eddyscope.spectral.half_plane import (
     weights,
     without_nyquist,
 )
+from eddyscope.spectral.transform import Transform
 from eddyscope.storage.opening import open_to_read
 
-__all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum"]
+__all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum", "initialise"]
 
 
 class Initial(Protocol):
-    """Gives the initial vorticity of one member; not collective, the same on every rank."""
+    """Gives the initial vorticity of one layer of one member; not collective, the same on every
+    rank. Made from (settings, seed)."""
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
-        """Fourier coefficients on the half plane, axes (ky, kx), shape (n, n/2 + 1).
-
-        ky runs as in numpy's fftfreq; forward is normalised; the Nyquist modes are zero.
-        """
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+        """Fourier coefficients on the half plane, axes (ky, kx), shape (n, n/2 + 1), see
+        `spectral/half_plane.py`; the Nyquist modes are zero."""
 
 
 class RandomSpectrum:
@@ -58,8 +58,8 @@ class RandomSpectrum:
         self.settings = settings
         self.seed = seed
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
-        k, phases = modulus(n), _random_phases(n, self.seed, member)
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+        k, phases = modulus(n), _random_phases(n, self.seed, member, layer)
         peak = self.settings.peak
         spectrum = 4.0 * peak**-5 / (3.0 * np.pi) * k**4 * np.exp(-((k / peak) ** 2))
         # E(k) = ½ |ω̂|²/k² on each of about 2πk modes of its shell.
@@ -68,7 +68,8 @@ class RandomSpectrum:
 
 
 class FromFile:
-    """Vorticity from HDF5 or .npy: shape (y, x), the same for all members, or (member, y, x)."""
+    """Vorticity from HDF5 or .npy: shape (y, x), the same for all members and layers,
+    (member, y, x), the same for all layers, or (member, layer, y, x)."""
 
     class Settings(Section):
         kind: Literal["file"] = "file"
@@ -80,16 +81,14 @@ class FromFile:
     def __init__(self, settings: Settings, seed: int):
         self.path = Path(settings.path)
         self.omega = self._read(settings)
-        shape = self.omega.shape
-        if (
-            self.omega.ndim not in (2, 3)
-            or shape[-1] != shape[-2]
-            or shape[-1] % 2
-            or self.omega.dtype.kind != "f"
+        shape, fits = self.omega.shape, self.omega.ndim in (2, 3, 4) and self.omega.size > 0
+        if not (
+            fits and shape[-1] == shape[-2] and shape[-1] % 2 == 0 and self.omega.dtype.kind == "f"
         ):
             raise CaseError(
                 f"{self.path}: initial vorticity has shape {shape} and type {self.omega.dtype}; "
-                "give floating-point numbers of shape (n, n) or (member, n, n), n even"
+                "give floating-point numbers of shape (n, n), (member, n, n) or "
+                "(member, layer, n, n), n even and not 0"
             )
         if not np.isfinite(self.omega).all():
             bad = int(np.size(self.omega) - np.isfinite(self.omega).sum())
@@ -112,8 +111,8 @@ class FromFile:
             found: AnyArray = file[settings.dataset][()]
             return found
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
-        return _member_of(self.omega, n, member, self.path)
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+        return _field_of(self.omega, n, member, layer, self.path)
 
 
 class McWilliams:
@@ -133,12 +132,11 @@ class McWilliams:
         self.settings = settings
         self.seed = seed
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         k = np.where(modulus(n) > 0, modulus(n), np.inf)
         psi = 1.0 / np.sqrt(k * (1.0 + (k / self.settings.peak) ** 4))
-        omega_hat = (
-            np.where(np.isfinite(k), k, 0.0) ** 2 * psi * _random_phases(n, self.seed, member)
-        )
+        phases = _random_phases(n, self.seed, member, layer)
+        omega_hat = np.where(np.isfinite(k), k, 0.0) ** 2 * psi * phases
         return _scaled(omega_hat, self.settings.energy)
 
 
@@ -155,7 +153,7 @@ class TaylorGreen:
     def __init__(self, settings: Settings, seed: int):
         self.settings = settings
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         k = self.settings.wavenumber
         if k > n // 2 - 1:
             raise CaseError(
@@ -186,7 +184,7 @@ class VortexPair:
     def __init__(self, settings: Settings, seed: int):
         self.settings = settings
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         # Coefficients of the periodic sum of Gaussians: Γ/(4π²) exp(−k²a²/2 − i k·x₀).
         settings = self.settings
         kx, ky = wavenumbers(n)
@@ -236,8 +234,8 @@ class FromDataset:
                 )
             self.omega = file[name]["omega"][:, number]
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
-        return _member_of(self.omega, n, member, Path(self.settings.path))
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+        return _field_of(self.omega, n, member, layer, Path(self.settings.path))
 
 
 class FromCheckpoint:
@@ -255,18 +253,17 @@ class FromCheckpoint:
                 raise CaseError(f"{self.path}: not a checkpoint: it has no omega_hat")
             self.shape = tuple(file["omega_hat"].shape)
 
-    def coefficients(self, n: int, member: int) -> ComplexArray:
-        if member >= self.shape[0]:
-            raise CaseError(
-                f"{self.path}: holds {self.shape[0]} members, but the ensemble has at least "
-                f"{member + 1}; lower ensemble.members"
-            )
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+        at = (
+            _within(self.path, "member", member, self.shape[0]),
+            _within(self.path, "layer", layer, self.shape[1]),
+        )
         with open_to_read(self.path, "checkpoint") as file:
-            columns = file["omega_hat"][member, 0]
+            columns = file["omega_hat"][at]
         return interpolated(from_columns(columns), n)
 
 
-INITIALS: Registry[Any] = Registry(
+INITIALS: Registry[Initial] = Registry(
     "initial condition",
     {
         "random": RandomSpectrum,
@@ -280,24 +277,41 @@ INITIALS: Registry[Any] = Registry(
 )
 
 
-def _member_of(omega: AnyArray, n: int, member: int, path: Path) -> ComplexArray:
-    """Coefficients of one member of a field (y, x) or (member, y, x), interpolated to n modes."""
-    if omega.ndim == 3 and member >= len(omega):
+def initialise(omega_hat: ComplexArray, transform: Transform, initial: Initial) -> None:
+    """Set the vorticity (member, layer, kx, ky) of each local member. Not collective."""
+    first, n = transform.mesh.members.start, transform.grid.n
+    for i, layer in np.ndindex(omega_hat.shape[:2]):
+        omega_hat[i, layer] = transform.take(initial.coefficients(n, first + i, layer))
+
+
+def _field_of(omega: AnyArray, n: int, member: int, layer: int, path: Path) -> ComplexArray:
+    """Coefficients of one layer of one member of vorticity (y, x), (member, y, x) or (member,
+    layer, y, x), interpolated to n modes."""
+    if omega.ndim > 2:
+        omega = omega[_within(path, "member", member, len(omega))]
+    if omega.ndim > 2:
+        omega = omega[_within(path, "layer", layer, len(omega))]
+    return interpolated(to_modes(omega.astype(np.float64)), n)
+
+
+def _within(path: Path, axis: str, wanted: int, count: int) -> int:
+    """The place `wanted` of those that a file has of members or layers; CaseError beyond them."""
+    if wanted >= count:
+        remedy = "lower ensemble.members or " if axis == "member" else ""
         raise CaseError(
-            f"{path}: holds {len(omega)} members, but the ensemble has at least "
-            f"{member + 1}; lower ensemble.members or give a file with more"
+            f"{path}: holds {count} {axis}s, but the ensemble has at least {wanted + 1}; "
+            f"{remedy}give a file with more"
         )
-    field = omega if omega.ndim == 2 else omega[member]
-    return interpolated(to_modes(field.astype(np.float64)), n)
+    return wanted
 
 
-def _random_phases(n: int, seed: int, member: int) -> ComplexArray:
+def _random_phases(n: int, seed: int, member: int, layer: int) -> ComplexArray:
     """Unit phases e^{iθ} of a real field, θ uniform; independent of n for modes they share."""
     half = n // 2
     phases = np.zeros((n, half + 1), dtype=complex)
     # One stream a shell max(|kx|, |ky|), so that a finer grid only adds streams.
     for shell in range(1, half):
-        key = np.random.SeedSequence([seed, member, shell])
+        key = np.random.SeedSequence([seed, member, shell, *([layer] if layer else [])])
         theta = np.random.Generator(np.random.Philox(key)).uniform(0.0, 2.0 * np.pi, 4 * shell)
         unit = np.exp(1j * theta)
         side = np.arange(-shell, shell + 1)

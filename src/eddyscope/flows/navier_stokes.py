@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
+from eddyscope.flows.base import Response
 from eddyscope.flows.forcing import FORCINGS, NoForcing
 from eddyscope.flows.initial import INITIALS, RandomSpectrum
 from eddyscope.flows.products import (
@@ -17,7 +18,7 @@ from eddyscope.flows.products import (
     velocity_columns,
     velocity_products,
 )
-from eddyscope.spectral.transform import Transform
+from eddyscope.spectral.transform import FusedKernel, Transform
 
 __all__ = ["NavierStokes"]
 
@@ -43,11 +44,10 @@ class LargeScaleFriction(Section):
 class NavierStokes:
     """∂ω/∂t + J(ω, ψ) = ν∇²ω − ν_h(−∇²)^p ω − rω − μ(−∇²)^−q ω − βv − f, dealiased.
 
-    Four transforms a right-hand side:
-
-    J = (∂xx − ∂yy)(uv) + ∂xy(v² − u²), which needs u and v and two products; the velocity
-    is divergence-free by construction.
+    J = (∂xx − ∂yy)(uv) + ∂xy(v² − u²): four transforms a right-hand side, of u, v and two products.
     """
+
+    layers = 1
 
     class Settings(Section):
         """`[base.flow]`, `[target.flow]` with kind = "navier_stokes"."""
@@ -70,13 +70,14 @@ class NavierStokes:
         self,
         settings: Settings,
         transform: Transform,
-        forcing_response: NDArray[Any] | float = 1.0,
+        forcing_response: Response | None = None,
         seed: int = 0,
     ):
-        """`forcing_response` scales each mode of the forcing: the filter's, in LES."""
         self.settings = settings
         self.transform = transform
+        self._response = forcing_response
         self._seed = seed
+        self.layer_weights = (1.0,) * self.layers
         real = transform.grid.real
         k2 = transform.kx**2 + transform.ky**2
         nonzero = np.where(k2 > 0, k2, 1.0).astype(np.float64)
@@ -89,35 +90,63 @@ class NavierStokes:
         )
         self._inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * transform.keep).astype(real)
         self._kx, self._ky = transform.kx.ravel(), transform.ky.ravel()
-        self._half_scale = real.type(0.5 * transform.scale)
         self._forcing = FORCINGS.build(settings.forcing, transform, forcing_response, seed)
-        self._max_velocity = np.zeros(transform.spectral_shape[0])
+        self._max_velocity = np.zeros(transform.spectral_shape[:2])
 
-    def streamfunction(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    def streamfunction(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
         np.multiply(omega_hat, self._inverse_k2, out=out)
         return out
 
-    def advection(self, omega_hat: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-        kx, ky, inverse = self._kx, self._ky, self._inverse_k2[0, 0]
-        for i in range(len(omega_hat)):
-            state, result = omega_hat[i, 0], out[i, 0]
+    def energy_weights(self, k2: FloatArray) -> dict[tuple[int, int], FloatArray]:
+        """E = Σ_l Σ_k ½|ω̂_l|²/k²: nothing couples layers."""
+        inverse = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
+        return {(layer, layer): inverse for layer in range(self.layers)}
 
-            def velocity(part: slice, plus: Any, minus: Any, state: Any = state) -> None:
-                velocity_columns(state[part], inverse[part], kx[part], ky, plus, minus)
+    def advection(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
+        kernel = self.transform.fused
+        if kernel is None:
+            return self.plain_advection(omega_hat, out)
+        return self._fused_advection(kernel, omega_hat, out)
 
-            def advection(part: slice, plus: Any, minus: Any, result: Any = result) -> None:
-                advection_from_products(plus, minus, kx[part], ky, self._half_scale, result[part])
-
-            fastest = self.transform.map_points(velocity_products, velocity, advection)
-            self._max_velocity[i] = fastest
+    def plain_advection(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
+        """J = (∂xx − ∂yy)(uv) + ∂xy(v² − u²) with u = ∂ψ/∂y, v = −∂ψ/∂x, as it stands here."""
+        to_points, to_modes = self.transform.to_points, self.transform.to_modes
+        kx, ky, i = self.transform.kx, self.transform.ky, self.transform.grid.complex.type(1j)
+        psi_hat = self.streamfunction(omega_hat, np.empty_like(omega_hat))
+        u, v = to_points(i * ky * psi_hat), to_points(-i * kx * psi_hat)
+        self._max_velocity[...] = (np.abs(u) + np.abs(v)).max(axis=(2, 3))
+        uv_hat, difference_hat = to_modes(u * v), to_modes(v * v - u * u)
+        out[...] = (ky * ky - kx * kx) * uv_hat - kx * ky * difference_hat
         return out
 
-    def _damping(self, k2: NDArray[Any]) -> NDArray[Any]:
+    def _fused_advection(
+        self, kernel: FusedKernel, omega_hat: ComplexArray, out: ComplexArray
+    ) -> ComplexArray:
+        """The same, both fields of each transform together, some columns and rows at a time."""
+        for at in np.ndindex(omega_hat.shape[:2]):
+            self._max_velocity[at] = self._fused_layer(kernel, omega_hat[at], out[at])
+        return out
+
+    def _fused_layer(
+        self, kernel: FusedKernel, omega_hat: ComplexArray, out: ComplexArray
+    ) -> float:
+        kx, ky, inverse = self._kx, self._ky, self._inverse_k2[0, 0]
+
+        def velocity(part: slice, plus: ComplexArray, minus: ComplexArray) -> None:
+            velocity_columns(omega_hat[part], inverse[part], kx[part], ky, plus, minus)
+
+        def advection(part: slice, plus: ComplexArray, minus: ComplexArray) -> None:
+            advection_from_products(plus, minus, kx[part], ky, half_scale, out[part])
+
+        half_scale = self.transform.grid.real.type(0.5 * kernel.scale)
+        return kernel.map_points(velocity_products, velocity, advection)
+
+    def _damping(self, k2: FloatArray) -> FloatArray:
         hyper = self.settings.hyperviscosity
         extra = hyper.coefficient * k2**hyper.order if hyper else 0.0
         return k2 / self.settings.reynolds + extra
 
-    def _drag(self, k2: NDArray[Any]) -> NDArray[Any]:
+    def _drag(self, k2: FloatArray) -> FloatArray:
         friction = self.settings.friction
         extra = friction.coefficient * k2 ** (-float(friction.order)) if friction else 0.0
         return self.settings.drag + extra + 0.0 * k2
@@ -126,22 +155,25 @@ class NavierStokes:
         k2 = np.array(float(k) ** 2)
         return float(self._damping(k2) + self._drag(k2))
 
-    def kick(self, omega_hat: NDArray[Any], step: int, dt: float) -> None:
+    def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         self._forcing.kick(omega_hat, step, dt)
 
     @property
-    def kick_work(self) -> NDArray[Any] | None:
-        return self._forcing.kick_work  # type: ignore[no-any-return]
+    def kick_work(self) -> FloatArray | None:
+        return self._forcing.kick_work
 
-    def add_forcing(self, out: NDArray[Any], time: float, step: int, factor: Any) -> None:
+    def add_forcing(
+        self, out: ComplexArray, time: float, step: int, factor: RealArray | float
+    ) -> None:
         self._forcing.add(out, time, step, factor)
 
-    def max_velocity(self) -> NDArray[Any]:
-        return self._max_velocity
+    def max_velocity(self) -> FloatArray:
+        fastest: FloatArray = self._max_velocity.max(axis=1)
+        return fastest
 
     def on(self, transform: Transform) -> NavierStokes:
-        return NavierStokes(self.settings, transform, seed=self._seed)
+        return type(self)(self.settings, transform, self._response, self._seed)
 
     def unforced(self, transform: Transform) -> NavierStokes:
         settings = self.settings.model_copy(update={"forcing": NoForcing.Settings()})
-        return NavierStokes(settings, transform)
+        return type(self)(settings, transform)

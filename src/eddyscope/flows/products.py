@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
+
+from eddyscope.config.arrays import ComplexArray, RealArray
 
 __all__ = ["advection_from_products", "velocity_columns", "velocity_products"]
 
 
 @njit(cache=True)
 def velocity_columns(
-    omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, plus: Any, minus: Any
+    omega_hat: ComplexArray,
+    inverse_k2: RealArray,
+    kx: RealArray,
+    ky: RealArray,
+    plus: ComplexArray,
+    minus: ComplexArray,
 ) -> None:
     """û ± iv̂ = (i ky ± kx) ψ̂ with ψ̂ = ω̂/k², padded along ky with zeros."""
     half, n = omega_hat.shape[1] // 2, plus.shape[1]
@@ -25,7 +33,14 @@ def velocity_columns(
 
 
 @njit(cache=True)
-def _velocity(omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, plus: Any, minus: Any) -> None:
+def _velocity(
+    omega_hat: ComplexArray,
+    inverse_k2: RealArray,
+    kx: float,
+    ky: RealArray,
+    plus: ComplexArray,
+    minus: ComplexArray,
+) -> None:
     for j in range(len(ky)):
         psi = omega_hat[j] * inverse_k2[j]
         u, v = complex(-ky[j] * psi.imag, ky[j] * psi.real), complex(kx * psi.imag, -kx * psi.real)
@@ -34,7 +49,7 @@ def _velocity(omega_hat: Any, inverse_k2: Any, kx: Any, ky: Any, plus: Any, minu
 
 
 @njit(cache=True)
-def velocity_products(points: Any, maxima: Any) -> None:
+def velocity_products(points: ComplexArray, maxima: RealArray) -> None:
     """u + iv -> uv + i(v² − u²), in place; maxima[x] is raised to max(|u| + |v|) over y."""
     for y in range(points.shape[0]):
         for x in range(points.shape[1]):
@@ -47,7 +62,14 @@ def velocity_products(points: Any, maxima: Any) -> None:
 
 
 @njit(cache=True)
-def advection_from_products(plus: Any, minus: Any, kx: Any, ky: Any, scale: Any, out: Any) -> None:
+def advection_from_products(
+    plus: ComplexArray,
+    minus: ComplexArray,
+    kx: RealArray,
+    ky: RealArray,
+    scale: np.floating[Any],
+    out: ComplexArray,
+) -> None:
     """2 scale Ĵ of the modes kept, Ĵ = (ky² − kx²) (uv)^ − kx ky (v² − u²)^, from
     (uv)^ ± i(v² − u²)^; zero at the Nyquist mode."""
     half, n = out.shape[1] // 2, plus.shape[1]
@@ -60,7 +82,14 @@ def advection_from_products(plus: Any, minus: Any, kx: Any, ky: Any, scale: Any,
 
 
 @njit(cache=True)
-def _advection(plus: Any, minus: Any, kx: Any, ky: Any, scale: Any, out: Any) -> None:
+def _advection(
+    plus: ComplexArray,
+    minus: ComplexArray,
+    kx: float,
+    ky: RealArray,
+    scale: np.floating[Any],
+    out: ComplexArray,
+) -> None:
     for j in range(len(ky)):
         a = scale * (ky[j] * ky[j] - kx * kx)
         b = scale * kx * ky[j]

@@ -19,7 +19,7 @@ from eddyscope.solver.pace import CflPace
 from eddyscope.solver.schemes.ifrk3 import RungeKutta3
 from eddyscope.solver.simulation import Simulation
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.transform import TransformSettings, make_transform
+from eddyscope.spectral.registry import TRANSFORMS
 
 __all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of"]
 
@@ -91,7 +91,7 @@ def _coarse_velocities(simulation: Simulation, spans: Iterable[float]) -> list[t
         return []
     coarse = _alone(flow, n)
     state = coarse.transform.zeros_spectral()
-    state[0, 0] = coarse.transform.take(next(iter(whole.values())))
+    state[0] = coarse.transform.take(next(iter(whole.values())))
     # What a finer grid would take on to smaller scales is taken out (Hou & Li's filter).
     k = np.hypot(coarse.transform.kx, coarse.transform.ky) / coarse.transform.grid.k_max
     smooth = np.exp(-36.0 * k**36) if n < finest else np.ones_like(k)
@@ -109,8 +109,8 @@ def _resolves(n: int, flow: Flow) -> bool:
 
 def _alone(flow: Flow, n: int) -> Flow:
     """The flow with one member of n modes on this rank alone."""
-    grid = Grid(n, flow.transform.grid.dealias)
-    return flow.on(make_transform(TransformSettings(), grid, World.single().mesh(1, n // 2)))
+    grid, mesh = Grid(n, flow.transform.grid.dealias), World.single().mesh(1, n // 2)
+    return flow.on(TRANSFORMS.build(TRANSFORMS.settings("fftw"), grid, mesh, flow.layers))
 
 
 def _velocities(

@@ -1,37 +1,31 @@
-"""The protocol every transform backend meets, and the table of backends.
+"""What a transform is: the plain protocol that every backend meets, and the fused kernel that a
+backend may offer beside it. The backends are in `spectral/backends/`, their table in
+`spectral/registry.py`.
 
-A transform knows how the ensemble's fields are laid out on a mesh of ranks. Arrays have
-axes (member, layer, y, x) in physical space; `_hat` is spectral. Forward is normalised:
-`_hat` holds Fourier coefficients, so the values do not depend on the grid's size.
+A transform knows how the ensemble's fields are laid out on a mesh of ranks. Arrays have axes
+(member, layer, y, x) in physical space; `_hat` is spectral. Forward is normalised: `_hat` holds
+Fourier coefficients, so the values do not depend on the grid's size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-from numpy.typing import NDArray
 from pydantic import field_validator
 
+from eddyscope.config.arrays import ComplexArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
 
-__all__ = ["ColumnFunction", "Transform", "TransformSettings", "make_transform"]
-
-ColumnFunction = Callable[[slice, Any, Any], None]
-"""(part, plus, minus), see `Transform.map_points`."""
+__all__ = ["ColumnFunction", "FusedKernel", "PointFunction", "Transform", "TransformSettings"]
 
 
 class TransformSettings(Section):
     """`[transform]`: how fields are transformed and laid out on the ranks."""
 
-    kind: Literal["mpi4py_fft"] = "mpi4py_fft"
-    """Backend."""
-    planner: Literal["estimate", "measure"] = "estimate"
-    """FFTW's planning: "estimate" gives the same bits on any rank count; "measure" is faster."""
     mesh: Annotated[Literal["auto"] | list[int], CHANGES_NO_RESULT] = "auto"
     """Process mesh [members, y-pencils]; "auto" splits by members as far as that balances."""
 
@@ -41,6 +35,22 @@ class TransformSettings(Section):
         if isinstance(mesh, list) and (len(mesh) != 2 or min(mesh) < 1):
             raise ValueError('give two positive numbers, [members, y-pencils], or "auto"')
         return mesh
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """The mesh as `World.mesh` takes it: None for "auto"."""
+        return None if self.mesh == "auto" else (self.mesh[0], self.mesh[1])
+
+    def estimated(self) -> TransformSettings:
+        """The same backend, planned without measuring: what a small grid or a draft needs."""
+        return self
+
+
+ColumnFunction = Callable[[slice, ComplexArray, ComplexArray], None]
+"""(columns, plus, minus), see `FusedKernel.map_points`."""
+
+PointFunction = Callable[[ComplexArray, RealArray], None]
+"""(points, maxima), see `FusedKernel.map_points`."""
 
 
 class Transform(Protocol):
@@ -53,68 +63,55 @@ class Transform(Protocol):
 
     grid: Grid
     mesh: Mesh
-    physical_shape: tuple[int, ...]
+    layers: int
+    """Layers of every field."""
+    physical_shape: tuple[int, int, int, int]
     """This rank's part of a field on the product grid: (member, layer, y, x)."""
-    spectral_shape: tuple[int, ...]
+    spectral_shape: tuple[int, int, int, int]
     """This rank's part of a field's coefficients: (member, layer, kx, ky)."""
-    spectral_total: tuple[int, ...]
+    spectral_total: tuple[int, int, int, int]
     """Shape of the coefficients on all ranks together, and this rank's block of it:"""
-    spectral_block: tuple[slice, ...]
-    kx: NDArray[Any]
-    """Wavenumbers along x of this rank's coefficients, broadcastable to `spectral_shape`."""
-    ky: NDArray[Any]
-    """Wavenumbers along y, likewise."""
-    keep: NDArray[Any]
-    """1 on the modes kept (|kx|, |ky| < n/2) and 0 on the Nyquist modes, likewise."""
-    weight: NDArray[Any]
-    """How many modes of the full plane each coefficient stands for (1 or 2), likewise."""
+    spectral_block: tuple[slice, slice, slice, slice]
+    kx: RealArray
+    """Wavenumbers along x of this rank's coefficients, shape (1, 1, kx, 1)."""
+    ky: RealArray
+    """Wavenumbers along y, shape (1, 1, 1, ky)."""
+    keep: RealArray
+    """1 on the modes kept (|kx|, |ky| < n/2) and 0 on the Nyquist modes, shape (1, 1, kx, ky)."""
+    weight: RealArray
+    """How many modes of the full plane each coefficient stands for (1 or 2), like kx."""
 
-    scale: float
-    """What the coefficients that `map_points` hands to `use` are to be multiplied by."""
+    @property
+    def fused(self) -> FusedKernel | None:
+        """The backend's fused kernel, where it has one."""
 
-    def map_points(
-        self,
-        function: Callable[[Any, Any], None],
-        fill: ColumnFunction = ...,
-        use: ColumnFunction = ...,
-    ) -> float:
-        """Apply a pointwise function on the product grid to two fields a and b of one member.
+    def to_points(self, field_hat: ComplexArray) -> RealArray:
+        """Fields on the product grid, axes (…, y, x), from coefficients (…, kx, ky), which are
+        kept as they are. Collective over the pencils, with the same leading axes on all."""
 
-        fill(part, plus, minus) sets the coefficients a^ + ib^ and a^ − ib^ of the columns `part`
-        of kx, axes (kx, ky) with ky padded to the product grid: some columns at a time, which
-        are in cache.
-        function(points, maxima) changes points = a + ib, axes (y, x), in place, some rows at a
-        time (rows of zeros may be added), and may raise maxima, axes (x), which start at 0.
-        use(part, plus, minus) may take the coefficients of what came of it, laid out likewise,
-        1/`scale` times.
-        Gives this rank's largest of maxima. Collective over the pencils; allocates no field.
-        """
+    def to_modes(self, field: RealArray) -> ComplexArray:
+        """Coefficients (…, kx, ky) of fields on the product grid (…, y, x), truncated to n
+        modes. Collective over the pencils, with the same leading axes on all."""
 
-    def forward(self, field: NDArray[Any], field_hat: NDArray[Any]) -> NDArray[Any]:
-        """Coefficients of a field on the product grid, truncated to n modes. Collective."""
+    def zeros_spectral(self) -> ComplexArray:
+        """A zero array of `spectral_shape`."""
 
-    def backward(self, field_hat: NDArray[Any], field: NDArray[Any]) -> NDArray[Any]:
-        """The field on the product grid; `field_hat` is kept as it is. Collective."""
+    def take(self, coefficients: ComplexArray) -> ComplexArray:
+        """This rank's part, axes (…, kx, ky), of whole fields' coefficients on the half plane,
+        axes (…, ky, kx), see `spectral/half_plane.py`. Not collective."""
 
-    def take(self, coefficients: NDArray[Any]) -> NDArray[Any]:
-        """This rank's part, axes (kx, ky), of one whole field's coefficients.
+    def gather(self, field_hat: ComplexArray, n: int) -> dict[int, ComplexArray]:
+        """Whole coefficients truncated to n modes on the half plane: member -> (layer, ky, kx).
 
-        `coefficients` are on the half plane, axes (ky, kx), shape (n, n/2 + 1), ky as in
-        numpy's fftfreq. Not collective.
-        """
-
-    def gather(self, field_hat: NDArray[Any], n: int) -> dict[int, NDArray[Any]]:
-        """Whole coefficients of layer 0 truncated to n modes: member -> shape (n, n/2 + 1).
-
-        The ranks that share members share out whole fields between them: each gets the
-        members it owns (`owned`). Nyquist modes are zero. Collective over the pencils.
+        The ranks that share members share out whole members between them: each gets those
+        that it owns (`owned`). Nyquist modes are zero. Collective over the pencils.
         """
 
     def gather_columns(
-        self, fields_hat: Sequence[NDArray[Any]], n: int, turn: int = 0
-    ) -> dict[int, NDArray[Any]]:
+        self, fields_hat: Sequence[ComplexArray], n: int, turn: int = 0
+    ) -> dict[int, ComplexArray]:
         """Several fields as `gather` has them, but in this transform's own order: member ->
-        shape (field, n/2, n), axes (field, kx, ky).
+        axes (field, layer, kx, ky) with kx = 0 … n/2 - 1.
 
         The first member goes to rank `turn` of those that share members, and so on in turns.
         Collective over the pencils.
@@ -124,20 +121,26 @@ class Transform(Protocol):
     def owned(self) -> list[int]:
         """Members whose whole fields this rank gets from `gather`."""
 
-    def empty_physical(self) -> NDArray[Any]:
-        """An uninitialised array of `physical_shape`."""
 
-    def zeros_spectral(self) -> NDArray[Any]:
-        """A zero array of `spectral_shape`."""
+class FusedKernel(Protocol):
+    """Two transforms back, a pointwise function and two forward as one sweep through memory, for
+    hot loops. A flow that uses it is tested against its plain form."""
 
+    scale: float
+    """What the coefficients that `map_points` hands to `use` are to be multiplied by."""
 
-def make_transform(
-    settings: TransformSettings, grid: Grid, mesh: Mesh, wisdom: Path | None = None
-) -> Transform:
-    """The transform that `settings.kind` names. Collective over the mesh.
+    def map_points(
+        self, function: PointFunction, fill: ColumnFunction = ..., use: ColumnFunction = ...
+    ) -> float:
+        """Apply a pointwise function on the product grid to two fields a and b of one layer of
+        one member.
 
-    `wisdom`: folder where what planner = "measure" found is kept, and looked up.
-    """
-    from eddyscope.spectral.backends.pencil import PencilTransform
-
-    return PencilTransform(grid, mesh, settings.planner, wisdom)
+        fill(columns, plus, minus) sets the coefficients a^ + ib^ and a^ − ib^ of the columns
+        `columns` of kx, axes (kx, ky) with ky padded to the product grid: some columns at a
+        time, which are in cache.
+        function(points, maxima) changes points = a + ib, axes (y, x), in place, some rows at a
+        time (rows of zeros may be added), and may raise maxima, axes (x), which start at 0.
+        use(columns, plus, minus) may take the coefficients of what came of it, laid out
+        likewise, 1/`scale` times.
+        Gives this rank's largest of maxima. Collective over the pencils; allocates no field.
+        """

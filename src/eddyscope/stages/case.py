@@ -16,7 +16,7 @@ from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
-from eddyscope.filtering.kernels import FilterSettings
+from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.settings import TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
@@ -25,8 +25,9 @@ from eddyscope.networks.settings import Channels
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
 from eddyscope.solver.settings import TimeSettings
+from eddyscope.spectral.backends.fftw import Fftw
 from eddyscope.spectral.grid import GridSettings
-from eddyscope.spectral.transform import TransformSettings
+from eddyscope.spectral.registry import TRANSFORMS
 
 __all__ = ["SYSTEMS", "Case", "SystemSettings", "load_case"]
 
@@ -46,13 +47,13 @@ class Case(Section):
     name: Annotated[str, CHANGES_NO_RESULT] = Field(pattern=r"^[\w.-]+$", max_length=100)
     seed: int = Field(default=0, ge=0, lt=2**63)
     grid: GridSettings
-    transform: TransformSettings = TransformSettings()
+    transform: Annotated[Any, Choice(TRANSFORMS, default="fftw")] = Fftw.Settings()
     time: TimeSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     stop: StopSettings = StopSettings()
     base: SystemSettings | None = None
     target: SystemSettings | None = None
-    filter: FilterSettings = FilterSettings()
+    filter: Annotated[Any, Choice(FILTERS, default="gaussian")] = Gaussian.Settings()
     network: Annotated[Any, Choice(NETWORKS, default="cnn")] = Cnn.Settings()
     training: TrainingSettings = TrainingSettings()
     transfer: TransferSettings = TransferSettings()
@@ -93,7 +94,8 @@ class Case(Section):
     @property
     def network_grid(self) -> int:
         """The coarse grid that the network works on."""
-        return self.network.n or self.filter.n[0]
+        n: int = self.network.n or self.filter.n[0]
+        return n
 
     @property
     def channels(self) -> Channels:

@@ -21,7 +21,7 @@ from eddyscope.config import provenance
 from eddyscope.config.arrays import BoolArray
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
-from eddyscope.flows.initial import INITIALS
+from eddyscope.flows.initial import INITIALS, initialise
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import BlewUp, agree
 from eddyscope.parallel.memory import held, resident
@@ -39,7 +39,8 @@ from eddyscope.solver.schedule import FixedSteps, FreeSteps, Schedule, whole_ste
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.transform import Transform, make_transform
+from eddyscope.spectral.registry import TRANSFORMS
+from eddyscope.spectral.transform import Transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 from eddyscope.storage.disk import free_space
@@ -146,9 +147,9 @@ def _measure(job: Job, system: str) -> list[str]:
     """Times of steps, records and samples on these ranks, and of a whole run. Collective."""
     case, world = job.case, job.world
     schedule = make_schedule(case, system)
-    transform = _make_transform(job, case.system(system).ensemble.members)
+    transform = _make_transform(job, system)
     simulation = _build(job, system, schedule, transform)
-    agree(world.comm, lambda: initialise(simulation.omega_hat, transform, case, system))
+    agree(world.comm, lambda: _initialise(simulation, case, system))
     simulation.run(0, [])
     problem = too_long(simulation, case.time.dt or 0.0)
     step = seconds_a_step(simulation)
@@ -202,7 +203,7 @@ def simulate(job: Job, system: str) -> None:
         world.on_root(lambda: shutil.rmtree(path.parent / "checkpoints", ignore_errors=True))
         create(path, world.comm, layout, _attributes(job, system))
     committed: BoolArray = world.on_root(lambda: np.all(Dataset(path).committed, axis=0))
-    transform = _make_transform(job, layout.members, wisdom=job.out / system / "wisdom")
+    transform = _make_transform(job, system, wisdom=job.out / system / "wisdom")
     with (
         StopRequests(world, path.parent, case.stop) as requests,
         DatasetWriter.opened(path, layout, world.comm, transform.owned) as writer,
@@ -242,7 +243,7 @@ def _draft(job: Job, system: str) -> Simulation:
     """What the run would be, checked, to learn its sizes; nothing is computed. Collective."""
     settings = job.case.system(system)
     schedule = make_schedule(job.case, system)
-    transform = _make_transform(job, settings.ensemble.members, planned=False)
+    transform = _make_transform(job, system, planned=False)
     agree(job.world.comm, lambda: _check(job.case, settings, transform))
     return _build(job, system, schedule, transform)
 
@@ -281,16 +282,12 @@ def _start(simulation: Simulation, checkpoints: Checkpoints, job: Job, system: s
         return
     for array in state.values():
         array[...] = 0
-    transform, omega_hat = simulation.flow.transform, simulation.omega_hat
-    agree(job.world.comm, lambda: initialise(omega_hat, transform, job.case, system))
+    agree(job.world.comm, lambda: _initialise(simulation, job.case, system))
 
 
-def initialise(omega_hat: Any, transform: Transform, case: Case, system: str) -> None:
-    """Set each local member's initial vorticity."""
+def _initialise(simulation: Simulation, case: Case, system: str) -> None:
     initial = INITIALS.build(case.system(system).flow.initial, case.seed)
-    members = transform.mesh.members
-    for i, member in enumerate(range(members.start, members.stop)):
-        omega_hat[i, 0] = transform.take(initial.coefficients(case.grid.n, member))
+    initialise(simulation.omega_hat, simulation.flow.transform, initial)
 
 
 def make_schedule(case: Case, system: str) -> Schedule:
@@ -321,14 +318,14 @@ def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
 
 
 def _make_transform(
-    job: Job, members: int, wisdom: Path | None = None, planned: bool = True
+    job: Job, system: str, wisdom: Path | None = None, planned: bool = True
 ) -> Transform:
-    settings, grid = job.case.transform, Grid.of(job.case.grid)
+    settings, grid, of_system = job.case.transform, Grid.of(job.case.grid), job.case.system(system)
+    mesh = job.world.mesh(of_system.ensemble.members, grid.n // 2, settings.shape)
+    layers = FLOWS[of_system.flow.kind].layers
     if not planned:
-        settings = settings.model_copy(update={"planner": "estimate"})
-    shape = None if settings.mesh == "auto" else (settings.mesh[0], settings.mesh[1])
-    mesh = job.world.mesh(members, grid.n // 2, shape)
-    return make_transform(settings, grid, mesh, wisdom)
+        settings = settings.estimated()
+    return TRANSFORMS.build(settings, grid, mesh, layers, wisdom)
 
 
 def _check(case: Case, settings: Any, transform: Transform) -> None:

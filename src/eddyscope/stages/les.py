@@ -29,7 +29,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import read_best
 from eddyscope.closures.on_points import OnPoints, PointModel
 from eddyscope.config.errors import CaseError
-from eddyscope.filtering.kernels import transfer_function
+from eddyscope.filtering.kernels import FILTERS
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.variants import variants_of
 from eddyscope.networks.registry import layer_names
@@ -45,7 +45,7 @@ from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
 from eddyscope.spectral.grid import BOX, Grid
 from eddyscope.spectral.half_plane import kept_modes, to_points
-from eddyscope.spectral.transform import TransformSettings, make_transform
+from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 from eddyscope.storage.layout import Variable, write_artefact
@@ -215,11 +215,11 @@ def _simulate(
 def _start(case: Case, clock: Clock, omega: NDArray[Any], model: PointModel | None) -> Simulation:
     n = case.network_grid
     mesh = World.single().mesh(members=1, rows=n // 2)
-    transform = make_transform(TransformSettings(), Grid(n, case.grid.dealias), mesh)
-    response = transfer_function(case.filter, n, transform.kx, transform.ky)
-    flow = FLOWS.build(
-        case.system("target").flow, transform, forcing_response=response, seed=case.seed
-    )
+    settings = case.system("target").flow
+    grid, layers = Grid(n, case.grid.dealias), FLOWS[settings.kind].layers
+    transform = TRANSFORMS.build(TRANSFORMS.settings("fftw"), grid, mesh, layers)
+    response = FILTERS.build(case.filter, n).transfer
+    flow = FLOWS.build(settings, transform, forcing_response=response, seed=case.seed)
     closure: Closure = NoClosure() if model is None else OnPoints(model, transform)
     omega_hat = transform.zeros_spectral()
     omega_hat[0, 0] = transform.take(kept_modes(omega.astype(np.float64)))
@@ -246,7 +246,7 @@ def _statistics(diagnostics: Diagnostics, states: list[NDArray[Any]]) -> dict[st
     means = [diagnostics.means(state, 0.0, 0) for state in states]
     spectra = [diagnostics.energy_spectrum(state)[0] for state in states]
     transform = diagnostics.flow.transform
-    whole = [transform.gather(state, transform.grid.n)[0] for state in states]
+    whole = [transform.gather(state, transform.grid.n)[0][0] for state in states]
     return {
         "energy": [float(m["energy"][0]) for m in means],
         "enstrophy": [float(m["enstrophy"][0]) for m in means],

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mpi4py_fft import fftw
-
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree, all_true
 from eddyscope.parallel.world import Mesh
@@ -31,6 +29,8 @@ def kept_wisdom(folder: Path | None, grid: Grid, mesh: Mesh) -> Iterator[None]:
     if folder is None:
         yield
         return
+    from mpi4py_fft import fftw
+
     shape = f"{mesh.shape[0]}x{mesh.shape[1]}"
     name = f"{grid.precision}-n{grid.n}-{shape}-rank{mesh.comm.rank}.fftw"
     path = folder / name
@@ -48,6 +48,8 @@ def kept_wisdom(folder: Path | None, grid: Grid, mesh: Mesh) -> Iterator[None]:
 
 
 def _make_any_plan(grid: Grid) -> None:
+    from mpi4py_fft import fftw
+
     field = fftw.aligned(4, dtype=grid.complex.char)
     fftw.fftn(field, flags=(fftw.FFTW_ESTIMATE,))
 

@@ -7,82 +7,110 @@ not vectorised. The first columns are û + iv̂ and the second û − iv̂, for 
     (u + iv)^(kx) = û(kx) + i v̂(kx),    (u + iv)^(−kx) = (û(kx) − i v̂(kx))*.
 
 Ranks have columns for all y of some kx before a transpose, and for some y (their rows) of all kx
-after it. What is sent to a rank lies together in a buffer, axes (field, kx, y), as it does where
-it arrives; what a rank has for itself stays where it is.
+after it. What goes to a rank lies together in a buffer, axes (field, kx, y), as it does where it
+arrives; what a rank has for itself stays where it is.
+
+columns_from: where each rank's kx begin, and the end of the last one's; rows_from: of y, likewise.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from numba import njit
 
-__all__ = ["collect", "put_block", "spread", "take_block"]
+from eddyscope.config.arrays import ComplexArray, IntArray
+
+__all__ = ["columns_to_rows", "pack", "rows_to_columns", "unpack"]
 
 STRIP = 8
 """Columns at a time: those of a row fill whole lines of the cache."""
 
 
 @njit(cache=True)
-def spread(some: Any, sent: Any, field: int, at: int, kept: int, tops: Any) -> None:
-    """Columns some[i, y], the field's from number `at` of `kept` on, into the buffers one after
-    the other in `sent`: rank r's has rows tops[r] to tops[r + 1]."""
-    for r in range(len(tops) - 1):
-        rows, begin = tops[r + 1] - tops[r], 2 * kept * tops[r]
-        for i in range(len(some)):
+def pack(
+    columns: ComplexArray,
+    outgoing: ComplexArray,
+    field: int,
+    at: int,
+    kept: int,
+    rows_from: IntArray,
+) -> None:
+    """columns[i, y], the field's from number `at` of `kept` on, into the ranks' buffers, which
+    lie one after the other in `outgoing`."""
+    for r in range(len(rows_from) - 1):
+        rows, begin = rows_from[r + 1] - rows_from[r], 2 * kept * rows_from[r]
+        for i in range(len(columns)):
             to = begin + (field * kept + at + i) * rows
-            sent[to : to + rows] = some[i, tops[r] : tops[r + 1]]
+            outgoing[to : to + rows] = columns[i, rows_from[r] : rows_from[r + 1]]
 
 
 @njit(cache=True)
-def collect(some: Any, sent: Any, field: int, at: int, kept: int, tops: Any) -> None:
-    """The way back of `spread`."""
-    for r in range(len(tops) - 1):
-        rows, begin = tops[r + 1] - tops[r], 2 * kept * tops[r]
-        for i in range(len(some)):
+def unpack(
+    columns: ComplexArray,
+    outgoing: ComplexArray,
+    field: int,
+    at: int,
+    kept: int,
+    rows_from: IntArray,
+) -> None:
+    """The inverse of `pack`: `outgoing` has come back."""
+    for r in range(len(rows_from) - 1):
+        rows, begin = rows_from[r + 1] - rows_from[r], 2 * kept * rows_from[r]
+        for i in range(len(columns)):
             of = begin + (field * kept + at + i) * rows
-            some[i, tops[r] : tops[r + 1]] = sent[of : of + rows]
+            columns[i, rows_from[r] : rows_from[r + 1]] = outgoing[of : of + rows]
 
 
 @njit(cache=True)
-def take_block(
-    mine: Any, received: Any, rank: int, starts: Any, block: Any, first: int, rows: int
+def columns_to_rows(
+    own: ComplexArray,
+    incoming: ComplexArray,
+    rank: int,
+    columns_from: IntArray,
+    block: ComplexArray,
+    first: int,
+    rows: int,
 ) -> None:
     """block[b, :] = (u + iv)^ at row first + b for b < rows; zero in the rows after.
 
-    mine: this rank's own columns of its own rows, axes (field, kx, y); received: those of the
-    other ranks, one after the other. Rank r's are kx = starts[r] to starts[r + 1].
+    own: this rank's own columns of its own rows, axes (field, kx, y); incoming: those of the
+    other ranks, one after the other.
     """
-    kept, n, height, at = starts[-1], block.shape[1], mine.shape[2], 0
-    for r in range(len(starts) - 1):
-        columns, count = mine, starts[r + 1] - starts[r]
+    kept, n, height, at = columns_from[-1], block.shape[1], own.shape[2], 0
+    for r in range(len(columns_from) - 1):
+        columns, count = own, columns_from[r + 1] - columns_from[r]
         if r != rank:
-            columns = received[at : at + 2 * count * height].reshape((2, count, height))
+            columns = incoming[at : at + 2 * count * height].reshape((2, count, height))
             at += 2 * count * height
-        _take(columns[:, :, first : first + rows], starts[r], block)
+        _fill_rows(columns[:, :, first : first + rows], columns_from[r], block)
     block[:rows, kept : n - kept + 1] = 0
     block[rows:] = 0
 
 
 @njit(cache=True)
-def put_block(
-    mine: Any, received: Any, rank: int, starts: Any, block: Any, first: int, rows: int
+def rows_to_columns(
+    own: ComplexArray,
+    incoming: ComplexArray,
+    rank: int,
+    columns_from: IntArray,
+    block: ComplexArray,
+    first: int,
+    rows: int,
 ) -> None:
-    """The way back of `take_block`, for the modes kept and b < rows."""
-    height, at = mine.shape[2], 0
-    for r in range(len(starts) - 1):
-        columns, count = mine, starts[r + 1] - starts[r]
+    """The inverse of `columns_to_rows`, for the modes kept and b < rows."""
+    height, at = own.shape[2], 0
+    for r in range(len(columns_from) - 1):
+        columns, count = own, columns_from[r + 1] - columns_from[r]
         if r != rank:
-            columns = received[at : at + 2 * count * height].reshape((2, count, height))
+            columns = incoming[at : at + 2 * count * height].reshape((2, count, height))
             at += 2 * count * height
-        _put(columns[:, :, first : first + rows], starts[r], block)
+        _fill_columns(columns[:, :, first : first + rows], columns_from[r], block)
 
 
 # Strips of STRIP columns have loops of known length, which compilers turn into whole vectors.
 
 
 @njit(cache=True)
-def _take(columns: Any, kx: int, block: Any) -> None:
+def _fill_rows(columns: ComplexArray, kx: int, block: ComplexArray) -> None:
     """Columns, axes (field, kx, row), from wavenumber kx on into the block's first rows."""
     (_, count, rows), n = columns.shape, block.shape[1]
     at = 0
@@ -111,8 +139,8 @@ def _take(columns: Any, kx: int, block: Any) -> None:
 
 
 @njit(cache=True)
-def _put(columns: Any, kx: int, block: Any) -> None:
-    """The way back of `_take`."""
+def _fill_columns(columns: ComplexArray, kx: int, block: ComplexArray) -> None:
+    """The inverse of `_fill_rows`."""
     (_, count, rows), n = columns.shape, block.shape[1]
     at = 0
     if kx == 0 and count > 0:

@@ -1,0 +1,203 @@
+"""What a flow of several layers is: two that do not couple are one, twice, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eddyscope.filtering.kernels import FILTERS
+from eddyscope.filtering.subgrid import Subgrid, unfiltered
+from eddyscope.flows.initial import INITIALS, initialise
+from eddyscope.parallel.world import World
+from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
+from eddyscope.solver.closure import NoClosure
+from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.spectral.registry import TRANSFORMS
+from layered_flow import LAYERS, make_pair
+from small_flows import make_scheme, state_of
+
+N = 18
+MEMBERS = 3
+TERMS = {
+    "drag": 0.1,
+    "beta": 3.0,
+    "forcing": {"kind": "ring", "wavenumber": 4.0, "energy_input": 0.5},
+}
+STEADY = {"forcing": {"kind": "deterministic", "wavenumber": 3}}
+
+
+def meshes(size):
+    """Of members and pencils; rows that no rank count divides."""
+    return [(m, size // m) for m in range(1, MEMBERS + 1) if size % m == 0 and size // m <= N // 2]
+
+
+def advanced(flow, scheme, state):
+    """The state after three steps, with what kicks have done."""
+    state, stepper = state.copy(), make_scheme(scheme, flow, 0.01)
+    for step in range(3):
+        stepper.step(state, 0.01 * step, step, NoClosure().pi_hat)
+    return state
+
+
+def twice(array):
+    """One layer's array (member, 1, …) as that of two layers."""
+    return np.repeat(array, LAYERS, axis=1)
+
+
+@pytest.fixture(params=list(TRANSFORMS))
+def kind(request):
+    return request.param
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("settings", [TERMS, STEADY], ids=["kicks and waves", "steady force"])
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_steps_of_each_layer_are_those_of_one(world, scheme, settings, kind):
+    for mesh in meshes(world.size):
+        one, two = make_pair(world, settings, N, MEMBERS, mesh=mesh, kind=kind)
+        start = state_of(one.transform)
+        expected, found = advanced(one, scheme, start), advanced(two, scheme, twice(start))
+        assert found.tobytes() == twice(expected).tobytes(), mesh
+        np.testing.assert_array_equal(one.max_velocity(), two.max_velocity())
+
+
+@pytest.mark.mpi
+def test_layers_may_differ(world):
+    """Member 1's field above member 0's: each goes its own way, and what is summed adds up."""
+    one, two = make_pair(world, STEADY, N, 2, mesh=(1, world.size))
+    below = state_of(one.transform)
+    above = below[::-1].copy()
+    found = advanced(two, "ifrk3", np.concatenate([below, above], axis=1))
+    expected = advanced(one, "ifrk3", below)
+    np.testing.assert_array_equal(found, np.concatenate([expected, expected[::-1]], axis=1))
+    means = Diagnostics(two).means(found, 0.0, 0)
+    for name, values in Diagnostics(one).means(expected, 0.0, 0).items():
+        np.testing.assert_allclose(means[name], values + values[::-1], rtol=1e-13)
+
+
+@pytest.mark.mpi
+def test_means_and_spectra_of_two_layers_are_twice_those_of_one(world, kind):
+    for mesh in meshes(world.size):
+        one, two = make_pair(world, TERMS, N, MEMBERS, mesh=mesh, kind=kind)
+        start = state_of(one.transform)
+        found = []
+        for flow, state in ((one, start), (two, twice(start))):
+            state, diagnostics = advanced(flow, "ifrk3", state), Diagnostics(flow)
+            advection = flow.advection(state, flow.transform.zeros_spectral())
+            means = diagnostics.means(state, 0.03, 3, elapsed=0.03)
+            found.append(
+                {
+                    **means,
+                    **{
+                        f"{k} spectrum": v for k, v in diagnostics.spectra(state, advection).items()
+                    },
+                }
+            )
+        for name, expected in found[0].items():
+            assert found[1][name].tobytes() == (2.0 * expected).tobytes(), (name, mesh)
+
+
+@pytest.mark.mpi
+def test_filtered_fields_of_each_layer_are_those_of_one(world, kind):
+    settings = FILTERS.settings("gaussian", n=[6, 12])
+    for mesh in meshes(world.size):
+        one, two = make_pair(world, TERMS, N, MEMBERS, mesh=mesh, kind=kind)
+        state = state_of(one.transform)
+        samples, full = [], []
+        for flow, omega_hat in ((one, state), (two, twice(state))):
+            advection = flow.advection(omega_hat, flow.transform.zeros_spectral())
+            subgrid = Subgrid(flow, settings, TRANSFORMS.settings(kind))
+            samples.append(subgrid.sample(omega_hat, advection))
+            full.append(unfiltered(flow, omega_hat))
+        for n, members in samples[0].items():
+            for member, fields in members.items():
+                for name, expected in fields.items():
+                    found = samples[1][n][member][name]
+                    assert expected.shape == (1, n, n)
+                    np.testing.assert_array_equal(found, np.repeat(expected, LAYERS, axis=0))
+        for member, expected in full[0].items():
+            np.testing.assert_array_equal(full[1][member], np.repeat(expected, LAYERS, axis=0))
+
+
+@pytest.mark.mpi
+def test_a_checkpoint_holds_every_layer(world, shared_tmp_path):
+    for mesh in meshes(world.size):
+        _, two = make_pair(world, STEADY, N, MEMBERS, mesh=mesh)
+        start = state_of(two.transform)
+        start[:, 1] *= 2.0
+        folder = shared_tmp_path / f"{mesh[0]}x{mesh[1]}"
+        checkpoints = Checkpoints(folder, CheckpointSettings(), "a run", two.transform)
+        checkpoints.save({"step": 1}, {"omega_hat": start})
+        world.comm.Barrier()
+        path = str(folder / "step-0000000001.h5")
+        initial = INITIALS.build(INITIALS.settings("checkpoint", path=path), 0)
+        again = two.transform.zeros_spectral()
+        initialise(again, two.transform, initial)
+        np.testing.assert_array_equal(again, start)
+
+
+def test_random_layers_are_independent_and_files_may_hold_each(tmp_path, rng):
+    _, two = make_pair(World.single(), STEADY, N)
+    state = two.transform.zeros_spectral()
+    initialise(state, two.transform, INITIALS.build(INITIALS.settings("random"), 3))
+    first, second = state[0]
+    inside = np.abs(first) > 0
+    assert not np.isclose(np.angle(first[inside]), np.angle(second[inside])).any()
+    omega = rng.standard_normal((1, LAYERS, N, N))
+    np.save(tmp_path / "omega.npy", omega)
+    settings = INITIALS.settings("file", path=str(tmp_path / "omega.npy"))
+    initialise(state, two.transform, INITIALS.build(settings, 0))
+    for layer in range(LAYERS):
+        alone = two.transform.gather(state, N)[0][layer]
+        expected = np.fft.rfft2(omega[0, layer], norm="forward")[1:5, 1:5]
+        np.testing.assert_allclose(alone[1:5, 1:5], expected, atol=1e-15)
+
+
+def test_coupled_layers_have_their_energy_in_common(rng):
+    """A quadratic form with a part across layers, against its sum by the definition."""
+    _, two = make_pair(World.single(), STEADY, N)
+    two.layer_weights = (0.25, 0.75)
+
+    def energy_weights(k2):
+        return {(i, j): (2.0 if i == j else 1.0) / (k2 + 3.0) for i in (0, 1) for j in (0, 1)}
+
+    two.energy_weights = energy_weights  # type: ignore[method-assign]
+    transform, diagnostics = two.transform, Diagnostics(two)
+    state = state_of(transform)
+    state[:, 1] = 0.5j * state[:, 0] + state[:, 0]
+    advection = two.advection(state, transform.zeros_spectral())
+    kx, ky = transform.kx, transform.ky
+    weights = np.asarray(energy_weights((kx**2 + ky**2)[0, 0])[0, 0]) / 2.0
+    matrix = np.array([[2.0, 1.0], [1.0, 2.0]])
+    counted = (transform.weight * transform.keep)[0, 0]
+
+    def form(a, b):
+        return np.einsum("lij,lm,mij,ij->ij", a[0].conj(), matrix, b[0], weights).real * counted
+
+    def plain(a, b):
+        return np.einsum("lij,l,lij->ij", a[0].conj(), two.layer_weights, b[0]).real * counted
+
+    f_hat = transform.zeros_spectral()
+    two.add_forcing(f_hat, 0.0, 0, 1.0)
+    loss = (two.damping + two.drag)[0, 0]
+    means = diagnostics.means(state, 0.0, 0)
+    expected = {
+        "energy": 0.5 * form(state, state),
+        "energy_input": -form(state, f_hat),
+        "energy_dissipation": loss * form(state, state),
+        "enstrophy": 0.5 * plain(state, state),
+        "enstrophy_input": -plain(state, f_hat),
+    }
+    for name, terms in expected.items():
+        assert means[name][0] == pytest.approx(terms.sum(), rel=1e-12, abs=1e-15), name
+    spectra = diagnostics.spectra(state, advection)
+    shell = np.ceil(np.hypot(kx, ky)[0, 0] - 0.5).astype(int)
+    for name, terms in (
+        ("energy", 0.5 * form(state, state)),
+        ("enstrophy", 0.5 * plain(state, state)),
+    ):
+        sums = np.bincount(shell.ravel(), weights=terms.ravel())[1 : N // 2]
+        np.testing.assert_allclose(spectra[name][0], sums, rtol=1e-12)
+    flux = np.cumsum(np.bincount(shell.ravel(), weights=form(state, advection).ravel())[1 : N // 2])
+    np.testing.assert_allclose(spectra["energy_flux"][0], flux, atol=1e-12 * np.abs(flux).max())
