@@ -8,9 +8,12 @@ leading term of the gradient model. The target's spectrum peaks at another waven
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from eddyscope.artefacts.dataset import schema
@@ -18,6 +21,7 @@ from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
 from eddyscope.parallel.world import World, block
 from eddyscope.spectral.grid import BOX
 from eddyscope.stages.case import Case, load_case
+from eddyscope.storage.seal import FOOTER, footer_of, seal
 
 PEAK = {"base": 6.0, "target": 3.0}
 """Wavenumber at which each system's spectrum of psi turns over."""
@@ -106,6 +110,15 @@ def write_dataset(case: Case, system: str, path: Path, world: World) -> None:
             }
             spectra = {m: dict.fromkeys(schema.SPECTRA, spectrum) for m in owned}
             writer.add_sample(s, coarse, spectra)
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[h5py.File]:
+    """A dataset's file, open to be changed by hand, and sealed again. Not collective."""
+    note = json.loads(footer_of(path)[: -FOOTER.size])
+    with h5py.File(path, "r+") as file:
+        yield file
+    seal(path, note["raw"])
 
 
 def fields(n: int, peak: float, key: tuple[int, ...]) -> dict[str, np.ndarray]:

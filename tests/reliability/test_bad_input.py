@@ -76,14 +76,14 @@ def flipped_weight(folder: Path) -> None:
 
 def with_attribute(key: str, value: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        with h5py.File(folder / "out/base/dataset.h5", "r+") as file:
+        with synthetic.edited(folder / "out/base/dataset.h5") as file:
             file.attrs[key] = value
 
     return damage
 
 
 def uncommitted(folder: Path) -> None:
-    with h5py.File(folder / "out/base/dataset.h5", "r+") as file:
+    with synthetic.edited(folder / "out/base/dataset.h5") as file:
         file["n016/committed"][0, 1] = 0
 
 

@@ -43,7 +43,7 @@ def test_fields_are_those_of_the_file(tmp_path: Path):
     assert {m for m, _ in fields.origin} == {3, 4}
     for name in ("psi", "omega", "pi"):
         for i, (m, s) in enumerate(fields.origin):
-            assert np.array_equal(getattr(fields, name)[i], dataset.read(16, name, [m])[0, s])
+            assert np.array_equal(getattr(fields, name)[i], dataset.read(16, name, [m])[0, s, 0])
 
 
 def test_normalised_samples_have_unit_spread(rng: np.random.Generator):

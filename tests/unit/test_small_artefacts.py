@@ -100,7 +100,7 @@ def test_what_is_no_such_artefact_is_said_in_one_line(tmp_path):
     words = {
         "missing.h5": "no such advice",
         "foreign.h5": "not advice of this program",
-        "": "not a file",
+        "": "is a folder",
         "fifo": "not a file",
     }
     for name, text in words.items():

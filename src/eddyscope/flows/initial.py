@@ -27,6 +27,7 @@ from eddyscope.spectral.half_plane import (
     without_nyquist,
 )
 from eddyscope.spectral.transform import Transform
+from eddyscope.storage.checked import read_checked
 from eddyscope.storage.opening import open_to_read
 
 __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum", "initialise"]
@@ -232,7 +233,7 @@ class FromDataset:
                 raise CaseError(
                     f"{settings.path}: sample {number} is not committed; finish it first"
                 )
-            self.omega = file[name]["omega"][:, number]
+            self.omega = read_checked(file[name], "omega", (slice(None), number))
 
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         return _field_of(self.omega, n, member, layer, Path(self.settings.path))
@@ -259,7 +260,7 @@ class FromCheckpoint:
             _within(self.path, "layer", layer, self.shape[1]),
         )
         with open_to_read(self.path, "checkpoint") as file:
-            columns = file["omega_hat"][at]
+            columns = read_checked(file, "omega_hat", at)
         return interpolated(from_columns(columns), n)
 
 

@@ -99,5 +99,5 @@ def load_fields(dataset: Dataset, n: int, part: str, count: int | None = None) -
         times = np.array([origin[i][1] for i in mine])
         span = slice(int(times.min()), int(times.max()) + 1)
         for name, array in fields.items():
-            array[mine] = dataset.read(n, name, [member], span)[0][times - span.start]
+            array[mine] = dataset.read(n, name, [member], span)[0, times - span.start, 0]
     return Fields(fields["psi"], fields["omega"], fields["pi"], tuple(origin))

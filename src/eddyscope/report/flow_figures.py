@@ -124,7 +124,7 @@ def held_out(dataset: Dataset, n: int, name: str) -> NDArray[np.float64]:
         raise Absent(f"member {member} of the {dataset.system} dataset has no committed sample")
     sample = int(done[-1])
     field = dataset.read(n, name, [member], slice(sample, sample + 1))
-    return np.asarray(field[0, 0], dtype=np.float64)
+    return np.asarray(field[0, 0, 0], dtype=np.float64)
 
 
 def _band(axes: Any, k: NDArray[Any], values: NDArray[Any], system: str) -> NDArray[Any]:

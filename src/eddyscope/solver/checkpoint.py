@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import re
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from eddyscope.config.arrays import ComplexArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.failure import all_true
 from eddyscope.spectral.transform import Transform
+from eddyscope.storage.checked import checksum_name, checksums, read_checked
 from eddyscope.storage.image import Image
-from eddyscope.storage.layout import Variable, allocate
+from eddyscope.storage.layout import Group, Tree, Variable
 from eddyscope.storage.opening import open_to_read
-from eddyscope.storage.raw_data import new_file
 from eddyscope.storage.seal import is_sealed
+from eddyscope.storage.shared_file import new_file
 
 __all__ = ["CheckpointSettings", "Checkpoints"]
 
@@ -69,7 +69,7 @@ class Checkpoints:
         return bool(self.comm.bcast(time.monotonic() - self.last >= wait))
 
     def save(
-        self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]], name: str = ""
+        self, clock: Mapping[str, float], arrays: Mapping[str, ComplexArray], name: str = ""
     ) -> None:
         """Keep the state: spectral arrays by name, and the clock; `name` for a file apart."""
         began = time.monotonic()
@@ -79,39 +79,37 @@ class Checkpoints:
         self.last = time.monotonic()
         self.cost = self.last - began
 
-    def size(self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]) -> int:
+    def size(self, clock: Mapping[str, float], arrays: Mapping[str, ComplexArray]) -> int:
         """Bytes of one checkpoint's file. Not collective."""
-        return Image(lambda file: self._lay_out(file, clock, arrays)).sealed_size
+        return Image(self._tree(clock, arrays)).sealed_size
 
-    def _lay_out(
-        self, file: Any, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
-    ) -> None:
+    def _tree(self, clock: Mapping[str, float], arrays: Mapping[str, ComplexArray]) -> Tree:
+        """The file of a checkpoint, each array with a checksum for each of its columns along ky:
+        no rank holds part of one."""
         total = self.transform.spectral_total
-        file.attrs["identity"] = self.identity
-        for name, value in clock.items():
-            file.attrs[f"clock_{name}"] = value
         variables = {}
         for name, array in arrays.items():
             variables[name] = Variable((), shape=total, dtype=array.dtype)
-            variables[f"{name}_checksum"] = Variable((), shape=total[:3], dtype="uint32")
-        allocate(file, variables)
+            variables[checksum_name(name)] = Variable((), shape=total[:-1], dtype="uint64")
+        times = {f"clock_{name}": value for name, value in clock.items()}
+        return {"": Group(variables, {"identity": self.identity, **times})}
 
     def _write(
-        self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+        self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, ComplexArray]
     ) -> None:
         members, _, columns = (part.start for part in self.transform.spectral_block[:3])
-        with new_file(path, self.comm, lambda file: self._lay_out(file, clock, arrays)) as data:
+        with new_file(path, self.comm, self._tree(clock, arrays)) as file:
             pieces = []
             for name, array in arrays.items():
-                sums = _column_checksums(array)
+                sums = checksums(array, 3)
                 for member, layer in np.ndindex(*array.shape[:2]):
                     at = (members + member, layer, columns)
-                    pieces.append(data.piece(name, at, array[member, layer]))
-                    pieces.append(data.piece(f"{name}_checksum", at, sums[member, layer]))
-            data.write(pieces)
+                    pieces.append(file.piece(name, at, array[member, layer]))
+                    pieces.append(file.piece(checksum_name(name), at, sums[member, layer]))
+            file.write(pieces)
 
     def load(
-        self, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+        self, clock: Mapping[str, float], arrays: Mapping[str, ComplexArray]
     ) -> dict[str, float] | None:
         """Fill `arrays` from the newest intact checkpoint; its clock, or None if there is none.
 
@@ -128,7 +126,7 @@ class Checkpoints:
         return None
 
     def _load_one(
-        self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+        self, path: Path, clock: Mapping[str, float], arrays: Mapping[str, ComplexArray]
     ) -> dict[str, float] | None:
         """This rank's part of one checkpoint; None if it is damaged or of another run."""
         block = self.transform.spectral_block
@@ -137,10 +135,7 @@ class Checkpoints:
                 if file.attrs["identity"] != self.identity:
                     return None
                 for name, array in arrays.items():
-                    array[...] = file[name][block]
-                    sums = file[f"{name}_checksum"][block[:3]]
-                    if not np.array_equal(sums, _column_checksums(array)):
-                        return None
+                    array[...] = read_checked(file, name, block[:3])
                 found = {name: file.attrs[f"clock_{name}"].item() for name in clock}
                 return found if path.name == _name(int(found["step"])) else None
         except (CaseError, KeyError, OSError, ValueError, TypeError, RuntimeError):
@@ -163,11 +158,3 @@ class Checkpoints:
 
 def _name(step: int) -> str:
     return f"step-{step:010d}.h5"
-
-
-def _column_checksums(array: NDArray[Any]) -> NDArray[np.uint32]:
-    """CRC-32 of each column along ky, axes (member, layer, kx): no rank holds part of one."""
-    sums = np.empty(array.shape[:3], dtype=np.uint32)
-    for index in np.ndindex(*sums.shape):
-        sums[index] = zlib.crc32(array[index].data)
-    return sums

@@ -143,7 +143,10 @@ def _simulate_all(job: Job, models: Mapping[str, Path]) -> None:
     dataset = agree(world.comm, lambda: _open(job))
     clock, members = make_clock(case), _test_members(case)
     closures = agree(world.comm, lambda: {n: _learned(job, models[n]) for n in models})
-    n, start = case.network_grid, dataset.read(case.network_grid, "omega", members, slice(0, 1))
+    n, start = (
+        case.network_grid,
+        dataset.read(case.network_grid, "omega", members, slice(0, 1))[:, :, 0],
+    )
     reference = [_of_dns(case, dataset, clock, m) for m in members]
     edges = _bin_edges(reference)
     items = [(name, i) for name in case.les.closures for i in range(len(members))]
@@ -231,7 +234,7 @@ def _start(case: Case, clock: Clock, omega: NDArray[Any], model: PointModel | No
 
 def _of_dns(case: Case, dataset: Dataset, clock: Clock, member: int) -> dict[str, Any]:
     """The statistics of the filtered DNS over the time of the LES."""
-    fields = dataset.read(case.network_grid, "omega", [member])[0].astype(np.float64)
+    fields = dataset.read(case.network_grid, "omega", [member])[0, :, 0].astype(np.float64)
     times = dataset.time[member] - dataset.time[member, 0]
     fields = fields[times <= case.les.duration + 1e-9]
     simulation = _start(case, clock, fields[0], None)

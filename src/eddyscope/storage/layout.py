@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from eddyscope.config.arrays import AnyArray
 from eddyscope.storage.atomic import write_atomically
-from eddyscope.storage.image import LIBVER
 
-__all__ = ["Build", "Variable", "allocate", "attribute_texts", "write_artefact"]
+__all__ = [
+    "FORMAT_BOUNDS",
+    "Group",
+    "Parts",
+    "Tree",
+    "Variable",
+    "allocate",
+    "attribute_texts",
+    "build",
+    "write_artefact",
+]
+
+FORMAT_BOUNDS = ("earliest", "v110")
+"""Versions of HDF5's file format: readable by netCDF-4, and no consistency flag that a kill could
+leave set."""
+
+Parts = Callable[[], Iterator[AnyArray]]
+"""An array's values, part after part in its order in memory."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +44,37 @@ class Variable:
     """
 
     dims: tuple[str, ...]
-    data: Any = None
+    data: ArrayLike | None = None
     units: str = "1"
     long_name: str = ""
     shape: tuple[int, ...] = ()
     dtype: DTypeLike | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    initial: Parts | None = None
+    """Values that an allocated array begins with; zeros without."""
+    fixed: bool = False
+    """Whether an allocated array keeps those values: the file's seal then covers it."""
 
 
-Build = Callable[[h5py.File], None]
-"""Creates the groups, datasets and attributes of a new file."""
+@dataclass(frozen=True)
+class Group:
+    """Variables and attributes of a group."""
+
+    variables: Mapping[str, Variable]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Tree = Mapping[str, Group]
+"""A file: name of a group ("" for the root) -> what is in it."""
+
+
+def build(file: h5py.File, tree: Tree) -> None:
+    """Create all that `tree` describes in an empty file."""
+    for name, content in tree.items():
+        group = file.create_group(name) if name else file
+        for key, value in content.attributes.items():
+            group.attrs[key] = value
+        allocate(group, content.variables)
 
 
 def allocate(group: h5py.Group, variables: Mapping[str, Variable]) -> None:
@@ -45,26 +83,7 @@ def allocate(group: h5py.Group, variables: Mapping[str, Variable]) -> None:
     Data given is written; the rest is allocated and left unwritten.
     """
     for name, variable in variables.items():
-        data = variable.data
-        if data is not None:
-            data = np.asarray(data)
-            if data.dtype.kind == "U":
-                data = data.astype(h5py.string_dtype())
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        if data is None:
-            # Written once by us: filling at creation would write every byte twice.
-            properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            properties.set_obj_track_times(False)  # so that the same run gives the same bytes
-            shape = variable.shape
-            dtype = np.dtype(variable.dtype)
-            space = h5py.h5s.create_simple(shape)
-            kind = h5py.h5t.py_create(dtype, logical=True)
-            dataset = h5py.Dataset(
-                h5py.h5d.create(group.id, name.encode(), kind, space, properties)
-            )
-        else:
-            dataset = group.create_dataset(name, data=data)
+        dataset = _dataset(group, name, variable)
         dataset.attrs["units"] = variable.units
         if variable.long_name:
             dataset.attrs["long_name"] = variable.long_name
@@ -80,6 +99,23 @@ def allocate(group: h5py.Group, variables: Mapping[str, Variable]) -> None:
             scale = _find_scale(group, dim)
             if scale is not None:
                 group[name].dims[axis].attach_scale(scale)
+
+
+def _dataset(group: h5py.Group, name: str, variable: Variable) -> h5py.Dataset:
+    """A new dataset with its data, or with its bytes allocated."""
+    if variable.data is not None:
+        data = np.asarray(variable.data)
+        if data.dtype.kind == "U":
+            data = data.astype(h5py.string_dtype())
+        return group.create_dataset(name, data=data)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    # Written once by us: filling at creation would write every byte twice.
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # so that the same run gives the same bytes
+    space = h5py.h5s.create_simple(variable.shape)
+    kind = h5py.h5t.py_create(np.dtype(variable.dtype), logical=True)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, properties))
 
 
 def _find_scale(group: h5py.Group, dim: str) -> h5py.Dataset | None:
@@ -105,7 +141,7 @@ def write_artefact(
     first: Any = next(iter(groups.values()), None)
     tree: Any = {"": groups} if isinstance(first, Variable) else groups
     content = io.BytesIO()
-    with h5py.File(content, "w", libver=LIBVER) as file:
+    with h5py.File(content, "w", libver=FORMAT_BOUNDS) as file:
         for key, value in attributes.items():
             file.attrs[key] = value
         for name, variables in tree.items():

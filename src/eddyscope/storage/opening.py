@@ -10,16 +10,23 @@ import h5py
 
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
-from eddyscope.storage.seal import is_broken
+from eddyscope.storage.seal import Seal, seal_of
 
-__all__ = ["open_to_read"]
+__all__ = ["OpenFile", "OpenGroup", "open_to_read"]
+
+OpenFile = h5py.File
+OpenGroup = h5py.Group
+"""For signatures in rooms that do not import h5py."""
 
 
 @contextmanager
 def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
-    """An existing file, opened by this rank alone. CaseError if it is missing or damaged."""
+    """An existing file, opened by this rank alone. CaseError if it is missing or damaged.
+
+    A file without a seal, as those of other programs are, is opened on trust.
+    """
     require_file(path, what)
-    if is_broken(path):
+    if seal_of(path) is Seal.BROKEN:
         raise CaseError(f"{path}: the metadata of this {what} is damaged: make it again")
     try:
         file = h5py.File(path, "r", locking=False)

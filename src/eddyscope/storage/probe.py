@@ -23,9 +23,9 @@ from mpi4py import MPI
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World
-from eddyscope.storage.layout import Variable, allocate
+from eddyscope.storage.layout import Group, Variable
 from eddyscope.storage.opening import open_to_read
-from eddyscope.storage.raw_data import new_file
+from eddyscope.storage.shared_file import new_file
 
 __all__ = ["SET_UP", "Finding", "check_libraries", "check_ranks", "fail", "ok", "report", "warn"]
 
@@ -168,7 +168,7 @@ def _collective_write(world: World) -> Finding:
     expected = np.arange(world.size * rows * 8.0).reshape(-1, 8)
     try:
         x = Variable(("a", "b"), shape=expected.shape, dtype="f8")
-        with new_file(path, world.comm, lambda file: allocate(file, {"x": x})) as data:
+        with new_file(path, world.comm, {"": Group({"x": x})}) as data:
             data.write([data.piece("x", (mine.start,), expected[mine])])
         with open_to_read(path) as file:
             same = np.array_equal(file["x"][...], expected)

@@ -1,105 +1,125 @@
 """Seals: a digest of an HDF5 file's metadata, appended to it and checked before HDF5 reads it.
 
 HDF5 1.10 may crash or loop for ever on a file whose metadata is damaged, which no `except`
-can catch. The seal of a large file covers every byte but the raw data of contiguous arrays, so
-it costs the same for files of any size; raw data needs checksums of its own. The seal of a
-small file (`storage/small.py`) covers every byte. HDF5 ignores what stands behind its end of
-file, but cuts it off when it opens the file for writing: a sealed file is written once, or its
-raw data overwritten by `storage/raw_data.py`, without HDF5.
+can catch. The seal of a large file covers every byte but the arrays that are overwritten in
+place, so it costs the same for files of any size; those need checksums of their own
+(`storage/checked.py`). The seal of a small file (`storage/small.py`) covers every byte. HDF5
+ignores what stands behind its end of file, but cuts it off when it closes a file that it opened
+for writing: such a file is sealed again.
 
     file | {"raw": [[offset, length], …], "sha256": "…"} | length of the JSON, magic bytes
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import io
 import json
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import h5py
-
-__all__ = ["footer", "is_broken", "is_sealed", "seal", "sealed"]
+__all__ = ["Extent", "Seal", "append", "footer_of", "footer_size", "is_sealed", "seal", "sealed",
+           "seal_of"]  # fmt: skip
 
 MAGIC = b"eddyseal"
 FOOTER = struct.Struct("<Q8s")
 
-
-def seal(path: Path) -> None:
-    """Append the seal to a complete, closed file. Not collective."""
-    with open(path, "r+b") as file:
-        note = footer(file)
-        file.seek(0, os.SEEK_END)
-        file.write(note)
+Extent = tuple[int, int]
+"""Offset and length of a part of a file, in bytes."""
 
 
-def footer(file: Any) -> bytes:
-    """The seal of a complete HDF5 file, given as an open binary file. Not collective."""
-    raw: list[tuple[int, int]] = []
+class Seal(enum.Enum):
+    """What a file's seal says of it."""
 
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.id.get_offset() is not None:
-            raw.append((item.id.get_offset(), item.id.get_storage_size()))
+    WHOLE = "the seal fits the file"
+    BROKEN = "the seal does not fit the file"
+    ABSENT = "there is no seal, as in files of other programs"
 
-    with h5py.File(file, "r") as opened:
-        opened.visititems(visit)
-    return _footer(file, sorted(raw))
+
+def seal(path: Path, changing: Sequence[Extent]) -> None:
+    """Append the seal to a complete, closed file. Not collective.
+
+    changing: what the seal leaves out."""
+    with open(path, "rb") as file:
+        footer = _footer(changing, _digest(file, changing, file.seek(0, os.SEEK_END)))
+    append(path, footer)
+
+
+def append(path: Path, footer: bytes) -> None:
+    """Append a seal that was cut off, or is new. Not collective."""
+    with open(path, "ab") as file:
+        file.write(footer)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sealed(content: bytes) -> bytes:
     """A small file's content with a seal that covers every byte of it."""
-    return content + _footer(io.BytesIO(content), [])
+    return content + _footer([], _digest(io.BytesIO(content), [], len(content)))
 
 
-def _footer(file: BinaryIO, raw: list[tuple[int, int]]) -> bytes:
-    """The seal of an open file that leaves out the extents `raw`."""
-    digest = _digest(file, raw, file.seek(0, os.SEEK_END))
-    note = json.dumps({"raw": raw, "sha256": digest}).encode()
+def footer_size(changing: Sequence[Extent]) -> int:
+    """Bytes of a seal that leaves out `changing`."""
+    return len(_footer(changing, hashlib.sha256().hexdigest()))
+
+
+def _footer(changing: Sequence[Extent], digest: str) -> bytes:
+    note = json.dumps({"raw": list(changing), "sha256": digest}).encode()
     return note + FOOTER.pack(len(note), MAGIC)
+
+
+def footer_of(path: Path) -> bytes:
+    """The bytes of a file's seal; none where it has no seal. Not collective."""
+    with open(path, "rb") as file:
+        end = _end(file)
+        file.seek(end or 0)
+        return b"" if end is None else file.read()
 
 
 def is_sealed(path: Path) -> bool:
     """Whether the file has its seal, unbroken. Not collective."""
-    return _look(path) is True
+    return seal_of(path) is Seal.WHOLE
 
 
-def is_broken(path: Path) -> bool:
-    """Whether the file has a seal that does not fit it. Not collective.
-
-    False for a file that was never sealed, as those of other programs are not.
-    """
-    return _look(path) is False
-
-
-def _look(path: Path) -> bool | None:
-    """Whether the file's seal fits it; None if it has none, or cannot be read."""
+def seal_of(path: Path) -> Seal:
+    """What the file's seal says; ABSENT for a file that cannot be read. Not collective."""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(size - FOOTER.size)
-            length, magic = FOOTER.unpack(file.read(FOOTER.size))
-            if magic != MAGIC:
-                return None
-            end = size - FOOTER.size - length
+            end = _end(file)
+            if end is None:
+                return Seal.ABSENT
             if end < 0:
-                return False
+                return Seal.BROKEN
             file.seek(end)
-            note = json.loads(file.read(length))
-            return bool(_digest(file, note["raw"], end) == note["sha256"])
-    except (OSError, struct.error):
-        return None
+            note = json.loads(file.read()[: -FOOTER.size])
+            fits = _digest(file, note["raw"], end) == note["sha256"]
+            return Seal.WHOLE if fits else Seal.BROKEN
+    except OSError:
+        return Seal.ABSENT
     except (ValueError, KeyError, TypeError):
-        return False
+        return Seal.BROKEN
 
 
-def _digest(file: BinaryIO, raw: Any, end: int) -> str:
-    """SHA-256 of the bytes up to `end` outside the extents `raw`, and of the extents."""
-    digest = hashlib.sha256(json.dumps([[int(at), int(length)] for at, length in raw]).encode())
+def _end(file: BinaryIO) -> int | None:
+    """Where the seal of an open file begins, negative for a damaged one; None without a seal."""
+    size = file.seek(0, os.SEEK_END)
+    if size < FOOTER.size:
+        return None
+    file.seek(size - FOOTER.size)
+    length, magic = FOOTER.unpack(file.read(FOOTER.size))
+    return size - FOOTER.size - length if magic == MAGIC else None
+
+
+def _digest(file: BinaryIO, changing: Sequence[Extent], end: int) -> str:
+    """SHA-256 of the bytes up to `end` outside the extents `changing`, and of the extents."""
+    extents = [[int(at), int(length)] for at, length in changing]
+    digest = hashlib.sha256(json.dumps(extents).encode())
     place = 0
-    for at, length in (*raw, (end, 0)):
+    for at, length in (*extents, (end, 0)):
         if not place <= at <= end:
             raise ValueError("the extents overlap, or reach beyond the file")
         file.seek(place)

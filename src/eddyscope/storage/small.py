@@ -21,8 +21,9 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import require_file
 from eddyscope.storage.atomic import write_atomically
-from eddyscope.storage.seal import is_broken, is_sealed, sealed
+from eddyscope.storage.seal import Seal, seal_of, sealed
 
 __all__ = ["Attribute", "read_tree", "write_tree"]
 
@@ -76,10 +77,9 @@ def read_tree(path: Path, what: str = "artefact") -> xr.DataTree:
 
     what: what it is, for messages. Raises CaseError where it is missing, damaged or foreign.
     """
+    require_file(path, what)
     try:
         content = _verified(path, what)
-    except FileNotFoundError:
-        raise CaseError(f"{path}: no such {what}") from None
     except OSError as error:
         raise CaseError(f"{path}: cannot be read ({error.strerror or error})") from None
     with xr.open_datatree(io.BytesIO(content), engine=ENGINE, decode_times=False) as tree:
@@ -87,13 +87,12 @@ def read_tree(path: Path, what: str = "artefact") -> xr.DataTree:
 
 
 def _verified(path: Path, what: str) -> bytes:
-    """The bytes of a file with an unbroken seal; CaseError for any other, OSError for none."""
-    if path.exists() and not path.is_file():
-        raise CaseError(f"{path}: not a file, where {what} is expected")
-    if is_broken(path):
+    """The bytes of a file with an unbroken seal; CaseError for any other."""
+    found = seal_of(path)
+    if found is Seal.BROKEN:
         raise CaseError(f"{path}: this {what} is damaged: make it again")
     content = path.read_bytes()
-    if not is_sealed(path):
+    if found is Seal.ABSENT:
         raise CaseError(
             f"{path}: not {what} of this program, or cut short, or changed by another program: "
             "make it again"

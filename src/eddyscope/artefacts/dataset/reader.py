@@ -1,46 +1,45 @@
-"""Reading a dataset: checked once when opened, then slices of what is committed."""
+"""Reading a dataset: its conventions checked once when opened, and all that is read verified."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eddyscope.artefacts.dataset import schema
-from eddyscope.artefacts.dataset.writer import checksum
+from eddyscope.config.arrays import AnyArray, BoolArray, FloatArray
 from eddyscope.config.errors import CaseError
-from eddyscope.storage.opening import open_to_read
+from eddyscope.storage.checked import checksum_name, checksums, read_checked
+from eddyscope.storage.opening import OpenFile, OpenGroup, open_to_read
+from eddyscope.storage.seal import footer_of
 
 __all__ = ["Dataset"]
+
+PROVENANCE = ("code_version", "library_versions", "case_hash", "case_name")
+"""Attributes that nothing is computed from: the dataset's digest leaves them out."""
+
+OF_HDF5 = ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME")
+"""Attributes by which HDF5 ties coordinates to arrays, by places in the file: left out too."""
 
 
 class Dataset:
     """A dataset on the disk. Opens the file anew for each read, so nothing is held open.
 
+    Metadata, coordinates and times are covered by the file's seal, everything else by checksums:
+    a reader verifies what it reads, and raises CaseError where that is damaged.
     Not collective: every rank may read what it needs.
     """
 
     def __init__(self, path: str | Path):
         """Check the file's format and conventions. Raises CaseError."""
         self.path = Path(path)
-        with open_to_read(self.path, "dataset") as file:
-            found = _text(file.attrs.get("format"))
-            if found != schema.FORMAT:
-                raise CaseError(
-                    f"{path}: not an eddyscope dataset (format {found!r}, expected "
-                    f"{schema.FORMAT!r}); make one with `eddyscope dns`"
-                )
-            convention = _text(file.attrs.get("sign_convention"))
-            if convention != schema.SIGN_CONVENTION:
-                raise CaseError(
-                    f"{path}: sign convention is {convention!r}, but this code uses "
-                    f"{schema.SIGN_CONVENTION!r}; convert psi and pi, or make the dataset again"
-                )
+        with self._opened() as file:
+            self._check_conventions(file)
             self.attributes: dict[str, Any] = {k: _plain(v) for k, v in file.attrs.items()}
             groups = [g for g in file if "filter_width" in file[g].attrs]
             self.filter_width = {
@@ -48,15 +47,40 @@ class Dataset:
             }
             first = file[groups[0]]
             self.members, self.samples = (int(length) for length in first["committed"].shape)
+            self.layers = len(first["layer"]) if "layer" in first else 1
             committed = [file[g]["committed"][()] for g in groups]
-            self.committed: NDArray[np.bool_] = np.all(np.array(committed) == 1, axis=0)
-            self.time: NDArray[np.float64] = first["time"][()]
-            digest = hashlib.sha256()
-            for g in groups:
-                digest.update(file[g]["checksum"][()].tobytes())
-            self.digest = digest.hexdigest()
+            self.committed: BoolArray = np.all(np.array(committed) == 1, axis=0)
+            self.time: FloatArray = first["time"][()]
+            self.digest = _digest(file)
         self.case: dict[str, Any] = json.loads(self.attributes["case"])
         self.system: str = self.attributes["system"]
+
+    @contextmanager
+    def _opened(self) -> Iterator[OpenFile]:
+        """The open file. CaseError where it has no seal: nothing vouches for its metadata then,
+        and HDF5 may crash on it."""
+        if self.path.is_file() and not footer_of(self.path):
+            raise CaseError(
+                f"{self.path}: not a readable dataset (it has no seal: not an eddyscope dataset, "
+                "or cut short, or changed by another program, or its run was killed as it ended); "
+                "`eddyscope dns` mends the last, make any other again"
+            )
+        with open_to_read(self.path, "dataset") as file:
+            yield file
+
+    def _check_conventions(self, file: OpenFile) -> None:
+        found = _plain(file.attrs.get("format"))
+        if found != schema.FORMAT:
+            raise CaseError(
+                f"{self.path}: not an eddyscope dataset (format {found!r}, expected "
+                f"{schema.FORMAT!r}); make one with `eddyscope dns`"
+            )
+        convention = _plain(file.attrs.get("sign_convention"))
+        if convention != schema.SIGN_CONVENTION:
+            raise CaseError(
+                f"{self.path}: sign convention is {convention!r}, but this code uses "
+                f"{schema.SIGN_CONVENTION!r}; convert psi and pi, or make the dataset again"
+            )
 
     @property
     def grids(self) -> list[int]:
@@ -96,45 +120,119 @@ class Dataset:
         name: str,
         members: Sequence[int] | None = None,
         samples: slice = slice(None),
-    ) -> NDArray[Any]:
-        """Field `name` on grid `n`, axes (member, sample, y, x)."""
+    ) -> AnyArray:
+        """Field `name` on grid `n`, axes (member, sample, layer, y, x), verified.
+
+        CaseError where a part of it is damaged or not committed."""
+        return self._fields(schema.group_name(n), name, members, samples)
+
+    def read_full(
+        self, members: Sequence[int] | None = None, samples: slice = slice(None)
+    ) -> AnyArray:
+        """The unfiltered vorticity, as `read`. CaseError where it was not written."""
+        return self._fields("full", "omega", members, samples)
+
+    def _fields(
+        self, group: str, name: str, members: Sequence[int] | None, samples: slice
+    ) -> AnyArray:
         members = range(self.members) if members is None else members
-        with open_to_read(self.path, "dataset") as file:
-            dataset = file[f"{schema.group_name(n)}/{name}"]
-            blocks = [dataset[m, samples] for m in members]
+        if not self.committed[list(members), samples].all():
+            raise CaseError(
+                f"{self.path}: samples are asked for that are not committed; finish it with "
+                f"`eddyscope dns --system {self.system}`"
+            )
+        with self._opened() as file:
+            if group not in file:
+                raise CaseError(f"{self.path}: has no {group}/{name}")
+            array = file[group][name]
+            shape = array.shape[-2:]
+            blocks = [read_checked(file[group], name, (m, samples)) for m in members]
         if not blocks:
-            return np.empty((0, 0, n, n), dtype="float32")
-        return np.stack(blocks)
+            return np.empty((0, 0, self.layers, *shape), array.dtype)
+        return np.stack(blocks).reshape(len(blocks), -1, self.layers, *shape)
 
-    def spectra(self) -> dict[str, NDArray[Any]]:
-        """`wavenumber`, and spectra of the unfiltered flow, axes (member, sample, wavenumber)."""
-        return self._group("spectra", ("wavenumber", *schema.SPECTRA))
+    def spectra(self) -> dict[str, AnyArray]:
+        """`wavenumber`, and spectra of the unfiltered flow, axes (member, sample, wavenumber),
+        verified; not a number where a sample is not committed."""
+        with self._opened() as file:
+            group = file["spectra"]
+            found: dict[str, AnyArray] = {"wavenumber": group["wavenumber"][()]}
+            for name in schema.SPECTRA:
+                values, sums = group[name][()], group[checksum_name(name)][()]
+                self._require_intact(f"spectra/{name}", sums, checksums(values, 2), self.committed)
+                found[name] = np.where(self.committed[..., None], values, np.nan)
+        return found
 
-    def diagnostics(self) -> dict[str, NDArray[Any]]:
-        """`time` and the diagnostics, axes (member, record)."""
-        return self._group("diagnostics", ("time", *schema.DIAGNOSTICS))
+    def diagnostics(self) -> dict[str, AnyArray]:
+        """`time` and the diagnostics, axes (member, record), verified; of an unfinished dataset
+        not a number where a record is not written whole."""
+        with self._opened() as file:
+            group = file["diagnostics"]
+            time, sums = group["time"][()], group[schema.RECORD_CHECKSUM][()]
+            values = np.stack([group[name][()] for name in schema.DIAGNOSTICS], axis=-1)
+        right = checksums(values, 2)
+        if self.complete:
+            self._require_intact("diagnostics", sums, right, np.ones_like(sums, bool))
+        known = np.where((sums == right)[..., None], values, np.nan)
+        return {"time": time, **{k: known[..., i] for i, k in enumerate(schema.DIAGNOSTICS)}}
 
-    def _group(self, group: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        with open_to_read(self.path, "dataset") as file:
-            return {name: file[group][name][()] for name in names}
+    def _require_intact(
+        self, what: str, stored: AnyArray, right: AnyArray, wanted: BoolArray
+    ) -> None:
+        """Raise CaseError where checksums differ among those that are wanted."""
+        wrong = np.argwhere(wanted & (stored != right))
+        if len(wrong):
+            raise CaseError(
+                f"{self.path}: {what} is damaged ({len(wrong)} of {right.size} blocks, the first "
+                f"at {tuple(wrong[0].tolist())}): make it again"
+            )
 
     def verify(self) -> list[tuple[int, int, int]]:
-        """(n, member, sample) of every committed sample whose bytes do not match its checksum."""
+        """(n, member, sample) of every committed sample with a damaged field."""
         damaged = []
-        with open_to_read(self.path, "dataset") as file:
+        with self._opened() as file:
             for n in self.grids:
                 group = file[schema.group_name(n)]
-                for m, s in np.argwhere(self.committed):
-                    fields = [group[name][m, s] for name in schema.VARIABLES]
-                    if checksum(fields) != int(group["checksum"][m, s]):
-                        damaged.append((n, int(m), int(s)))
+                for m, s in np.argwhere(self.committed).tolist():
+                    if not all(_intact(group, name, (m, s)) for name in schema.VARIABLES):
+                        damaged.append((n, m, s))
         return damaged
 
 
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+def _intact(group: OpenGroup, name: str, index: tuple[int, ...]) -> bool:
+    try:
+        read_checked(group, name, index)
+    except CaseError:
+        return False
+    return True
+
+
+def _digest(file: OpenFile) -> str:
+    """Of all that a reader may use: attributes, coordinates, times, checksums, marks."""
+    digest = hashlib.sha256()
+
+    def add(name: str, item: Any) -> None:
+        left_out = (*PROVENANCE, *OF_HDF5)
+        told = {k: str(_plain(v)) for k, v in item.attrs.items() if k not in left_out}
+        digest.update(json.dumps([name, told], sort_keys=True).encode())
+        if hasattr(item, "shape") and (name.endswith("checksum") or not _checked(item)):
+            digest.update(np.ascontiguousarray(item[()]).data)
+
+    add("", file)
+    file.visititems(add)
+    return digest.hexdigest()
+
+
+def _checked(array: Any) -> bool:
+    """Whether checksums stand for an array's values."""
+    name = array.name.split("/")[-1]
+    return checksum_name(name) in array.parent or (
+        schema.RECORD_CHECKSUM in array.parent and name in schema.DIAGNOSTICS
+    )
 
 
 def _plain(value: Any) -> Any:
-    value = _text(value)
+    """An attribute as plain Python has it."""
+    if isinstance(value, bytes):
+        return value.decode()
     return value.item() if isinstance(value, np.generic) else value

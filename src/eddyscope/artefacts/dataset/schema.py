@@ -9,6 +9,7 @@ from eddyscope.config.case import Section
 __all__ = [
     "DIAGNOSTICS",
     "FORMAT",
+    "RECORD_CHECKSUM",
     "SIGN_CONVENTION",
     "SPECTRA",
     "VARIABLES",
@@ -17,7 +18,7 @@ __all__ = [
     "group_name",
 ]
 
-FORMAT = "eddyscope-dataset-2"
+FORMAT = "eddyscope-dataset-3"
 
 SIGN_CONVENTION = (
     "laplacian(psi) = -omega, u = d(psi)/dy, v = -d(psi)/dx; "
@@ -30,7 +31,8 @@ VARIABLES = {
     "omega": "filtered vorticity",
     "pi": "exact subgrid term of the vorticity equation",
 }
-"""Fields of every coarse grid, each with axes (member, sample, y, x)."""
+"""Fields of every coarse grid, each with axes (member, sample, y, x); of a flow of several layers
+(member, sample, layer, y, x)."""
 
 SPECTRA = {
     "energy": "energy spectrum E(k), summed over shells",
@@ -51,6 +53,10 @@ DIAGNOSTICS = {
     "cfl": "CFL number, dt · max(|u| + |v|) / Δx with Δx = 2π/n",
 }
 """Domain means of the unfiltered flow against time, each with axes (member, record)."""
+
+
+RECORD_CHECKSUM = "checksum"
+"""Of the diagnostics: the array with one checksum for each record of a member."""
 
 
 def group_name(n: int) -> str:

@@ -1,0 +1,245 @@
+"""The sizes and coordinates of a dataset, and the file that they make.
+
+For each coarse grid a group `n064/` with psi, omega and pi, dims (member, sample, y, x), or
+(member, sample, layer, y, x) where the flow has several layers, the time of each sample, and
+whether it is committed; `spectra/` and `diagnostics/` of the unfiltered flow; `full/` with its
+vorticity, if asked for. Beside every array stand the checksums of its blocks
+(`storage/checked.py`), so that what a reader takes is verified alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from eddyscope.artefacts.dataset import schema
+from eddyscope.config.arrays import AnyArray
+from eddyscope.config.errors import CaseError
+from eddyscope.spectral.grid import BOX
+from eddyscope.storage.checked import checksum_name, checksums
+from eddyscope.storage.layout import Group, Parts, Tree, Variable
+
+__all__ = ["Layout", "tree_of"]
+
+LARGEST_FILE = 2**62
+"""Bytes from which on neither HDF5 nor a file system can count."""
+
+PART = 2**16
+"""Values that are made and written together while a file is laid out."""
+
+PER_SAMPLE = ("member", "sample")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The sizes and coordinates of a dataset. Times may be formulas: none is asked for before the
+    file is laid out."""
+
+    members: int
+    sample_times: Sequence[float]
+    record_times: Sequence[float]
+    n_shells: int
+    grids: Mapping[int, float]
+    """Coarse grid n -> filter width Δ."""
+    dtype: str = "float32"
+    full: int | None = None
+    """Points a side of the unfiltered vorticity, if it is written too."""
+    layers: int = 1
+
+    @property
+    def samples(self) -> int:
+        return len(self.sample_times)
+
+    def member_bytes(self) -> int:
+        """Bytes of the fields of one sample of one member."""
+        points = sum(n * n for n in self.grids) * len(schema.VARIABLES) + (self.full or 0) ** 2
+        return self.layers * points * np.dtype(self.dtype).itemsize
+
+    def sample_bytes(self) -> int:
+        """Bytes of the fields of one sample of all members."""
+        return self.members * self.member_bytes()
+
+    def blocks(self, n: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Dims and shape of one sample of one member on n × n points."""
+        if self.layers == 1:
+            return ("y", "x"), (n, n)
+        return ("layer", "y", "x"), (self.layers, n, n)
+
+
+def tree_of(layout: Layout, attributes: Mapping[str, Any]) -> Tree:
+    """The file of a dataset. CaseError where no file can hold it."""
+    fields = layout.samples * layout.sample_bytes()
+    if fields > LARGEST_FILE:
+        raise CaseError(
+            f"{layout.members} members x {layout.samples} samples make a dataset of "
+            f"{fields / 2**60:.3g} EiB, more than any file can hold; lower ensemble.samples, "
+            "ensemble.members or filter.n"
+        )
+    tree = {"": Group({}, _root(attributes))}
+    for n, width in layout.grids.items():
+        tree[schema.group_name(n)] = Group(_grid(layout, n), {"n": n, "filter_width": width})
+    if layout.full is not None:
+        tree["full"] = Group(_full(layout, layout.full))
+    tree["diagnostics"] = Group(_diagnostics(layout))
+    tree["spectra"] = Group(_spectra(layout))
+    return tree
+
+
+def _root(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "format": schema.FORMAT,
+        "sign_convention": schema.SIGN_CONVENTION,
+        "Conventions": "CF-1.8",
+        **attributes,
+    }
+
+
+def _grid(layout: Layout, n: int) -> dict[str, Variable]:
+    shape = (layout.members, layout.samples)
+    times = _times(layout.sample_times, layout.members)
+    fields: dict[str, Variable] = {}
+    for name, text in schema.VARIABLES.items():
+        fields |= _sampled(layout, name, text, *layout.blocks(n), dtype=layout.dtype, block=2)
+    return {
+        **_coordinates(layout, n),
+        "time": Variable(
+            PER_SAMPLE, shape=shape, dtype="float64", initial=times, fixed=True,
+            long_name="time of the sample",
+        ),
+        "committed": Variable(
+            PER_SAMPLE, shape=shape, dtype="uint8", long_name="1 once the sample is on the disk"
+        ),
+        **fields,
+    }  # fmt: skip
+
+
+def _full(layout: Layout, n: int) -> dict[str, Variable]:
+    text = "vorticity, unfiltered"
+    block = layout.blocks(n)
+    return {
+        **_coordinates(layout, n),
+        **_sampled(layout, "omega", text, *block, dtype=layout.dtype, block=2),
+    }
+
+
+def _spectra(layout: Layout) -> dict[str, Variable]:
+    shells = np.arange(1.0, layout.n_shells + 1)
+    spectra: dict[str, Variable] = {}
+    for name, text in schema.SPECTRA.items():
+        # Not a number until it is known, as diagnostics are.
+        spectra |= _sampled(
+            layout, name, text, ("wavenumber",), shells.shape, "float64", 1, initial=np.nan
+        )
+    return {
+        **_members(layout),
+        "sample": _sample_numbers(layout),
+        "wavenumber": Variable(("wavenumber",), shells, long_name="wavenumber k"),
+        **spectra,
+    }
+
+
+def _diagnostics(layout: Layout) -> dict[str, Variable]:
+    records = len(layout.record_times)
+    shape, dims = (layout.members, records), ("member", "record")
+    unknown = checksums(np.full(len(schema.DIAGNOSTICS), np.nan), 0)
+    return {
+        **_members(layout),
+        "record": Variable(
+            ("record",), shape=(records,), dtype="int64", initial=_numbers(records), fixed=True,
+            long_name="record number",
+        ),
+        "time": Variable(
+            ("record",), shape=(records,), dtype="float64",
+            initial=_times(layout.record_times, 1), fixed=True, long_name="time",
+        ),
+        **{
+            name: Variable(
+                dims, shape=shape, dtype="float64", initial=_constant(np.nan, shape),
+                long_name=text,
+            )
+            for name, text in schema.DIAGNOSTICS.items()
+        },
+        schema.RECORD_CHECKSUM: Variable(
+            dims, shape=shape, dtype="uint64", initial=_constant(unknown, shape),
+            long_name="XXH3-64 of a record's numbers, in the order of the file",
+        ),
+    }  # fmt: skip
+
+
+def _sampled(
+    layout: Layout,
+    name: str,
+    text: str,
+    dims: tuple[str, ...],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    block: int,
+    initial: float | None = None,
+) -> dict[str, Variable]:
+    """An array with a part for each member and sample, of `dims` and `shape`, and the checksums of
+    its blocks, which are the last `block` axes."""
+    whole = (layout.members, layout.samples, *shape)
+    begin = None if initial is None else _constant(initial, whole)
+    return {
+        name: Variable(
+            (*PER_SAMPLE, *dims), shape=whole, dtype=dtype, long_name=text, initial=begin
+        ),
+        checksum_name(name): Variable(
+            (*PER_SAMPLE, *dims[:-block]), shape=whole[:-block], dtype="uint64",
+            long_name=f"XXH3-64 of {name}",
+        ),
+    }  # fmt: skip
+
+
+def _coordinates(layout: Layout, n: int) -> dict[str, Variable]:
+    points = np.arange(n) * (BOX / n)
+    layers = Variable(("layer",), np.arange(layout.layers), long_name="layer, from the top")
+    return {
+        **_members(layout),
+        "sample": _sample_numbers(layout),
+        **({"layer": layers} if layout.layers > 1 else {}),
+        "y": Variable(("y",), points, long_name="coordinate y"),
+        "x": Variable(("x",), points, long_name="coordinate x"),
+    }
+
+
+def _members(layout: Layout) -> dict[str, Variable]:
+    return {"member": Variable(("member",), np.arange(layout.members), long_name="ensemble member")}
+
+
+def _sample_numbers(layout: Layout) -> Variable:
+    return Variable(
+        ("sample",), shape=(layout.samples,), dtype="int64", initial=_numbers(layout.samples),
+        fixed=True, long_name="sample number",
+    )  # fmt: skip
+
+
+# --- Values that arrays begin with -------------------------------------------------------------
+
+
+def _numbers(count: int) -> Parts:
+    """0, 1, …, count - 1."""
+    return lambda: (
+        np.arange(start, min(start + PART, count)) for start in range(0, count, PART)
+    )  # fmt: skip
+
+
+def _times(times: Sequence[float], repeats: int) -> Parts:
+    """The times, so many times over."""
+    return lambda: (
+        np.array(times[start : start + PART])
+        for _ in range(repeats)
+        for start in range(0, len(times), PART)
+    )
+
+
+def _constant(value: float | AnyArray, shape: tuple[int, ...]) -> Parts:
+    """The same value all over."""
+    count = int(np.prod(shape, dtype=object))
+    return lambda: (
+        np.full(min(PART, count - start), value) for start in range(0, count, PART)
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Ways in which all ranks write one HDF5 file together, behind one protocol."""
