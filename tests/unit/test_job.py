@@ -181,7 +181,7 @@ def test_what_another_program_did_meanwhile_is_not_overwritten(job, monkeypatch)
         monkeypatch.undo()
         works(job, step_of(job))
 
-    monkeypatch.setattr("eddyscope.stages.job.require_space", meanwhile)
+    monkeypatch.setattr("eddyscope.stages.perform.require_space", meanwhile)
     with pytest.raises(CaseError, match="call again"):
         works(job, step_of(job))
     assert recorded(job).state == "complete"

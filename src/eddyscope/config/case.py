@@ -64,6 +64,8 @@ def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
         return schema.model_validate(tree, context={"folder": path.parent})
     except ValidationError as error:
         raise CaseError(f"{path}: {explain(error, schema, tree)}") from None
+    except CaseError as error:  # of what a section builds to check itself
+        raise CaseError(f"{path}: {error}") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

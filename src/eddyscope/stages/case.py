@@ -13,14 +13,14 @@ from eddyscope.analysis.settings import AnalysisSettings
 from eddyscope.artefacts.dataset.schema import EnsembleSettings
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, did_you_mean
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.settings import TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
-from eddyscope.networks.registry import NETWORKS, layer_names
+from eddyscope.networks.registry import NETWORKS, check_grid, layer_names
 from eddyscope.networks.settings import Channels
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
@@ -70,26 +70,32 @@ class Case(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Case:
+        """What sections ask of one another; each has checked itself."""
+        self._check_grids()
+        self._check_network()
+        return self
+
+    def _check_grids(self) -> None:
         for n in self.filter.n:
             if n > self.grid.n:
                 raise ValueError(
-                    f"filter.n = {n} is finer than grid.n = {self.grid.n}; "
-                    f"use a coarse grid of at most {self.grid.n}"
+                    f"filter.n = {n} is finer than grid.n = {self.grid.n}; use a coarse grid of "
+                    f"at most {self.grid.n}"
                 )
         if self.network.n is not None and self.network.n not in self.filter.n:
             raise ValueError(
                 f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"
             )
-        layers = self.transfer.layers
-        for name in [] if isinstance(layers, str) else layers:
-            known = layer_names(self.network)
-            for part in name.split("+"):
-                if part not in known:
-                    raise ValueError(
-                        f"transfer.layers names {part!r}, but the network has {known[0]} … "
-                        f"{known[-1]}"
-                    )
-        return self
+
+    def _check_network(self) -> None:
+        check_grid(self.network, self.network_grid)
+        known, layers = layer_names(self.network), self.transfer.layers
+        for name in [] if isinstance(layers, str) else "+".join(layers).split("+"):
+            if name not in known:
+                raise ValueError(
+                    f"transfer.layers names {name!r}, but the network has {known[0]} … "
+                    f"{known[-1]}; {did_you_mean(name, known)}"
+                )
 
     @property
     def network_grid(self) -> int:

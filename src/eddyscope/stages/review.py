@@ -25,6 +25,8 @@ class Review:
     """What is to be done, in words, and what becomes of what is there."""
 
     words: str
+    wanted: Decisions
+    """What decides the result now."""
     skip: bool = False
     discard: bool = False
     """Whether what is there is removed first."""
@@ -38,23 +40,23 @@ def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) 
     CaseError where what is there is of another case, damaged, or not of this program.
     """
     if fresh:
-        return Review("starting afresh", discard=True)
+        return Review("starting afresh", wanted, discard=True)
     found = read_status(step.status_file(out))
     if found is None:
         if resume and not (out / "status.json").exists():
             raise CaseError(f"{out}: nothing to resume here; leave out --resume")
         _refuse_strangers(step)
-        return Review("starting")
+        return Review("starting", wanted)
     _refuse_another_case(step, found, wanted, out)
     complete = found.state == "complete" and all(path.exists() for path in step.outputs)
     if complete:
         _refuse_changed_outputs(step, found, out)
     if found.inputs != dict(wanted.inputs):
-        return Review("starting afresh, since what it reads was made anew", discard=True)
+        return Review("starting afresh, since what it reads was made anew", wanted, discard=True)
     if complete:
-        return Review("complete, unchanged", skip=True)
+        return Review("complete, unchanged", wanted, skip=True)
     words = "going on after an interruption" if found.state == "interrupted" else "going on"
-    return Review(words, segments=tuple(found.segments))
+    return Review(words, wanted, segments=tuple(found.segments))
 
 
 def _refuse_another_case(step: Step, found: Status, wanted: Decisions, out: Path) -> None:

@@ -13,12 +13,8 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
 from eddyscope.config.identity import deciding_of
 from eddyscope.stages.case import Case
-from eddyscope.storage.disk import free_space, space_taken
 
-__all__ = ["Decisions", "Step", "decisions", "digest_of", "require_space", "shown"]
-
-SLACK = 2**17
-"""Bytes of free space left for status files and the like."""
+__all__ = ["Decisions", "Step", "check_input", "decisions", "digest_of", "shown"]
 
 
 @dataclass(frozen=True)
@@ -97,13 +93,11 @@ def shown(path: Path, out: Path) -> str:
     return str(path.relative_to(out)) if path.is_relative_to(out) else str(path)
 
 
-def require_space(step: Step, out: Path) -> None:
-    """CaseError where the step's files would not fit on the disk. Not collective."""
-    # What is there already will be filled further, or removed and made anew.
-    missing = sum(step.sizes.values()) - sum(space_taken(path) for path in step.sizes)
-    free = free_space(out)
-    if missing > 0 and missing + SLACK > free:
-        raise CaseError(
-            f"{out}: {step.name} will write {missing / 2**20:.1f} MiB, but only "
-            f"{free / 2**20:.1f} MiB are free; free space, or choose another disk with --out"
-        )
+def check_input(path: Path, case: Case) -> None:
+    """CaseError for an artefact that no stage could use. Not collective."""
+    if is_dataset(path):
+        Dataset(path).require(case.network_grid)
+    elif path.suffix == ".safetensors":
+        from eddyscope.artefacts.model import load_model
+
+        load_model(path, case.network)

@@ -1,0 +1,168 @@
+"""How a step is performed: reviewed, locked, recorded before and after the work."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, write_status
+from eddyscope.config.errors import CaseError
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
+from eddyscope.parallel.progress import duration
+from eddyscope.parallel.world import World
+from eddyscope.stages.case import Case
+from eddyscope.stages.review import Review, review
+from eddyscope.stages.step import Step, check_input, decisions, digest_of, shown
+from eddyscope.storage.atomic import cannot_write
+from eddyscope.storage.disk import require_folder, require_space
+from eddyscope.storage.lock import take_lock
+
+__all__ = ["Performance"]
+
+ENDINGS: dict[type[Exception], tuple[States, int]] = {
+    BlewUp: ("blew up", 3),
+    StoppedEarly: ("stopped early", 4),
+    CaseError: ("bad input", 2),
+    CannotWrite: ("failed", 1),
+}
+"""How a step may end early on all ranks together: its state and exit status."""
+
+
+@dataclass(frozen=True)
+class Performance:
+    """One step of a case, in an output folder."""
+
+    step: Step
+    case: Case
+    out: Path
+    fresh: bool
+    """Whether what is there is discarded."""
+    resume: bool
+    """Whether there must be something to go on with."""
+
+    def review(self) -> Review:
+        """What would be done. Changes nothing. Not collective. CaseError where it is refused."""
+        wanted = decisions(self.step, self.case, self.out)
+        return review(self.step, wanted, self.out, self.fresh, self.resume)
+
+    def do(self, work: Callable[[], None], world: World) -> None:
+        """Do `work` unless the step is complete and unchanged. Collective.
+
+        Raises CaseError where what is there must not be touched, and whatever `work` raises.
+        """
+        segment = Segment.here(world)
+        with ExitStack() as locks:
+            status = world.on_root(lambda: self._begin(segment, locks))
+            if status is None:
+                world.say(f"{self.step.name}: complete, unchanged")
+                return
+            world.say(f"{self.step.name}: {status.message}")
+            began = time.monotonic()
+            try:
+                work()
+            except Exception as error:
+                self._end_early(status, error, world)
+                raise
+            world.comm.Barrier()
+            took = duration(time.monotonic() - began)
+            world.on_root(lambda: self._complete(status, took))
+
+    def _begin(self, segment: Segment, locks: ExitStack) -> Status | None:
+        """Refuse, skip (None), or lock the step and record that it runs. On rank 0."""
+        seen = _content(self._record)
+        found = self.review()
+        if found.skip:
+            return None
+        for path in self.step.inputs:
+            check_input(path, self.case)
+        require_folder(self.out)
+        require_space(self.step.name, self.step.sizes, self.out)
+        self._lock(locks)
+        if _content(self._record) != seen:
+            raise CaseError(
+                f"{self.out}: another program has just done {self.step.name}; call again"
+            )
+        # From here on there is nothing left to refuse: what is there may be changed.
+        if found.discard:
+            self._discard()
+        status = _running(self.step, found, segment)
+        self._write(status)
+        return status
+
+    @property
+    def _record(self) -> Path:
+        return self.step.status_file(self.out)
+
+    def _lock(self, locks: ExitStack) -> None:
+        """Until `locks` is left, other programs keep away. CaseError if one is at work."""
+        path = lock_file(self._record)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = take_lock(path)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        if file is None:
+            raise CaseError(
+                f"{self.out}: another program is at work on {self.step.name} there; wait for it, "
+                "or choose another folder with --out"
+            )
+        locks.enter_context(file)
+
+    def _end_early(self, status: Status, error: Exception, world: World) -> None:
+        """Record it. Not collective: the error may be of this rank alone, the others waiting."""
+        state, code = ENDINGS.get(type(error), ("failed", 1))
+        words = str(error)
+        if type(error) not in ENDINGS:
+            words = f"rank {world.rank}: {type(error).__name__}: {error}"
+        elif not world.is_root:
+            return  # rank 0 has it too
+        changes = {"state": state, "exit_status": code, "message": words, "updated": now()}
+        with suppress(OSError, CannotWrite):  # the error itself is what must be heard
+            self._write(status.model_copy(update=changes))
+
+    def _complete(self, status: Status, took: str) -> None:
+        files = [path for path in self.step.outputs if path.is_file()]
+        changes = {
+            "state": "complete",
+            "exit_status": 0,
+            "message": f"done in {took}",
+            "updated": now(),
+            "outputs": {shown(path, self.out): digest_of(path) for path in files},
+        }
+        self._write(status.model_copy(update=changes))
+
+    def _write(self, status: Status) -> None:
+        write_status(self._record, status, self.out)
+
+    def _discard(self) -> None:
+        for path in (self._record, *self.step.outputs, *self.step.scratch):
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from None
+
+
+def _running(step: Step, found: Review, segment: Segment) -> Status:
+    return Status(
+        step=step.name,
+        state="running",
+        exit_status=None,
+        message=found.words,
+        updated=now(),
+        sections=dict(found.wanted.sections),
+        inputs=dict(found.wanted.inputs),
+        segments=[*found.segments, segment],
+    )
+
+
+def _content(path: Path) -> bytes | None:
+    with suppress(OSError):
+        return path.read_bytes()
+    return None
