@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import xarray as xr
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset import writer as writing
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create
+from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, create, mend, size
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite, NotFinite
 from eddyscope.parallel.world import World, block
@@ -24,7 +25,7 @@ from eddyscope.storage.drivers.mpio import has_parallel_hdf5
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 from eddyscope.storage.layout import Group, Tree, Variable
 from eddyscope.storage.opening import open_to_read
-from eddyscope.storage.seal import is_sealed
+from eddyscope.storage.seal import footer_of, is_sealed, keep_aside
 from eddyscope.storage.shared_file import lay_out, new_file, open_to_overwrite
 
 pytestmark = pytest.mark.mpi
@@ -174,12 +175,10 @@ def test_a_full_disk_is_one_error_on_all_ranks(
     monkeypatch.setattr(os, "posix_fallocate", lambda *place: None)
     path = small_disk / "a.h5"
     lay_out(path, world.comm, {"": Group({"a": Variable((), shape=(2**20,), dtype="u1")})})
-    if world.is_root:
-        fill(small_disk)
-    world.comm.Barrier()
     last = world.rank == world.size - 1
     with pytest.raises(CannotWrite, match=r"a\.h5: cannot be written"):
         with open_to_overwrite(path, world.comm, driver) as file:
+            world.on_root(lambda: fill(small_disk))
             file.write([file.piece("a", (2**18,), np.ones(size, "u1"))] if last else [])
     everywhere(is_sealed(path), "the seal is gone")
 
@@ -334,6 +333,64 @@ def test_what_is_not_finite_is_refused_by_all_ranks_and_not_kept(
                 writer.add_sample(1, fields, spectra, full)
     world.comm.Barrier()
     assert Dataset(path).committed.tolist() == [[True] + [False] * 4] * 3
+
+
+def files_of(world: World, folder: Path, layout: Layout, driver, members: range) -> bytes:
+    """The bytes of a dataset that is written whole. Collective."""
+    path = folder / "dataset.h5"
+    create(path, world.comm, layout, ATTRIBUTES)
+    diagnostics = {name: np.arange(3.0) for name in schema.DIAGNOSTICS}
+    mine = slice(members.start, members.stop)
+    with DatasetWriter.opened(path, layout, world.comm, members, driver) as writer:
+        for s in range(SAMPLES):
+            writer.add_record(s, mine, {k: s + v[mine] for k, v in diagnostics.items()})
+            writer.add_sample(s, *sample_of(layout, members, s))
+    world.comm.Barrier()
+    return path.read_bytes()
+
+
+def test_the_same_bytes_however_many_ranks_write_them_and_however(
+    world, shared_tmp_path, everywhere, layout, driver
+):
+    """As one rank alone writes them by the default driver."""
+    layout = replace(layout, record_times=layout.sample_times)
+    together = files_of(world, shared_tmp_path, layout, driver, members_of(world, layout))
+    alone = shared_tmp_path / str(world.rank)
+    every = range(layout.members)
+    expected = files_of(World.single(), alone, layout, DirectFile.Settings(), every)
+    everywhere(together == expected, "other bytes")
+
+
+def test_a_seal_that_a_kill_took_is_restored(world, shared_tmp_path, everywhere, layout):
+    """As it is when HDF5 has closed the file and the program ends before it is sealed again."""
+    path = shared_tmp_path / "dataset.h5"
+    create(path, world.comm, layout, ATTRIBUTES)
+    if world.is_root:
+        keep_aside(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: -len(footer_of(path))])
+    world.comm.Barrier()
+    with pytest.raises(CaseError, match="killed as it ended"):
+        Dataset(path)
+    world.comm.Barrier()
+    mend(path, world.comm)
+    assert is_sealed(path)
+    everywhere([p.name for p in shared_tmp_path.iterdir()] == ["dataset.h5"], "something is left")
+
+
+def test_a_layout_of_a_thousand_million_samples_costs_nothing():
+    class Times(Sequence):
+        def __len__(self) -> int:
+            return 10**9
+
+        def __getitem__(self, index):
+            raise AssertionError("no time is needed yet")
+
+    layout = Layout(8, Times(), Times(), 31, {64: 0.1})
+    assert layout.samples == 10**9
+    assert size(layout, ATTRIBUTES) > 10**9 * layout.sample_bytes()
+    with pytest.raises(CaseError, match=r"8000 members x 1000000000 samples .* lower"):
+        size(replace(layout, members=8000, grids={1024: 0.1}), ATTRIBUTES)
 
 
 def test_a_damaged_byte_of_the_metadata_is_known(world, shared_tmp_path, layout):

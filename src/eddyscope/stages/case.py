@@ -28,6 +28,7 @@ from eddyscope.solver.settings import TimeSettings
 from eddyscope.spectral.backends.fftw import Fftw
 from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.registry import TRANSFORMS
+from eddyscope.storage.drivers.registry import StorageSettings
 
 __all__ = ["SYSTEMS", "Case", "SystemSettings", "load_case"]
 
@@ -51,6 +52,7 @@ class Case(Section):
     time: TimeSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     stop: StopSettings = StopSettings()
+    storage: StorageSettings = StorageSettings()
     base: SystemSettings | None = None
     target: SystemSettings | None = None
     filter: Annotated[Any, Choice(FILTERS, default="gaussian")] = Gaussian.Settings()

@@ -16,7 +16,7 @@ import numpy as np
 from eddyscope.artefacts.dataset.quality import quality
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.schema import EnsembleSettings
-from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, capacity, create, size
+from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, capacity, create, mend, size
 from eddyscope.config import provenance
 from eddyscope.config.arrays import BoolArray
 from eddyscope.config.errors import CaseError
@@ -44,6 +44,7 @@ from eddyscope.spectral.transform import Transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 from eddyscope.storage.disk import free_space
+from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 
 LOADED = 60 * 2**20
 """Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""
@@ -202,11 +203,14 @@ def simulate(job: Job, system: str) -> None:
         # Checkpoints without the samples before them are of no use.
         world.on_root(lambda: shutil.rmtree(path.parent / "checkpoints", ignore_errors=True))
         create(path, world.comm, layout, _attributes(job, system))
+    mend(path, world.comm)
     committed: BoolArray = world.on_root(lambda: np.all(Dataset(path).committed, axis=0))
     transform = _make_transform(job, system, wisdom=job.out / system / "wisdom")
     with (
         StopRequests(world, path.parent, case.stop) as requests,
-        DatasetWriter.opened(path, layout, world.comm, transform.owned) as writer,
+        DatasetWriter.opened(
+            path, layout, world.comm, transform.owned, case.storage.driver
+        ) as writer,
     ):
         simulation = _build(job, system, schedule, transform, requests.pending)
         flow = simulation.flow
@@ -314,6 +318,7 @@ def make_layout(case: Case, system: str, schedule: Schedule) -> Layout:
         grids={n: case.filter.delta(n) for n in case.filter.n},
         dtype=case.filter.precision,
         full=case.grid.n if case.filter.full_fields else None,
+        layers=FLOWS[case.system(system).flow.kind].layers,
     )
 
 
@@ -330,6 +335,7 @@ def _make_transform(
 
 def _check(case: Case, settings: Any, transform: Transform) -> None:
     """Build what the run would build, so that what is wrong is said before anything starts."""
+    STORAGE_DRIVERS[case.storage.driver.kind].require()
     FLOWS.build(settings.flow, transform)
     INITIALS.build(settings.flow.initial, case.seed).coefficients(
         case.grid.n, settings.ensemble.members - 1

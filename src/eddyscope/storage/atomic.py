@@ -65,6 +65,8 @@ def write_on_root(path: Path, comm: Comm, write: Callable[[], None]) -> None:
             write()
         except OSError as error:
             problem = cannot_write(path, error)
+        except CannotWrite as error:
+            problem = error
     problem = comm.bcast(problem)
     if problem is not None:
         raise problem

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
@@ -75,7 +75,8 @@ class Image(io.RawIOBase):
     @property
     def changing(self) -> list[Extent]:
         """Where raw data will be overwritten, which the file's seal leaves out."""
-        return self._extents(lambda variable: not variable.fixed)
+        free = [name for name, variable in self._allocated.items() if not variable.fixed]
+        return sorted(self.places[name].extent for name in free if name in self.places)
 
     @property
     def sealed_size(self) -> int:
@@ -101,38 +102,11 @@ class Image(io.RawIOBase):
             file.flush()
             os.fsync(file.fileno())
 
-    def describes(self, path: Path) -> bool:
-        """Whether a file is this one, but for what changes and for what stands behind its end."""
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size < self.size:
-                return False
-            at = 0
-            for start, length in [*self._extents(lambda variable: True), (self.size, 0)]:
-                self.seek(at)
-                file.seek(at)
-                if self.read(start - at) != file.read(start - at):
-                    return False
-                at = start + length
-            return all(
-                self._begins(name, file) for name, variable in self._allocated.items()
-                if variable.fixed
-            )  # fmt: skip
-
-    def _begins(self, name: str, file: BinaryIO) -> bool:
-        """Whether an array has, in a file, the values it begins with."""
-        file.seek(self.places[name].offset)
-        return all(file.read(len(part)) == part for part in self._parts_of(name))
-
     def _parts_of(self, name: str) -> Iterator[bytes]:
         """The bytes that an array begins with."""
         initial, dtype = self._allocated[name].initial, self.places[name].dtype
         for part in initial() if initial is not None else ():
             yield np.asarray(part, dtype).tobytes()
-
-    def _extents(self, chosen: Any) -> list[Extent]:
-        """Of the allocated arrays that are chosen, in the order of the file."""
-        named = [name for name, variable in self._allocated.items() if chosen(variable)]
-        return sorted(self.places[name].extent for name in named if name in self.places)
 
     # --- What HDF5 asks of a file ---
 

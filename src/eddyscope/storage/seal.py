@@ -22,8 +22,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Extent", "Seal", "append", "footer_of", "footer_size", "is_sealed", "seal", "sealed",
-           "seal_of"]  # fmt: skip
+from eddyscope.storage.atomic import write_atomically
+
+__all__ = [
+    "Extent",
+    "Seal",
+    "append",
+    "footer_of",
+    "footer_size",
+    "is_sealed",
+    "keep_aside",
+    "restore",
+    "seal",
+    "seal_of",
+    "sealed",
+]
 
 MAGIC = b"eddyseal"
 FOOTER = struct.Struct("<Q8s")
@@ -55,6 +68,29 @@ def append(path: Path, footer: bytes) -> None:
         file.write(footer)
         file.flush()
         os.fsync(file.fileno())
+
+
+def keep_aside(path: Path) -> None:
+    """Keep the file's seal in a file beside it, while HDF5 has it open for writing: CannotWrite.
+    Not collective."""
+    footer = footer_of(path) if path.is_file() else b""
+    if footer:
+        write_atomically(_aside(path), footer)
+
+
+def restore(path: Path) -> None:
+    """Append the seal that is kept aside, where the file has lost its own. Not collective.
+
+    A kill while HDF5 closes the file leaves it so; then call this before it is read again."""
+    aside = _aside(path)
+    if aside.is_file() and path.is_file():
+        if not footer_of(path):
+            append(path, aside.read_bytes())
+        aside.unlink()
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".seal")
 
 
 def sealed(content: bytes) -> bytes:

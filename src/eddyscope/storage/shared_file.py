@@ -17,9 +17,9 @@ from eddyscope.storage.drivers.direct import DirectFile
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 from eddyscope.storage.image import Image
 from eddyscope.storage.layout import Tree
-from eddyscope.storage.seal import Seal, seal, seal_of
+from eddyscope.storage.seal import seal
 
-__all__ = ["lay_out", "mend_seal", "new_file", "open_to_overwrite"]
+__all__ = ["lay_out", "new_file", "open_to_overwrite"]
 
 DIRECT = DirectFile.Settings()
 
@@ -35,19 +35,6 @@ def lay_out(path: Path, comm: Comm, tree: Tree) -> None:
         image.save(temporary)
         seal(temporary, image.changing)
         replace_file(temporary, path)
-
-    write_on_root(path, comm, work)
-
-
-def mend_seal(path: Path, comm: Comm, tree: Tree) -> None:
-    """Seal again a file that `lay_out` made of `tree` and that lost its seal: a kill while HDF5's
-    own driver closes it may do that. Any other file stays as it is. Collective."""
-
-    def work() -> None:
-        if path.is_file() and seal_of(path) is Seal.ABSENT:
-            image = Image(tree)
-            if image.describes(path) and path.stat().st_size == image.size:
-                seal(path, image.changing)
 
     write_on_root(path, comm, work)
 

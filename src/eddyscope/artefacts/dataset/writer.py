@@ -26,10 +26,12 @@ from eddyscope.config.arrays import AnyArray, RealArray
 from eddyscope.parallel.failure import NotFinite, all_true
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.world import Comm
+from eddyscope.storage.atomic import write_on_root
 from eddyscope.storage.checked import checksum_name, checksums
 from eddyscope.storage.drivers.base import DriverSettings, Piece, SharedFile
 from eddyscope.storage.image import Image
-from eddyscope.storage.shared_file import DIRECT, lay_out, mend_seal, open_to_overwrite
+from eddyscope.storage.seal import restore
+from eddyscope.storage.shared_file import DIRECT, lay_out, open_to_overwrite
 
 __all__ = ["CoarseFields", "DatasetWriter", "Layout", "capacity", "create", "mend", "size"]
 
@@ -61,9 +63,10 @@ def create(path: Path, comm: Comm, layout: Layout, attributes: Mapping[str, Any]
     lay_out(path, comm, tree_of(layout, attributes))
 
 
-def mend(path: Path, comm: Comm, layout: Layout, attributes: Mapping[str, Any]) -> None:
-    """Seal an unfinished dataset again whose seal a kill took; see `mend_seal`. Collective."""
-    mend_seal(path, comm, tree_of(layout, attributes))
+def mend(path: Path, comm: Comm) -> None:
+    """Seal an unfinished dataset again, where a kill took its seal: HDF5's own driver cuts it off
+    for a moment when it closes the file. Raises CannotWrite. Collective."""
+    write_on_root(path, comm, lambda: restore(path))
 
 
 def size(layout: Layout, attributes: Mapping[str, Any]) -> int:

@@ -8,13 +8,16 @@ the file's bytes are those that the other driver writes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 
 from eddyscope.config.errors import CaseError
+from eddyscope.parallel.world import Comm
+from eddyscope.storage.atomic import write_on_root
 from eddyscope.storage.drivers.base import DriverSettings, Piece, SharedFile
-from eddyscope.storage.seal import append, footer_of
+from eddyscope.storage.seal import keep_aside, restore
 
 __all__ = ["ParallelHdf5File", "has_parallel_hdf5"]
 
@@ -41,9 +44,12 @@ class ParallelHdf5File(SharedFile):
                 'storage.driver = "direct"'
             )
 
-    def _open(self) -> None:
+    def __init__(self, settings: DriverSettings, path: Path, comm: Comm):
         # HDF5 cuts the seal off when it closes the file; the seal still fits what is left.
-        self._footer = footer_of(self.path) if self.comm.rank == 0 else b""
+        write_on_root(path, comm, lambda: keep_aside(path))
+        super().__init__(settings, path, comm)
+
+    def _open(self) -> None:
         self._file = h5py.File(self.path, "r+", driver="mpio", comm=self.comm)
         self._transfer = h5py.h5p.create(h5py.h5p.DATASET_XFER)
         self._transfer.set_dxpl_mpio(h5py.h5fd.MPIO_INDEPENDENT)
@@ -51,8 +57,8 @@ class ParallelHdf5File(SharedFile):
     def _close(self) -> None:
         self._file.close()
         self.comm.Barrier()
-        if self._footer and not footer_of(self.path):
-            append(self.path, self._footer)
+        if self.comm.rank == 0:
+            restore(self.path)
 
     def _write(self, pieces: Sequence[Piece]) -> None:
         try:
