@@ -176,10 +176,14 @@ def test_a_full_disk_is_one_error_on_all_ranks(
     path = small_disk / "a.h5"
     lay_out(path, world.comm, {"": Group({"a": Variable((), shape=(2**20,), dtype="u1")})})
     last = world.rank == world.size - 1
-    with pytest.raises(CannotWrite, match=r"a\.h5: cannot be written"):
+
+    def write() -> None:
         with open_to_overwrite(path, world.comm, driver) as file:
             world.on_root(lambda: fill(small_disk))
             file.write([file.piece("a", (2**18,), np.ones(size, "u1"))] if last else [])
+
+    with pytest.raises(CannotWrite, match=r"a\.h5: cannot be written"):
+        write()
     everywhere(is_sealed(path), "the seal is gone")
 
 
