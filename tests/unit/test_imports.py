@@ -332,6 +332,7 @@ def test_stages_are_thin():
         for path in (SOURCE / "stages").glob("*.py")
     }
     del lengths["perform"]  # what is common to all steps, so that no stage has it
+    del lengths["case"]  # one line for each section of a case file
     long = {n: c for n, c in lengths.items() if c > LONGEST_STAGE and n not in STILL_LONGER}
     assert not long, f"{long} lines: move what computes into a library room"
     short = {n for n in STILL_LONGER if lengths[n] <= LONGEST_STAGE}
