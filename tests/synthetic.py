@@ -66,7 +66,7 @@ samples = 3
 epochs = 3
 [advise]
 samples = 2
-iterations = 4
+scores = ["relative_gradient", {kind = "linearised_gain", iterations = 4}]
 """
 
 

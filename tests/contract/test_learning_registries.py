@@ -1,14 +1,10 @@
-"""What every adaptation and every score must do; new registry lines are picked up by themselves."""
+"""What every adaptation must do; new registry lines are picked up by themselves."""
 
 from __future__ import annotations
-
-from typing import get_args
 
 import pytest
 import torch
 
-from eddyscope.advisor.ranking import SCORES
-from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.learning.adapt import ADAPTATIONS, adaptation_named
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.settings import TransferSettings
@@ -43,20 +39,5 @@ def test_adaptations(name: str):
     assert set(adaptation.retrained(base)) <= set(base.names)
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_scores(name: str):
-    network = ClosureNetwork(SETTINGS, (1,)).requires_grad_(False)
-    before = {k: v.clone() for k, v in network.state_dict().items()}
-    found = [SCORES[name](network, samples(), layer, AdviseSettings()) for layer in network.names]
-    again = [SCORES[name](network, samples(), layer, AdviseSettings()) for layer in network.names]
-    values = [value for value, _ in found]
-    assert values == [value for value, _ in again], "a score must not depend on chance"
-    assert len(set(values)) == len(values) and all(v == v for v in values)
-    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
-
-
 def test_case_files_offer_every_entry():
-    settings = AdviseSettings()
-    assert set(settings.scores) == SCORES.keys()
     assert set(TransferSettings().controls) == ADAPTATIONS.keys()
-    assert set(get_args(AdviseSettings.model_fields["default_score"].annotation)) == SCORES.keys()

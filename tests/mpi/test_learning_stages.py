@@ -13,7 +13,8 @@ from eddyscope.artefacts.evaluation import read_details
 from eddyscope.artefacts.model import load_model
 from eddyscope.learning.metrics import METRICS
 from eddyscope.parallel.world import World
-from eddyscope.stages import advise, train, transfer
+from eddyscope.stages import train, transfer
+from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from synthetic import make_case, write_datasets

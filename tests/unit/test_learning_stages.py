@@ -10,7 +10,8 @@ import pytest
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
-from eddyscope.stages import advise, train, transfer
+from eddyscope.stages import train, transfer
+from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from synthetic import make_case, write_datasets
@@ -37,8 +38,6 @@ def test_plan_of_transfer_names_all_models(tmp_path: Path):
     [
         (train, "training.samples=9", "training.samples = 9, but the base ensemble has 8"),
         (transfer, "transfer.samples=7", "transfer.samples = 7, but the target ensemble has 6"),
-        (advise, 'advise.scores=["relative_gradient"]', "advise.default_score"),
-        (train, "network.kernel_size=35", "network.kernel_size = 35"),
     ],
 )
 def test_cases_that_ask_too_much(stage, override: str, words: str, tmp_path: Path):
@@ -46,6 +45,20 @@ def test_cases_that_ask_too_much(stage, override: str, words: str, tmp_path: Pat
     for action in (stage.plan, stage.run):
         with pytest.raises(CaseError, match=words):
             action(job)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["network.kernel_size=17"], "network.kernel_size = 17 is wider than the grid of 16"),
+        (['network={kind = "unet", kernel_size = 9}'], "wider than the coarse level of 8 x 8"),
+        (['advise.scores=["relative_gradient"]'], "advise.default_score"),
+        (['advise.scores=["linearised_gian"]'], "did you mean linearised_gain"),
+    ],
+)
+def test_cases_that_are_refused_when_read(overrides: list[str], words: str, tmp_path: Path):
+    with pytest.raises(CaseError, match=words):
+        job_of(tmp_path, *overrides)
 
 
 @pytest.mark.parametrize("stage", [train, advise, transfer, evaluate])

@@ -21,7 +21,8 @@ from eddyscope.report.axes import spread_apart
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.findings import find
 from eddyscope.report.results import Absent, gather
-from eddyscope.stages import advise, analyze, info, report, train, transfer
+from eddyscope.stages import analyze, info, report, train, transfer
+from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.case import Case
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job

@@ -1,111 +1,93 @@
-"""Scores that rank the layers of a base network before any of them is re-trained.
-
-A score looks at a few target samples and gives each layer a number, the more the better.
-One function and one line of SCORES add one.
-
-    relative_gradient   ‖∂L/∂θ_l‖ / ‖θ_l‖, L the target loss of the base network (Auto-RGN;
-                        Lee et al. 2023): which layer would move most, for its size
-    linearised_gain     the share of the target error that a small change of layer l can
-                        remove on samples it was not fitted to (`eddyscope.advisor.linearised`)
-"""
+"""Rankings of the layers of a base network by scores, before any of them is re-trained."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from eddyscope.advisor.linearised import linearised_gain
-from eddyscope.advisor.settings import AdviseSettings
-from eddyscope.learning.batches import Samples
-from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.advisor.scores.base import Curve, Evidence, LayerScore, Score
+from eddyscope.networks.base import LayeredModel
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 
-__all__ = ["SCORES", "Finding", "Ranking", "rank_layers"]
+__all__ = ["Ranking", "rank_layers"]
 
-Finding = tuple[float, dict[str, NDArray[np.float64]]]
-"""A layer's score, and curves that explain it (name -> values)."""
-
-Score = Callable[[ClosureNetwork, Samples, str, AdviseSettings], Finding]
+SAME = 1e-6
+"""Values count as equal that differ by less than this share of the largest: networks compute in
+single precision, so a smaller difference says nothing."""
 
 
 @dataclass(frozen=True)
 class Ranking:
     """What one score says of all layers."""
 
-    values: dict[str, float]
-    seconds: float
+    values: Mapping[str, float]
+    """Layer -> score, in the order of the network; NaN where the score is not defined."""
+    seconds: float = 0.0
     """Of computing, all layers together, on one rank."""
-    curves: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
-    """Layer -> name -> values."""
+    curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
+    """Layer -> name -> curve."""
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """Layers in groups that the score does not tell apart, the best first; those for which
+        it is not defined come last. In a group, the order of the network."""
+        known = [name for name in self.values if math.isfinite(self.values[name])]
+        unknown = [name for name in self.values if name not in known]
+        margin = SAME * max((abs(self.values[name]) for name in known), default=0.0)
+        groups: list[list[str]] = []
+        last = math.inf
+        for name in sorted(known, key=lambda name: -self.values[name]):
+            if groups and last - self.values[name] <= margin:
+                groups[-1].append(name)
+            else:
+                groups.append([name])
+            last = self.values[name]
+        in_order = [[name for name in self.values if name in group] for group in groups]
+        return in_order + ([unknown] if unknown else [])
 
     @property
     def layers(self) -> list[str]:
-        """Layers, the best first; of equals, the shallower first."""
-        return sorted(self.values, key=lambda name: (-self.values[name], name))
+        """Layers, the best first. The order within `ties` means nothing."""
+        return [name for group in self.groups for name in group]
 
-
-def relative_gradient(
-    network: ClosureNetwork, samples: Samples, name: str, settings: AdviseSettings
-) -> Finding:
-    """‖∂L/∂θ_l‖ / ‖θ_l‖ of layer `name`, θ_l its weights and biases together."""
-    del settings
-    parameters = list(network.layer(name).parameters())
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    output = network.output_from(
-        name, network.input_of(name, samples.inputs), dict(network.layer(name).named_parameters())
-    )
-    loss = (output - samples.targets).square().mean()
-    gradients = torch.autograd.grad(loss, parameters)
-    return _norm(gradients) / _norm(parameters), {}
-
-
-SCORES: dict[str, Score] = {
-    "relative_gradient": relative_gradient,
-    "linearised_gain": linearised_gain,
-}
-"""Name in `advise.scores` -> function."""
+    @property
+    def ties(self) -> list[list[str]]:
+        """Groups of layers that the score does not tell apart, of two or more."""
+        return [group for group in self.groups if len(group) > 1]
 
 
 def rank_layers(
-    network: ClosureNetwork,
-    samples: Samples,
-    settings: AdviseSettings,
+    model: LayeredModel,
+    evidence: Evidence,
+    scores: Mapping[str, Score],
     world: World,
-    report: Callable[[str], Any] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Ranking]:
-    """Every score of `settings.scores` over all layers, the layers dealt to ranks. Collective."""
-    network.requires_grad_(False)
-    # The faster layout for convolutions of few channels on CPUs.
-    inputs = samples.inputs.contiguous(memory_format=torch.channels_last)
-    samples = Samples(inputs, samples.targets)
+    """Every score over all layers, the layers dealt to ranks. Collective.
+
+    scores: name -> score. The network stays as it is.
+    """
+    frozen = model.copy()
+    frozen.module.requires_grad_(False).eval()
     rankings: dict[str, Ranking] = {}
-    for score in settings.scores:
-        report(score)
+    for name, score in scores.items():
+        say(name)
 
-        def timed(name: str, score: str = score) -> tuple[Finding, float]:
+        def timed(layer: str, score: Score = score) -> tuple[LayerScore, float]:
             began = time.perf_counter()
-            finding = SCORES[score](network, samples, name, settings)
-            network.requires_grad_(False)
-            return finding, time.perf_counter() - began
+            found = score.of_layer(frozen, evidence, layer)
+            return found, time.perf_counter() - began
 
-        found = map_in_order(world, timed, network.names)
-        rankings[score] = Ranking(
-            values={n: value for n, ((value, _), _) in zip(network.names, found, strict=True)},
-            seconds=sum(seconds for _, seconds in found),
-            curves={n: curves for n, ((_, curves), _) in zip(network.names, found, strict=True)},
-        )
+        rankings[name] = _ranking(list(model.layers), map_in_order(world, timed, [*model.layers]))
     return rankings
 
 
-def _norm(tensors: Sequence[torch.Tensor]) -> float:
-    return float(
-        torch.sqrt(sum((t.detach().double().square().sum() for t in tensors), torch.zeros(())))
+def _ranking(layers: Sequence[str], found: Sequence[tuple[LayerScore, float]]) -> Ranking:
+    return Ranking(
+        values={layer: score.value for layer, (score, _) in zip(layers, found, strict=True)},
+        seconds=sum(seconds for _, seconds in found),
+        curves={layer: score.curves for layer, (score, _) in zip(layers, found, strict=True)},
     )

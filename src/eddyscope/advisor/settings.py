@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.config.case import Section
+from eddyscope.config.errors import did_you_mean
+from eddyscope.config.registry import Choice
 
 __all__ = ["AdviseSettings"]
 
@@ -16,11 +19,28 @@ class AdviseSettings(Section):
 
     samples: int = Field(default=4, ge=1)
     """Target samples, the first of those that `transfer` would use."""
-    scores: list[Literal["relative_gradient", "linearised_gain"]] = [
-        "relative_gradient",
-        "linearised_gain",
-    ]
-    default_score: Literal["relative_gradient", "linearised_gain"] = "linearised_gain"
-    """The score whose ranking is given as the advice."""
-    iterations: int = Field(default=30, ge=1)
-    """Conjugate-gradient iterations of the linearised fit of each layer."""
+    scores: list[Annotated[Any, Choice(SCORES)]] = Field(
+        default=[SCORES.settings(name) for name in SCORES], min_length=1
+    )
+    """As in ["relative_gradient", {kind = "linearised_gain", iterations = 60}]."""
+    default_score: str = "linearised_gain"
+    """The score whose ranking is given as the advice; among `scores`."""
+
+    @property
+    def score_names(self) -> list[str]:
+        """Names of the scores, in their order."""
+        return [score.kind for score in self.scores]
+
+    @model_validator(mode="after")
+    def _names_a_score(self) -> AdviseSettings:
+        names = self.score_names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"advise.scores has {twice[0]!r} more than once; name each once")
+        if self.default_score not in names:
+            hint = did_you_mean(self.default_score, names)
+            raise ValueError(
+                f"advise.default_score = {self.default_score!r} is not among advise.scores = "
+                f"{names}; {hint + ' or ' if hint else ''}add it there, or choose another"
+            )
+        return self

@@ -1,184 +1,118 @@
 """`eddyscope advise`: rank the layers before any of them is re-trained.
 
-Reads models/base.safetensors and a few training samples of the target: the statistics that
-normalise them are of the transfer.samples that `transfer` will use, the scores look at the
-first advise.samples of those. Writes
-
-advice.json
-    {"default_score": NAME, "ranking": ["l02", …],
-     "scores": {NAME: {"ranking": […], "values": {"l02": x, …}, "seconds": s}},
-     "samples": how many samples the scores saw, "reason": "…"}
-    The higher the value the better the layer; seconds of one rank, all layers together.
-advice.h5
-    values          (score, layer)       each score of each layer
-    fitted          (layer, iteration)   linearised_gain: R² on the samples it is fitted to; NaN
-                                         once the fit has stopped
-    held_out        (layer, iteration)   … and on those held out; iteration 0 is the base model
-    band_gain       (layer, wavenumber)  … share of the error's power removed by shell, held out
-    error_spectrum  (wavenumber)         power of the base model's error on the samples, by shell
-    score, layer, iteration, wavenumber  coordinates (names are UTF-8 texts)
-    `fitted`, `held_out`, `band_gain` are there if linearised_gain was asked for.
+Reads models/base.safetensors, a few training samples of the target, and, where a score asks
+for them, as many of the base. The statistics that normalise the target's are of the
+transfer.samples that `transfer` will use; the scores look at the first advise.samples of those.
+Writes advice.json and advice.h5, described in `artefacts/advice.py`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from eddyscope.advisor.scores.registry import SCORES
+from eddyscope.artefacts.advice import write_advice
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.config.errors import CaseError
 from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.atomic import write_atomically
-from eddyscope.storage.layout import Variable, attribute_texts, write_artefact
 
 if TYPE_CHECKING:
-    from eddyscope.advisor.ranking import Ranking
+    from eddyscope.advisor.scores.base import Evidence, Score
+    from eddyscope.learning.batches import Fields
+    from eddyscope.networks.base import LayeredModel
 
 
-def plan(job: Job) -> list[str]:
-    """What would be scored, a line each. Raises CaseError."""
-    _check(job)
-    advise = job.case.advise
-    layers = len(layer_names(job.case.network))
-    used = min(advise.samples, job.case.transfer.samples)
-    return [
-        f"scores: {', '.join(advise.scores)} of {layers} layers, dealt to "
-        f"{job.world.size} rank(s); the advice is by {advise.default_score}",
-        f"samples: {used} of the target; {advise.iterations} iterations a layer and fold",
-        "writes advice.json and advice.h5, less than 1 MiB",
-    ]
+class Advise:
+    """The stage."""
 
+    name = "advise"
+    summary = "rank the layers by a few target samples, before any is re-trained"
 
-def run(job: Job) -> None:
-    """Score, unless it is done. Collective."""
-    _check(job)
-    step = Step(
-        "advise",
-        sections=("network", "advise", "transfer.samples", "filter"),
-        inputs=(job.base_model, job.dataset("target")),
-        outputs=(job.out / "advice.json", job.out / "advice.h5"),
-    )
-    job.perform(step, lambda: _advise(job))
+    def plan(self, job: Job) -> list[str]:
+        """What would be scored, a line each. Raises CaseError."""
+        for system in _systems(job):
+            job.case.system(system)
+        advise = job.case.advise
+        layers = len(layer_names(job.case.network))
+        return [
+            f"scores: {', '.join(advise.score_names)} of {layers} layers, dealt to "
+            f"{job.world.size} rank(s); the advice is by {advise.default_score}",
+            f"samples: {_samples(job)} of " + ", ".join(f"the {s}" for s in _systems(job)),
+            "writes advice.json and advice.h5, less than 1 MiB",
+        ]
 
-
-def _check(job: Job) -> None:
-    job.case.system("target")
-    advise = job.case.advise
-    if advise.default_score not in advise.scores:
-        raise CaseError(
-            f"advise.default_score = {advise.default_score!r} is not among advise.scores = "
-            f"{list(advise.scores)}; add it there, or choose another"
+    def run(self, job: Job) -> None:
+        """Score, unless it is done. Collective."""
+        self.plan(job)
+        step = Step(
+            self.name,
+            sections=("network", "advise", "transfer.samples", "filter"),
+            inputs=(job.base_model, *(job.dataset(system) for system in _systems(job))),
+            outputs=(job.out / "advice.json", job.out / "advice.h5"),
         )
+        job.perform(step, lambda: _advise(job))
+
+
+def _systems(job: Job) -> list[str]:
+    """Systems whose samples are read."""
+    reads_base = any(SCORES[name].reads_base for name in job.case.advise.score_names)
+    return ["target", "base"] if reads_base else ["target"]
+
+
+def _samples(job: Job) -> int:
+    return min(job.case.advise.samples, job.case.transfer.samples)
+
+
+def _scores(job: Job) -> dict[str, Score]:
+    return {settings.kind: SCORES.build(settings) for settings in job.case.advise.scores}
 
 
 def _advise(job: Job) -> None:
+    from eddyscope.advisor.advice import advice_of, curves_of, error_spectrum
     from eddyscope.advisor.ranking import rank_layers
+    from eddyscope.learning.device import configure_torch
+
+    world, scores = job.world, _scores(job)
+    configure_torch(world)
+    model, evidence = agree(world.comm, lambda: _read(job))
+    rankings = rank_layers(
+        model, evidence, scores, world, lambda name: world.say(f"advise: {name}")
+    )
+    advice = advice_of(scores, rankings, job.case.advise.default_score, _samples(job))
+    spectrum = error_spectrum(model, evidence)
+    curves = {name: curves_of(ranking) for name, ranking in rankings.items()}
+    world.on_root(lambda: write_advice(job.out, advice, spectrum, curves, job.provenance()))
+    world.say(f"advise: {advice.reason}")
+
+
+def _read(job: Job) -> tuple[LayeredModel, Evidence]:
+    """The base network and the samples that scores look at. Not collective."""
+    from eddyscope.advisor.scores.base import Evidence
     from eddyscope.artefacts.model import load_model
     from eddyscope.artefacts.normalisation import Normalisation
     from eddyscope.learning.batches import Samples, load_fields
-    from eddyscope.learning.device import configure_torch
+    from eddyscope.networks.base import LayeredModel
 
-    case, world, n = job.case, job.world, job.case.network_grid
-    configure_torch(world)
-    model = agree(world.comm, lambda: load_model(job.base_model, case.network))
-    dataset = agree(world.comm, lambda: Dataset(job.dataset("target")))
-    agree(world.comm, lambda: dataset.require(n, "train"))
-    fields = agree(world.comm, lambda: load_fields(dataset, n, "train", case.transfer.samples))
-    normalisation = agree(world.comm, lambda: Normalisation.own("target", fields.by_name()))
-    samples = Samples.of(fields.first(case.advise.samples), normalisation)
-    rankings = rank_layers(
-        model.network, samples, case.advise, world, lambda name: world.say(f"advise: {name}")
+    case, n = job.case, job.case.network_grid
+    base = load_model(job.base_model, case.network)
+
+    def fields(system: str, count: int) -> Fields:
+        dataset = Dataset(job.dataset(system))
+        dataset.require(n, "train")
+        return load_fields(dataset, n, "train", count)
+
+    whole = fields("target", case.transfer.samples)
+    own = Normalisation.own("target", whole.by_name())
+    target = Samples.of(whole.first(_samples(job)), own)
+    home = None
+    if "base" in _systems(job):
+        home = Samples.of(fields("base", _samples(job)), base.normalisation)
+    network = base.network
+    model = LayeredModel(
+        network, {n: network.layer(n) for n in network.names}, case.network, case.channels
     )
-    spectrum = _error_spectrum(model.network, samples)
-    advice = as_json(rankings, case.advise.default_score, len(samples))
-    groups = as_variables(rankings, layer_names(case.network), spectrum)
-    attributes = {**job.provenance(), "default_score": case.advise.default_score}
-    world.on_root(lambda: write_artefact(job.out / "advice.h5", groups, attributes))
-    world.on_root(
-        lambda: write_atomically(job.out / "advice.json", json.dumps(advice, indent=1) + "\n")
-    )
-    world.say(f"advise: {advice['reason']}")
+    return model, Evidence(target, home)
 
 
-def as_json(rankings: Mapping[str, Ranking], default: str, samples: int) -> dict[str, Any]:
-    """The content of advice.json."""
-    return {
-        "default_score": default,
-        "ranking": rankings[default].layers,
-        "scores": {
-            name: {"ranking": r.layers, "values": r.values, "seconds": r.seconds}
-            for name, r in rankings.items()
-        },
-        "samples": samples,
-        "reason": reason(rankings[default], default, samples),
-    }
-
-
-def reason(ranking: Ranking, score: str, samples: int) -> str:
-    """Why the first layer comes first, in a sentence."""
-    best, second, last = ranking.layers[0], ranking.layers[1], ranking.layers[-1]
-    v = ranking.values
-    if score == "linearised_gain":
-        return (
-            f"Of the base model's error on {samples} target sample(s), a small change of {best} "
-            f"removes {v[best]:.1%} on samples it was not fitted to, of {second} {v[second]:.1%}, "
-            f"and of {last}, the least, {v[last]:.1%}."
-        )
-    return (
-        f"By {score} on {samples} target sample(s), {best} comes first ({v[best]:.3g}), before "
-        f"{second} ({v[second]:.3g}); {last} comes last ({v[last]:.3g})."
-    )
-
-
-def as_variables(
-    rankings: Mapping[str, Ranking], layers: list[str], spectrum: Any
-) -> dict[str, Variable]:
-    """The content of advice.h5."""
-    values = np.array([[r.values[layer] for layer in layers] for r in rankings.values()])
-    variables = {
-        "score": Variable(("score",), attribute_texts(list(rankings)), long_name="score"),
-        "layer": Variable(("layer",), attribute_texts(layers), long_name="layer"),
-        "wavenumber": Variable(
-            ("wavenumber",), np.arange(1.0, len(spectrum) + 1), long_name="wavenumber k"
-        ),
-        "values": Variable(("score", "layer"), values, long_name="score of each layer"),
-        "error_spectrum": Variable(
-            ("wavenumber",), spectrum, long_name="power of the base model's error by shell"
-        ),
-    }
-    if "linearised_gain" in rankings:
-        variables |= _gain_curves(rankings["linearised_gain"], layers)
-    return variables
-
-
-def _gain_curves(ranking: Ranking, layers: list[str]) -> dict[str, Variable]:
-    curves = {
-        name: np.array([ranking.curves[layer][name] for layer in layers])
-        for name in ("fitted", "held_out", "band_gain")
-    }
-    iterations = np.arange(curves["fitted"].shape[1])
-    names = {
-        "fitted": "error removed on the samples fitted to",
-        "held_out": "error removed on the samples held out",
-    }
-    return {
-        "iteration": Variable(("iteration",), iterations, long_name="conjugate-gradient iteration"),
-        **{k: Variable(("layer", "iteration"), curves[k], long_name=t) for k, t in names.items()},
-        "band_gain": Variable(
-            ("layer", "wavenumber"),
-            curves["band_gain"],
-            long_name="share of the error's power removed by shell, held out",
-        ),
-    }
-
-
-def _error_spectrum(network: Any, samples: Any) -> Any:
-    from eddyscope.learning.metrics import shell_spectrum
-
-    error = (samples.targets - network(samples.inputs)).detach().double().numpy()
-    return shell_spectrum(error[:, 0], power=2).mean(axis=0)
+STAGE = Advise()

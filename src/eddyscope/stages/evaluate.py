@@ -9,11 +9,11 @@ its own statistics (the target's: of the samples that `transfer` saw). Metrics a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from eddyscope.artefacts.advice import Advice, read_advice
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import (
     Summary,
@@ -98,7 +98,11 @@ def _evaluate(job: Job, with_advice: bool) -> None:
     tests = agree(world.comm, lambda: {system: _test_fields(job, system) for system in SYSTEMS})
     own = {s.model.normalisation.system: s.model.normalisation for s in subjects}
     found = evaluate_all(world, subjects, own, tests, case.training.batch_size)
-    advice = world.on_root(lambda: _read_advice(job)) if with_advice else {}
+    advice = (
+        world.on_root(lambda: read_advice(job.out / "advice.json", layer_names(case.network)))
+        if with_advice
+        else None
+    )
     summary = _summary(found, own, tests, advice)
     by_name = {str(subject.key): subject.model for subject in subjects}
     shown = {name: by_name[name] for name in ("base", summary.best) if name}
@@ -142,7 +146,7 @@ def _summary(
     found: Evaluation,
     own: Mapping[str, Normalisation],
     tests: Mapping[str, Fields],
-    advice: Mapping[str, Any],
+    advice: Advice | None,
 ) -> Summary:
     """What evaluation.json says: the table's intervals, the measured ranking, the score card."""
     from eddyscope.advisor.score_card import card_of, controls, measured_ranking
@@ -155,13 +159,13 @@ def _summary(
         for metric in ("error", "spectrum_error")
     )
     ranking = measured_ranking(errors)
-    scores = advice.get("scores", {}) if ranking else {}
+    scores = advice.scores if advice and ranking else {}
     return Summary(
         models=models,
         error_removed=error_removed(found.rows),
         measured_ranking=ranking,
         best=ranking[0] if ranking else None,
-        score_card={n: card_of(score["ranking"], errors, spectra) for n, score in scores.items()},
+        score_card={n: card_of(score.groups, errors, spectra) for n, score in scores.items()},
         controls=controls(errors, spectra) if ranking else {},
         normalisation_study={
             w: summarise(rows)["base"]["target"] for w, rows in found.study.items()
@@ -170,20 +174,6 @@ def _summary(
         members={s: sorted({member for member, _ in f.origin}) for s, f in tests.items()},
         metrics=METRICS,
     )
-
-
-def _read_advice(job: Job) -> dict[str, Any]:
-    path = job.out / "advice.json"
-    try:
-        advice: dict[str, Any] = json.loads(path.read_text())
-        wanted = set(layer_names(job.case.network))
-        if any(set(score["ranking"]) != wanted for score in advice["scores"].values()):
-            raise ValueError(f"its layers are not {min(wanted)} … {max(wanted)}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CaseError(
-            f"{path}: not usable as advice ({error}); make it again with `eddyscope advise --fresh`"
-        ) from None
-    return advice
 
 
 STAGE = Evaluate()

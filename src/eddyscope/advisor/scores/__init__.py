@@ -1,0 +1,1 @@
+"""Scores that rank layers, one a file, and the table of them. Imports no torch."""

@@ -1,0 +1,78 @@
+"""What a score is: a number for each layer of the base network, before any is re-trained.
+
+    class Example:
+        class Settings(Section):
+            kind: Literal["example"] = "example"
+
+        reads_base: ClassVar[bool] = False
+        measures: ClassVar[str] = "what the number is"
+        number_format: ClassVar[str] = ".3g"
+
+        def __init__(self, settings: Settings): …
+        def of_layer(self, model, evidence, layer) -> LayerScore: …
+
+The higher the number the better the layer. A score must not depend on chance, must not
+change the network, and imports torch only inside `of_layer`. One file and one line of
+`SCORES` (`advisor/scores/registry.py`) add one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from eddyscope.config.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from eddyscope.learning.batches import Samples
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Curve", "Evidence", "LayerScore", "Score"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What scores look at: normalised samples, the same on every rank."""
+
+    target: Samples
+    """Target samples, the first of those that re-training would use."""
+    base: Samples | None = None
+    """As many samples that the base model was trained on; None unless a score reads them."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Numbers along one axis that explain a score; of the same length for every layer."""
+
+    values: FloatArray
+    """Shape (position,); NaN where there is none."""
+    axis: str
+    """What it runs along: "iteration", …; "wavenumber" for shells k = 1 … n/2 − 1."""
+    positions: FloatArray
+    """Where on the axis the values are, shape (position,)."""
+    meaning: str
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """What a score says of one layer."""
+
+    value: float
+    """NaN where the score is not defined for the layer."""
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """Name -> curve."""
+
+
+class Score(Protocol):
+    """Made from its settings; `SCORES` names the class."""
+
+    reads_base: ClassVar[bool]
+    """Whether it needs `Evidence.base`."""
+    measures: ClassVar[str]
+    """What its number is, in words that fit between brackets."""
+    number_format: ClassVar[str]
+    """How people read the number, as in `format(value, number_format)`."""
+
+    def of_layer(self, model: LayeredModel, evidence: Evidence, layer: str) -> LayerScore:
+        """The score of layer `layer` of the base network `model`. Not collective."""
