@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,19 +15,23 @@ import pytest
 
 import synthetic
 import synthetic_models
+from eddyscope.artefacts.advice import Advice, ScoredLayers, as_json
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import read_model_file
 from eddyscope.config.errors import CaseError
+from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import World
-from eddyscope.report import figures, learning_figures, outcome, summary, tables
+from eddyscope.report import figures, learning_figures, limits, outcome, setting, style, tables
 from eddyscope.report.axes import spread_apart
+from eddyscope.report.comparison import compare
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
-from eddyscope.report.findings import find
-from eddyscope.report.results import Absent, gather
-from eddyscope.stages import analyze, info, report, train, transfer
+from eddyscope.report.results import Absent, Results, gather
+from eddyscope.stages import analyze, info, train, transfer
 from eddyscope.stages.advise import STAGE as advise
-from eddyscope.stages.case import Case
+from eddyscope.stages.case import Case, load_case
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
+from eddyscope.stages.report import STAGE as report
 from eddyscope.storage.layout import Variable, write_artefact
 
 REMOTE = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", re.IGNORECASE)
@@ -80,10 +86,11 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
 
 
 def write_advice(out: Path) -> None:
-    ranking = {"good": ["l02", "l01", "l03"], "bad": ["l03", "l01", "l02"]}
-    scores = {name: {"ranking": r, "values": {}, "seconds": 1.0} for name, r in ranking.items()}
-    advice = {"default_score": "bad", "ranking": ranking["bad"], "scores": scores, "reason": "…"}
-    (out / "advice.json").write_text(json.dumps(advice))
+    values = {"l01": 2.0, "l02": 3.0, "l03": 1.0}
+    good = ScoredLayers(ranking=["l02", "l01", "l03"], values=values)
+    bad = ScoredLayers(ranking=["l03", "l01", "l02"], values={k: -v for k, v in values.items()})
+    advice = Advice(default_score="bad", scores={"good": good, "bad": bad}, samples=2, reason="…")
+    (out / "advice.json").write_text(as_json(advice))
     evaluation = json.loads((out / "evaluation.json").read_text())
     evaluation["score_card"] = {"good": {"spearman": 1.0}, "bad": {"spearman": -0.5}}
     (out / "evaluation.json").write_text(json.dumps(evaluation))
@@ -108,7 +115,8 @@ def write_closures(out: Path) -> None:
             "stable": Variable(("member",), np.array(stable, dtype="uint8")),
             "blow_up_time": Variable(("member",), np.array([np.nan, 2.5])),
         }
-        write_artefact(out / f"les/{name}.h5", variables, {"case_name": "synthetic"})
+        attributes = {"case_name": "synthetic", "closure": name, "model": name}
+        write_artefact(out / f"les/{name}.h5", variables, attributes)
 
 
 def job(case: Case, out: Path) -> Job:
@@ -141,7 +149,7 @@ def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_needs_nothing_else(page: str) -> None:
     assert REMOTE.findall(page) == []
-    assert "http" not in page.replace("http-equiv", "")
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     parsed = Page(page)
     assert not {"script", "link", "iframe", "object"} & parsed.tags
     assert "@import" not in page and "@font-face" not in page
@@ -181,7 +189,7 @@ def test_an_empty_folder_is_reported_as_such(tmp_path: Path, capsys: Any) -> Non
         assert artefact in page
     for stage in ("dns", "train", "transfer", "advise", "evaluate", "analyze", "les"):
         assert f"<code>eddyscope {stage}" in page
-    assert "Whether transfer learning helped cannot be said" in page
+    assert "Whether re-training helped cannot be said" in page
     assert Page(page).figures == []
     assert page.count("Not drawn") == sum(len(f) for f in SECTIONS.values())
     assert "no table of layers" in capsys.readouterr().out
@@ -192,7 +200,7 @@ def test_an_empty_folder_is_reported_as_such(tmp_path: Path, capsys: Any) -> Non
     [
         ("analysis.h5", "analysis.h5: not there; make it with  eddyscope analyze"),
         ("advice.json", "Not known: there is no advice."),
-        ("evaluation.json", "No table of layers: evaluation.json is missing."),
+        ("evaluation.json", "No table of layers: evaluation.json is missing or unusable."),
         ("target/dataset.h5", "Whether the target is resolved cannot be said"),
         ("models/base.safetensors", "Not drawn, since the model base is missing"),
     ],
@@ -207,41 +215,62 @@ def test_a_missing_piece_is_named(
     assert words in text
 
 
-def link_all_but(out: Path, folder: Path, piece: str) -> Path:
+def link_all_but(out: Path, folder: Path, *pieces: str) -> Path:
     for path in out.rglob("*"):
         relative = path.relative_to(out)
-        if path.is_file() and str(relative) != piece and relative.parts[0] != "report":
+        if path.is_file() and str(relative) not in pieces and relative.parts[0] != "report":
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)
             (folder / relative).symlink_to(path)
     return folder
 
 
-@pytest.mark.parametrize("piece", ["analysis.h5", "evaluation.json", "models/base.safetensors"])
-def test_a_damaged_piece_is_named_and_does_not_stop_the_report(
-    made: tuple[Case, Path], tmp_path: Path, few_pictures: None, piece: str
+DAMAGED = [
+    "base/dataset.h5",
+    "target/dataset.h5",
+    "models/base.safetensors",
+    "models/transfer/l02.safetensors",
+    "advice.json",
+    "evaluation.json",
+    "evaluation.h5",
+    "analysis.h5",
+    "les/dns.h5",
+    "status/analyze.json",
+]
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b"", b"{}", b"null", b'{"models": 3}', b"\x00"])
+def test_damaged_pieces_are_named_and_do_not_stop_the_report(
+    made: tuple[Case, Path], tmp_path: Path, few_pictures: None, content: bytes | None
 ) -> None:
+    """Each of another kind, or (None) cut short."""
     case, out = made
-    partial = link_all_but(out, tmp_path, piece)
-    (partial / piece).write_bytes((out / piece).read_bytes()[:200])
+    partial = link_all_but(out, tmp_path, *DAMAGED)
+    for piece in DAMAGED:
+        (partial / piece).parent.mkdir(parents=True, exist_ok=True)
+        (partial / piece).write_bytes(
+            (out / piece).read_bytes()[:200] if content is None else content
+        )
     report.run(job(case, partial))
     text = " ".join(Page((partial / "report/index.html").read_text(encoding="utf-8")).words)
-    assert f"{piece}: cannot be used (" in text
+    for piece in DAMAGED:
+        assert f"{piece}: cannot be used (" in text
 
 
-def test_findings_and_table_agree_with_the_evaluation(made: tuple[Case, Path]) -> None:
+def test_comparison_and_table_agree_with_the_evaluation(made: tuple[Case, Path]) -> None:
     case, out = made
-    findings = find(gather(out, case.resolved()))
-    assert findings.best == "l02"
-    assert findings.measured[0] == "l02"
-    assert findings.gain("l02") == pytest.approx(1 - 0.2 / 0.9)
-    worst = findings.error("l03").mean
-    assert findings.regret("l03") == pytest.approx(worst / 0.2 - 1)
-    assert findings.regret("l02") == 0.0
-    table = tables.layer_table(findings)
+    compared = compare(gather(out, case.resolved()))
+    assert compared.best == "l02"
+    assert compared.measured[0] == "l02"
+    assert compared.removed("l02") == pytest.approx(1 - 0.2 / 0.9)
+    worst = compared.error("l03").mean
+    assert compared.excess("l03") == pytest.approx(worst / 0.2 - 1)
+    assert compared.excess("l02") == 0.0
+    table = tables.layer_table(compared)
     assert [row[0].split()[0] for row in table.rows] == [
         "nothing", "l01", "l02", "l03", "gain", "all", "scratch", "scale"
     ]  # fmt: skip
-    assert table.strong == (2,)
+    assert table.best == (2,)
+    assert table.rows[2][1] == "0.200 (0.190 to 0.210)"
     assert table.rows[2][-2:] == ("1", "3")  # ranks by the scores "good" and "bad"
     marked = [line for line in table.text().splitlines() if line.startswith("*")]
     assert marked[0].split()[1] == "l02"
@@ -251,29 +280,215 @@ def test_the_summary_says_what_the_prediction_would_have_cost(made: tuple[Case, 
     case, out = made
     results = gather(out, case.resolved())
     said = " ".join(outcome.outcome(results))
-    cost = 100 * find(results).regret("l03")
+    cost = 100 * compare(results).excess("l03")
     assert "put l03 first" in said
-    assert f"cost {cost:.0f} % more error" in said
+    assert f"would have left {cost:.0f} % more error" in said
     assert "rank correlation of −0.50" in said
     assert "no closure: 1 of 2 (1.00)" in said
-    assert "l02 alone leaves 0.200 ± 0.010, 78 % less" in said
+    assert "l02 alone leaves 0.200 (0.190 to 0.210), 78 % less" in said
+    assert "l02 left the least error on each of the 2 test runs" in said
+    assert "chosen on the same test runs" in " ".join(limits.limits(results))
+
+
+def judged(made: tuple[Case, Path], folder: Path, errors: dict[str, float], **how: Any) -> Results:
+    """The results with made-up errors in place of the evaluation's."""
+    case, out = made
+    partial = link_all_but(out, folder, "evaluation.json", "analysis.h5")
+    synthetic_models.write_evaluation(partial, errors, **how)
+    return gather(partial, case.resolved())
 
 
 def test_the_summary_admits_what_did_not_help(made: tuple[Case, Path], tmp_path: Path) -> None:
-    case, out = made
-    partial = link_all_but(out, tmp_path, "evaluation.json")
-    (partial / "evaluation.h5").unlink()
-    synthetic_models.write_evaluation(partial, {"base": 0.5, "l01": 0.6, "scale": 0.45})
-    said = " ".join(outcome.outcome(gather(partial, case.resolved())))
+    results = judged(made, tmp_path, {"base": 0.5, "l01": 0.6, "scale": 0.45})
+    said = " ".join(outcome.outcome(results))
     assert "Re-training one layer did not help: the best, l01, leaves 0.600" in said
     assert "Only l01 was re-trained alone" in said
+
+
+def test_one_test_run_has_no_spread(made: tuple[Case, Path], tmp_path: Path) -> None:
+    results = judged(made, tmp_path, {"base": 0.5, "l01": 0.4, "l02": 0.3}, members=(4,))
+    said = " ".join([*outcome.outcome(results), tables.layer_table(compare(results)).text()])
+    assert "±" not in said and " to 0." not in said
+    assert "leaves 0.300, 40 % less" in said
+    assert "of one test run" in said and "There is one test run" in said
+    assert "cannot be said whether l02 would lead" in said
+
+
+def test_layers_that_leave_the_same_error_are_not_ranked(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    results = judged(made, tmp_path, {"base": 0.5, "l01": 0.4, "l02": 0.4, "l03": 0.4})
+    said = " ".join(outcome.outcome(results))
+    assert "All 3 layers leave the same error: none is better" in said
+    assert "In order" not in said
+    assert tables.layer_table(compare(results)).best == ()
+    assert [headline.figure for headline in outcome.headlines(results)][1] == "none"
+
+
+def test_a_lead_on_some_runs_is_called_that(made: tuple[Case, Path], tmp_path: Path) -> None:
+    results = judged(made, tmp_path, {"base": 0.5, "l01": 0.4, "l02": 0.41})
+    tree = results.trees["evaluation"]
+    tree["target"]["error"].loc[{"model": "l02", "member": 3}] = 0.1
+    said = " ".join(outcome.outcome(results))
+    assert "better on single test runs of the 2: l02 on 1" in said
+
+
+@pytest.mark.parametrize("values", [{"l01": 0.0, "l02": 0.0, "l03": 0.0}])
+def test_a_score_that_tells_nothing_apart_advises_nothing(
+    made: tuple[Case, Path], tmp_path: Path, values: dict[str, float]
+) -> None:
+    case, out = made
+    partial = link_all_but(out, tmp_path, "advice.json", "analysis.h5")
+    layers = list(values)
+    flat = ScoredLayers(ranking=layers, values=values, ties=[layers])
+    advice = Advice(default_score="flat", scores={"flat": flat}, samples=2, reason="…")
+    (partial / "advice.json").write_text(as_json(advice))
+    results = gather(partial, case.resolved())
+    said = " ".join(outcome.outcome(results))
+    assert "gave all layers the same value, so it advised nothing" in said
+    assert "first" not in said.split("Before any re-training")[1].split(".")[0]
+    assert all(row[-1] == "" for row in tables.layer_table(compare(results)).rows)
+    assert len(outcome.headlines(results)) == 3  # none of a predicted layer
+
+
+def test_a_base_model_that_learnt_nothing_is_called_that(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    results = judged(made, tmp_path, {"base": 0.98, "l01": 0.97, "l02": 0.96})
+    said = " ".join(limits.limits(results))
+    assert "error of 0.98" in said and "hardly been trained" in said
+    assert "trained for 3 epochs, where the case says 4" in said
+
+
+def test_every_term_of_a_flow_and_every_seed_is_named(tmp_path: Path) -> None:
+    case = synthetic.make_case(
+        tmp_path,
+        "base.flow.beta=2.5",
+        "base.flow.drag=0.125",
+        "base.flow.hyperviscosity={coefficient=1e-9, order=4}",
+        "base.flow.friction={coefficient=0.3, order=1}",
+        'target.flow.forcing={kind="ring", wavenumber=6, energy_input=0.75}',
+        "seed=17",
+    )
+    results = gather(tmp_path, case.resolved())
+    said = " ".join(setting.setting(results))
+    for words in ("β = 2.5", "drag 0.125", "1e-09", "friction", "0.3", "energy input 0.75", "17"):
+        assert words in said, said
+    table = tables.flow_table(results)
+    assert ("flow.beta", "2.5", "0") in table.rows
+    assert ("flow.forcing.energy_input", "–", "0.75") in table.rows
+
+
+BASE_ALONE = synthetic.CASE[: synthetic.CASE.index("[target.flow]")]
+BASE_ALONE += synthetic.CASE[synthetic.CASE.index("[network]") :]
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+def test_a_case_with_the_base_alone(
+    made: tuple[Case, Path], tmp_path: Path, with_data: bool
+) -> None:
+    path = tmp_path / "alone.toml"
+    path.write_text(BASE_ALONE)
+    out = tmp_path / "out"
+    if with_data:
+        (out / "base").mkdir(parents=True)
+        (out / "base/dataset.h5").symlink_to(made[1] / "base/dataset.h5")
+        (out / "models").mkdir()
+        (out / "models/base.safetensors").symlink_to(made[1] / "models/base.safetensors")
+    report.run(job(load_case(path), out))
+    page = (out / "report/index.html").read_text(encoding="utf-8")
+    text = " ".join(Page(page).words)
+    assert "the case has no [target] system" in text
+    assert "[target]: the case has no such system" in text
+    assert "dns --system target" not in text
+    drawn = len(Page(page).figures)
+    assert drawn == (4 if with_data else 0)  # three of the flow, and the base model's training
+
+
+def test_a_full_disk_leaves_no_half_report(
+    made: tuple[Case, Path], tmp_path: Path, few_pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, out = made
+    partial = link_all_but(out, tmp_path, "analysis.h5")
+    report.run(job(case, partial))
+    before = {path.name: path.read_bytes() for path in (partial / "report").iterdir()}
+
+    def full(self: Path, content: bytes) -> int:
+        with open(self, "wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CannotWrite, match=r"training\.png: cannot be written \(No space left"):
+        report.run(job(case, partial))
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in (partial / "report").iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, few_pictures: None) -> None:
+    case = synthetic.make_case(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report").write_text("a file in the folder's place")
+    with pytest.raises(CannotWrite, match="cannot be written") as caught:
+        report.run(job(case, out))
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_of_an_earlier_report_go(tmp_path: Path, few_pictures: None) -> None:
+    case = synthetic.make_case(tmp_path)
+    out = tmp_path / "out"
+    (out / "report").mkdir(parents=True)
+    (out / "report/old.png").write_bytes(b"")
+    report.run(job(case, out))
+    assert [path.name for path in (out / "report").iterdir()] == ["index.html"]
+
+
+def test_markup_in_what_is_read_is_shown_as_text(tmp_path: Path, few_pictures: None) -> None:
+    case = synthetic.make_case(tmp_path)
+    out = tmp_path / "out"
+    folder = out / "models/transfer"
+    folder.mkdir(parents=True)
+    (folder / "<script>x.safetensors").write_bytes(b"")
+    report.run(job(case, out))
+    page = (out / "report/index.html").read_text(encoding="utf-8")
+    assert "script" not in Page(page).tags
+    assert "&lt;script&gt;x" in page
+
+
+def test_adaptations_keep_their_colours() -> None:
+    kinds = ("base", "l02", "l02+l03", "gain", "all", "scratch", "scale", "lora(layers=l02,rank=4)")
+    colours = [style.colour_of(ModelKey.parse(text)) for text in kinds]
+    assert colours[1] == colours[2] == style.COLOURS["layers"]
+    assert len(set(colours)) == len(kinds) - 1
+
+
+def test_other_adaptations_have_their_rows(made: tuple[Case, Path], tmp_path: Path) -> None:
+    lora = "lora(layers=l02,rank=4)"
+    results = judged(made, tmp_path, {"base": 0.5, "l02": 0.4, lora: 0.3, "l02+l03": 0.35})
+    compared = compare(results)
+    assert compared.layers == ("l02",) and compared.best == "l02"
+    rows = [row[0] for row in tables.layer_table(compared).rows]
+    assert rows == ["nothing (base)", "l02", lora, "l02+l03"]
+
+
+def test_the_page_is_part_of_the_package() -> None:
+    """Every file of the package that is no module is named among its data."""
+    source = Path(figures.__file__).parents[1]
+    project = source.parents[1] / "pyproject.toml"
+    named = set(
+        tomllib.loads(project.read_text())["tool"]["setuptools"]["package-data"]["eddyscope"]
+    )
+    files = {path for path in source.rglob("*") if path.is_file()}
+    others = {p for p in files if p.suffix != ".py" and p.parent.name != "__pycache__"}
+    assert {str(path.relative_to(source)) for path in others} == named
 
 
 def test_resolution_of_a_known_flow(made: tuple[Case, Path], tmp_path: Path) -> None:
     case, out = made
     results = gather(out, case.resolved())
     with pytest.raises(Absent, match="no diagnostics"):
-        summary.resolution(results, "base")
+        limits.resolution(results, "base")
 
     class Known:
         time = np.array([1.0, 2.0])
@@ -288,7 +503,7 @@ def test_resolution_of_a_known_flow(made: tuple[Case, Path], tmp_path: Path) -> 
 
     results.datasets["base"] = Known()  # type: ignore[assignment]
     eta = (0.01**2 / 100.0) ** (1 / 6)  # Re = 100, palinstrophy 50 in the window
-    assert summary.resolution(results, "base") == pytest.approx(15 * eta)
+    assert limits.resolution(results, "base") == pytest.approx(15 * eta)
 
 
 def test_labels_are_spread_but_stay_near() -> None:
@@ -361,6 +576,6 @@ def test_info_refuses_folders_and_nothing(tmp_path: Path) -> None:
 
 def test_not_drawn_names_the_purpose(tmp_path: Path) -> None:
     case = synthetic.make_case(tmp_path)
-    drawn = draw(SECTIONS["The two flows"][0], gather(tmp_path, case.resolved()), tmp_path)
+    drawn = draw(SECTIONS["The two flows"][0], gather(tmp_path, case.resolved()))
     assert isinstance(drawn, NotDrawn)
     assert drawn.reason == "the base dataset is missing"

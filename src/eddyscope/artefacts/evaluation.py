@@ -61,6 +61,7 @@ __all__ = [
     "read_details",
     "read_summary",
     "summarise",
+    "without_repeat",
     "write_evaluation",
 ]
 
@@ -215,12 +216,16 @@ def error_removed(rows: Iterable[Row]) -> Metrics:
     return {model: interval(1.0 - values / base) for model, values in errors.items()}
 
 
+def without_repeat(model: str) -> str:
+    """A model's name without its repeat: MODEL."""
+    return str(replace(ModelKey.parse(model), seed=None))
+
+
 def _by_metric(rows: Iterable[Row]) -> dict[tuple[str, System, str], FloatArray]:
     """(MODEL, system, METRIC) -> values, axes (repeat, member)."""
     values: dict[Any, dict[int | None, list[float]]] = {}
     for row in rows:
-        model = str(replace(ModelKey.parse(row.model), seed=None))
-        place = (model, row.system, row.metric)
+        place = (without_repeat(row.model), row.system, row.metric)
         values.setdefault(place, {}).setdefault(row.seed, []).append(row.value)
     return {place: np.array(list(repeats.values())) for place, repeats in values.items()}
 

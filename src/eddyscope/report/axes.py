@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import NDArray
 
+from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.report.style import DIVERGING
 
 __all__ = [
@@ -23,8 +24,8 @@ __all__ = [
 
 
 def show_field(
-    axes: Any, field: NDArray[Any], limit: float, title: str, colour: str = "#222222"
-) -> Any:
+    axes: Axes, field: RealArray, limit: float, title: str, colour: str = "#222222"
+) -> AxesImage:
     """A field over the box 2π × 2π, colours from −limit to limit. Returns the image."""
     extent = (0.0, 2.0, 0.0, 2.0)
     image = axes.imshow(
@@ -38,7 +39,7 @@ def show_field(
     return image
 
 
-def wavenumber_axis(axes: Any, largest: float, label: str = "wavenumber k") -> None:
+def wavenumber_axis(axes: Axes, largest: float, label: str = "wavenumber k") -> None:
     """A logarithmic axis of wavenumbers from 1 to `largest`, with plain numbers."""
     ticks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if k <= largest]
     axes.set(xscale="log", xlim=(1.0, largest), xlabel=label)
@@ -46,7 +47,7 @@ def wavenumber_axis(axes: Any, largest: float, label: str = "wavenumber k") -> N
     axes.set_xticks([], minor=True)
 
 
-def plain_log(axes: Any) -> None:
+def plain_log(axes: Axes) -> None:
     """A logarithmic y axis, once its curves are drawn, with plain numbers: 0.2, 0.5, 1, 2."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
@@ -56,7 +57,7 @@ def plain_log(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def mark(axes: Any, x: float, text: str, colour: str, top: bool = False) -> None:
+def mark(axes: Axes, x: float, text: str, colour: str, top: bool = False) -> None:
     """A vertical line at `x`, with words beside it near the bottom or the top of the panel."""
     axes.axvline(x, color=colour, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
@@ -91,7 +92,7 @@ def spread_apart(values: Sequence[float], gap: float) -> list[float]:
     ]
 
 
-def log_limits(curves: Sequence[NDArray[Any]], decades: float) -> tuple[float, float]:
+def log_limits(curves: Sequence[FloatArray], decades: float) -> tuple[float, float]:
     """Limits of a logarithmic axis: the curves' range, but at most so many decades deep."""
     values = np.concatenate([np.ravel(c) for c in curves])
     values = values[np.isfinite(values) & (values > 0)]

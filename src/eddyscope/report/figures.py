@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from eddyscope.config.errors import CaseError
 from eddyscope.report import (
     activation_figures,
     flow_figures,
@@ -44,10 +45,19 @@ SECTIONS: dict[str, tuple[Callable[[Results], Picture], ...]] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture on the disk."""
+    """A picture, with its words."""
 
-    picture: Picture
-    path: Path
+    name: str
+    """File's stem."""
+    title: str
+    caption: str
+    alt: str
+    png: bytes
+
+    @property
+    def base64(self) -> str:
+        """As pages hold it."""
+        return base64.b64encode(self.png).decode()
 
 
 @dataclass(frozen=True)
@@ -58,22 +68,21 @@ class NotDrawn:
     reason: str
 
 
-def draw_all(results: Results, folder: Path) -> dict[str, list[Drawn | NotDrawn]]:
-    """Draw every picture into `folder`, section by section. Not collective: call it on one rank."""
+def draw_all(results: Results) -> dict[str, list[Drawn | NotDrawn]]:
+    """Every picture, section by section. Not collective: call it on one rank."""
     return {
-        section: [draw(function, results, folder) for function in functions]
+        section: [draw(function, results) for function in functions]
         for section, functions in SECTIONS.items()
     }
 
 
-def draw(
-    function: Callable[[Results], Picture], results: Results, folder: Path
-) -> Drawn | NotDrawn:
-    """Draw and save one picture, or say why not."""
+def draw(function: Callable[[Results], Picture], results: Results) -> Drawn | NotDrawn:
+    """Draw one picture, or say why not."""
     purpose = (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
     try:
         with styled():
             picture = function(results)
-            return Drawn(picture, picture.save(folder))
-    except Absent as gap:
+            png = picture.png()
+    except (Absent, CaseError) as gap:
         return NotDrawn(purpose, str(gap))
+    return Drawn(picture.name, picture.title, picture.caption, picture.alt, png)

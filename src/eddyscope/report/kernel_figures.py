@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
-from eddyscope.report.results import Absent, Artefact, Results
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.config.arrays import FloatArray
+from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import COLOURS, DIVERGING, SEQUENTIAL, Picture, canvas, words
 
 __all__ = ["changes", "kinds", "most_changed"]
@@ -14,54 +19,33 @@ __all__ = ["changes", "kinds", "most_changed"]
 SHOWN = 6
 """Kernels in the picture of those that changed most."""
 
+ROWS = 30
+"""Models in the table of changes; more would fill pages."""
+
 KIND_COLOURS = ("#DDDDDD", "#332288", "#88CCEE", "#DDCC77", "#AA4499", "#999933")
 """silent, low-pass, band-pass, high-pass, Gabor, all-pass: Tol's muted palette, none of ours."""
 
 
 def most_changed(results: Results) -> Picture:
     """The kernels of the best single-layer model that changed most: weights and spectra."""
-    analysis = results.file("analysis")
-    best = str(analysis.attributes["best"])
-    found = analysis.group(f"most_changed/{best}")
-    count = min(SHOWN, len(found["change"]))
+    best = str(results.tree("analysis").attrs["best"])
+    found = results.group("analysis", f"most_changed/{best}")
+    count = min(SHOWN, found.sizes["rank"])
     figure, axes = canvas(4, count, 6.0)
-    weights = float(max(np.abs(found[f"weights_{w}"][:count]).max() for w in ("before", "after")))
-    gains = float(max(found[f"map_{w}"][:count].max() for w in ("before", "after")))
-    half = found["kx"][-1] + 1
+    for rows, name, cmap, low, text in (
+        (axes[:2], "weights", DIVERGING, -1.0, "weight"),
+        (axes[2:], "map", SEQUENTIAL, 0.0, "amplification |T|"),
+    ):
+        _before_and_after(rows, found, name, cmap, low)
+        figure.colorbar(rows[0, 0].images[0], ax=rows, shrink=0.7, label=text)
     for column in range(count):
-        panels = axes[:, column]
-        for row, when in ((0, "before"), (1, "after")):
-            kernels = panels[row].imshow(
-                found[f"weights_{when}"][column],
-                cmap=DIVERGING,
-                vmin=-weights,
-                vmax=weights,
-                origin="lower",
-            )
-            spectra = panels[row + 2].imshow(
-                found[f"map_{when}"][column],
-                cmap=SEQUENTIAL,
-                vmin=0.0,
-                vmax=gains,
-                origin="lower",
-                extent=(-half, half, -half, half),
-            )
-        panels[0].set_title(_name(found, column), fontsize=8.5, fontweight="normal")
-        panels[3].set_xlabel("$k_x$")
-        for panel in panels:
-            panel.grid(False)
-            panel.set_xticks([])
-            panel.set_yticks([])
-        for panel in panels[2:]:
-            panel.set_xticks([-half, 0, half], [f"{-half:.0f}", "0", f"{half:.0f}"])
+        axes[0, column].set_title(_title(found, column), fontsize=8.5, fontweight="normal")
+        axes[3, column].set_xlabel("$k_x$")
     for row, text in enumerate(
         ("weights before", "weights after", "|T(k)| before", "|T(k)| after")
     ):
-        axes[row, 0].set_ylabel(text)
-    axes[1, 0].yaxis.label.set_color(COLOURS["transfer"])
-    axes[3, 0].yaxis.label.set_color(COLOURS["transfer"])
-    figure.colorbar(kernels, ax=axes[:2], shrink=0.7, label="weight")
-    figure.colorbar(spectra, ax=axes[2:], shrink=0.7, label="gain |T|")
+        colour = COLOURS["layers"] if row % 2 else COLOURS["ink"]
+        axes[row, 0].set_ylabel(text, color=colour)
     caption = words(
         f"""The {count} kernels (small stencils that a layer slides over its input) which
         re-training {best} changed most, the most changed on the left. Top two rows: their weights
@@ -76,14 +60,41 @@ def most_changed(results: Results) -> Picture:
     return Picture("kernels", f"Kernels that changed most ({best})", caption, alt, figure)
 
 
+def _before_and_after(
+    axes: np.ndarray, found: xr.Dataset, name: str, cmap: str, low: float
+) -> None:
+    """Two rows of panels: a quantity of every kernel before and after, on one scale of colours.
+
+    low: the scale's lower end in units of the largest modulus.
+    """
+    count = axes.shape[1]
+    both = [found[f"{name}_{when}"].values[:count] for when in ("before", "after")]
+    largest = float(max(np.abs(values).max() for values in both))
+    half = float(found["kx"].values[-1]) + 1.0
+    for row, values in zip(axes, both, strict=True):
+        for panel, picture in zip(row, values, strict=True):
+            extent = (-half, half, -half, half) if name == "map" else None
+            panel.imshow(
+                picture, cmap=cmap, vmin=low * largest, vmax=largest, origin="lower", extent=extent
+            )
+            panel.grid(False)
+            panel.set_xticks([])
+            panel.set_yticks([])
+            if extent:
+                panel.set_xticks([-half, 0, half], [f"{-half:.0f}", "0", f"{half:.0f}"])
+
+
 def changes(results: Results) -> Picture:
     """How far each re-training moved each layer, over the null model."""
-    found = results.file("analysis").group("changes")
-    shown = np.array(["+" not in name for name in found["model"]])  # pairs would fill pages
-    spectral, null = found["spectral"][shown], found["null"][shown]
-    ratio = np.where(spectral > 0, spectral / null, 0.0)
-    models, layers = found["model"][shown], found["layer"]
-    figure, axes = canvas(1, 1, 1.2 + 0.26 * len(models))
+    found = results.group("analysis", "changes")
+    names = [str(name) for name in found["model"].values]
+    shown = [i for i, name in enumerate(names) if _is_shown(ModelKey.parse(name))][:ROWS]
+    spectral, null = found["spectral"].values[shown], found["null"].values[shown]
+    ratio = np.divide(
+        spectral, null, out=np.zeros_like(spectral), where=(spectral > 0) & (null > 0)
+    )
+    layers = list(found["layer"].values)
+    figure, axes = canvas(1, 1, 1.2 + 0.26 * len(shown))
     panel = axes[0, 0]
     image = panel.imshow(ratio, cmap="Greens", vmin=0.0, vmax=1.0, aspect="auto")
     for (row, column), value in np.ndenumerate(ratio):
@@ -91,7 +102,7 @@ def changes(results: Results) -> Picture:
             colour = "white" if value > 0.6 else COLOURS["ink"]
             panel.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
     panel.set_xticks(range(len(layers)), layers)
-    panel.set_yticks(range(len(models)), models)
+    panel.set_yticks(range(len(shown)), [names[i] for i in shown])
     panel.set(xlabel="layer", ylabel="re-trained model")
     panel.grid(False)
     panel.tick_params(length=0)
@@ -100,9 +111,9 @@ def changes(results: Results) -> Picture:
         """How far re-training moved the kernels of each layer, as seen in their spectra (root mean
         square over kernels). The unit is a null model: the median difference between two unrelated
         kernels of the same layer of the base model. Near 0 the kernels are what they were, near 1
-        they are as different as if replaced, which is what training from scratch shows. Empty
-        cells were not touched; "gain" and "scale" only multiply, so they may move every kernel
-        without giving any a new form."""
+        they are as different as if replaced, and more is possible. Empty cells were not touched;
+        adaptations that only multiply (gain, scale) may move every kernel without giving any a new
+        form. Models of several layers at once are left out."""
     )
     alt = "Table of changes of kernels by model and layer, in units of the null model."
     return Picture("changes", "How much re-training moved each layer", caption, alt, figure)
@@ -110,47 +121,66 @@ def changes(results: Results) -> Picture:
 
 def kinds(results: Results) -> Picture:
     """Kinds of kernels of every layer: base model, and where re-trained."""
-    analysis = results.file("analysis")
-    layers = analysis.children("kernels/base")
+    layers = _children(results, "kernels/base")
     if not layers:
         raise Absent("analysis.h5 has no kernels of the base model")
-    before = np.array([_shares(analysis, "base", layer) for layer in layers])
+    before = np.array([_shares(results, "base", layer) for layer in layers])
+    after = np.array([_shares(results, layer, layer) for layer in layers])
     figure, axes = canvas(1, 2, 3.0, sharey=True)
-    after = np.array([_shares(analysis, layer, layer) for layer in layers])
     for panel, shares, title, colour in (
         (axes[0, 0], before, "Base model", COLOURS["base"]),
-        (axes[0, 1], after, "Each layer re-trained alone", COLOURS["transfer"]),
+        (axes[0, 1], after, "Each layer re-trained alone", COLOURS["layers"]),
     ):
         _stack(panel, shares, layers)
         panel.set_title(title, color=colour)
     axes[0, 0].set_ylabel("share of kernels, %")
-    axes[0, 1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    entries = {text: bar for panel in axes[0] for bar, text in zip(*_legend(panel), strict=True)}
+    figure.legend(list(entries.values()), list(entries), loc="outside right center")
     caption = words(
         """What the kernels of each layer do to waves: low-pass kernels keep long ones, high-pass
         short ones, band-pass those around one scale, Gabor those of one scale and direction;
         all-pass kernels favour none. Left: the base model. Right: the same layers, each after it
-        was re-trained alone on the target. A 5 × 5 kernel is small, so these classes are coarse:
-        random kernels come out as about half band-pass and half high-pass."""
+        was re-trained alone on the target; a layer that was not has no bar. Kernels are small, so
+        these classes are coarse, and kernels of random weights fall into them too."""
     )
     alt = "Stacked bars of the kinds of kernels by layer, base model and re-trained layers."
     return Picture("kinds", "What kinds of filters the layers hold", caption, alt, figure)
 
 
-def _name(found: dict[str, Any], place: int) -> str:
-    layer, out, inp = (found[key][place] for key in ("layer", "output", "input"))
-    return f"{layer}, {inp} → {out}\nchange {found['change'][place]:.2f}"
+def _is_shown(key: ModelKey) -> bool:
+    """Whether a model has a row in the table of changes."""
+    return key.is_single_layer or len(key.layers) < 2
 
 
-def _shares(analysis: Artefact, model: str, layer: str) -> list[float]:
+def _title(found: xr.Dataset, place: int) -> str:
+    layer, out, inp = (found[name].values[place] for name in ("layer", "output", "input"))
+    return f"{layer}, {inp} → {out}\nchange {found['change'].values[place]:.2f}"
+
+
+def _children(results: Results, group: str) -> list[str]:
+    """Names of the groups directly inside a group of the analysis."""
+    try:
+        return [str(name) for name in results.tree("analysis")[group].children]
+    except KeyError:
+        return []
+
+
+def _shares(results: Results, model: str, layer: str) -> list[float]:
     """Percentages of each kind; zeros if that model was not made."""
-    if layer not in analysis.children(f"kernels/{model}"):
+    if layer not in _children(results, f"kernels/{model}"):
         return [0.0] * len(KIND_COLOURS)
-    kind = analysis.group(f"kernels/{model}/{layer}")["kind"]
+    kind = results.group("analysis", f"kernels/{model}/{layer}")["kind"].values
     counts = np.bincount(kind.ravel(), minlength=len(KIND_COLOURS))
     return [float(share) for share in 100.0 * counts / kind.size]
 
 
-def _stack(axes: Any, shares: Any, layers: list[str]) -> None:
+def _legend(axes: Axes) -> tuple[list[Artist], list[str]]:
+    """Handles and texts of a panel's legend."""
+    handles, texts = axes.get_legend_handles_labels()
+    return list(handles), list(texts)
+
+
+def _stack(axes: Axes, shares: FloatArray, layers: Sequence[str]) -> None:
     names = ("silent", "low-pass", "band-pass", "high-pass", "Gabor", "all-pass")
     bottom = np.zeros(len(layers))
     for column, (name, colour) in enumerate(zip(names, KIND_COLOURS, strict=True)):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import plain_log, spread_apart
-from eddyscope.report.findings import CONTROLS, Findings, find
+from eddyscope.report.comparison import CONTROLS, Comparison, compare
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import COLOURS, Picture, canvas, words
+from eddyscope.report.style import COLOURS, Picture, canvas, colour_of, words
 
 __all__ = ["ranking", "training"]
+
+Style = str | tuple[int, tuple[int, ...]]
+"""A line's style as matplotlib takes it."""
+
+CURVES = 24
+"""Curves of re-training that one panel holds; the others are left out, and the caption says so."""
 
 
 def training(results: Results) -> Picture:
     """Loss against epoch: the base model, and the re-trained ones."""
-    base = results.model("base")
+    base = results.model(ModelKey())
     if not base.losses("train"):
         raise Absent("the base model's file has no training curve")
     figure, axes = canvas(1, 2, 3.0)
@@ -25,24 +34,29 @@ def training(results: Results) -> Picture:
     _curve(first, base.losses("validation"), COLOURS["base"], "validation samples", ":")
     first.set_title("Base model, on base", color=COLOURS["base"])
     first.legend()
-    layers = sorted(name for name in results.models if name[:1] == "l")
-    for place, name in enumerate(layers):
-        shade = _shade(place, len(layers))
-        _curve(second, results.models[name].losses("train"), shade, name)
-    for name in CONTROLS:
-        if name in results.models:
-            _curve(second, results.models[name].losses("train"), COLOURS[name], name, (0, (4, 2)))
-    second.set_title("Re-training, on a few target samples", color=COLOURS["transfer"])
-    second.legend(ncols=1 + len(layers) // 10, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    keys = [key for key in results.models if not key.is_base and key.seed is None]
+    singles = sorted((key for key in keys if key.is_single_layer), key=str)
+    others = sorted((key for key in keys if not key.is_single_layer), key=str)
+    for place, key in enumerate(singles[:CURVES]):
+        _curve(second, results.models[key].losses("train"), _shade(place, len(singles)), str(key))
+    for key in others[: max(CURVES - len(singles), 0)]:
+        style = (0, (4, 2)) if str(key) in CONTROLS else (0, (1, 1))
+        _curve(second, results.models[key].losses("train"), colour_of(key), str(key), style)
+    second.set_title("Re-training, on a few target samples", color=COLOURS["layers"])
+    if second.lines:
+        columns = 1 + len(second.lines) // 12
+        second.legend(ncols=columns, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for panel in (first, second):
         panel.set(xlabel="epoch", ylabel="mean squared error of Π / σ²")
         plain_log(panel)
+    left_out = max(len(keys) - CURVES, 0)
     caption = words(
-        """Each epoch is one pass over the training samples; lower is better, and 1 is as bad as
+        f"""Each epoch is one pass over the training samples; lower is better, and 1 is as bad as
         predicting nothing. Left: the base model learns the base flow. Right: it is re-trained on a
         few samples of the target, one layer at a time (green, from the first layer, dark, to the
-        last, light) or as a control (dashed). These are errors on the samples that were learnt
-        from; how well each does on flows it has not seen is in the picture above."""
+        last, light), as a control (dashed) or otherwise (dotted). These are errors on the samples
+        that were learnt from; how well each does on flows it has not seen is in the picture above.
+        {f"{left_out} more models are left out." if left_out else ""}"""
     )
     alt = "Training loss against epoch: base model on the left, re-trained models on the right."
     return Picture("training", "How the networks learnt", caption, alt, figure)
@@ -50,24 +64,30 @@ def training(results: Results) -> Picture:
 
 def ranking(results: Results) -> Picture:
     """Measured error of every re-trained layer with the controls, above the predicted ranks."""
-    findings = find(results)
-    best = findings.best
-    count = 1 + len(findings.scores)
+    compared = compare(results)
+    best = compared.best
+    count = 1 + len(compared.predictions)
     figure, axes = canvas(
         2, 1, 3.6 + 0.3 * count, sharex=True, height_ratios=[10, count], squeeze=False
     )
     bars, ranks = axes[:, 0]
-    _error_bars(bars, findings, best)
-    _reference_lines(bars, findings)
-    _rank_cells(ranks, findings)
+    _error_bars(bars, compared)
+    _reference_lines(bars, compared)
+    _rank_cells(ranks, compared)
+    whiskers = (
+        "Whiskers are the least and the largest of the test runs."
+        if compared.members > 1
+        else "There is one test run, so there are no whiskers."
+    )
+    filled = "" if compared.all_alike else f"{best}, the best, is filled; "
     caption = words(
         f"""Each bar is the error that is left on the target when only that layer is re-trained
-        ({best}, the best, is filled); l01 is next to the input. Whiskers are the spread over runs
-        kept out of training. The lines are the controls: the base model as it is, all layers
-        re-trained, training from scratch, and the cheap floors of one scale a channel and one
-        number for the whole output. A layer that does no better than such a floor has learnt
-        little about the target. Below: the order of the layers as measured, and as each score
-        predicted it before any re-training (1 is best)."""
+        ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are the controls:
+        the base model as it is, all layers re-trained, training from scratch, and the cheap floors
+        of one scale a channel and one number for the whole output, which show what multiplying
+        alone can do. Below: the order of the
+        layers as measured, and as each score predicted it before any re-training (1 is best; equal
+        ones share their rank; a score that tells no layer from another has none)."""
     )
     alt = (
         f"Bars of the error on the target per re-trained layer, least for {best}; lines for the "
@@ -76,7 +96,9 @@ def ranking(results: Results) -> Picture:
     return Picture("ranking", "Which layer to re-train", caption, alt, figure)
 
 
-def _curve(axes: Any, losses: list[float], colour: Any, label: str, style: Any = "-") -> None:
+def _curve(
+    axes: Axes, losses: Sequence[float], colour: object, label: str, style: Style = "-"
+) -> None:
     if len(losses) > 1:  # a single number is no curve: nothing was trained
         axes.plot(np.arange(1, len(losses) + 1), losses, linestyle=style, color=colour, label=label)
 
@@ -89,33 +111,46 @@ def _shade(place: int, count: int) -> tuple[float, float, float]:
     return (float(red), float(green), float(blue))
 
 
-def _error_bars(axes: Any, findings: Findings, best: str) -> None:
-    values = [findings.error(name) for name in findings.layers]
-    faces = [COLOURS["transfer"] if name == best else "#A8DCCB" for name in findings.layers]
+def _error_bars(axes: Axes, compared: Comparison) -> None:
+    intervals = [compared.error(name) for name in compared.layers]
+    means = np.array([interval.mean for interval in intervals])
+    strong = [name == compared.best and not compared.all_alike for name in compared.layers]
     axes.bar(
-        range(len(values)),
-        [v.mean for v in values],
-        yerr=[v.spread for v in values],
-        color=faces,
-        edgecolor=COLOURS["transfer"],
+        range(len(means)),
+        means,
+        yerr=_whiskers(compared),
+        color=[COLOURS["layers"] if it_is else "#A8DCCB" for it_is in strong],
+        edgecolor=COLOURS["layers"],
         linewidth=0.8,
         width=0.62,
         error_kw={"elinewidth": 0.9, "ecolor": COLOURS["ink"], "capsize": 2.5},
     )
-    axes.set(ylabel="error on target (mean square of Π = 1)", xlim=(-0.6, len(values) - 0.4))
+    axes.set(ylabel="error on target (mean square of Π = 1)", xlim=(-0.6, len(means) - 0.4))
     axes.set_ylim(bottom=0.0)
-    axes.set_title("Error left after re-training one layer", color=COLOURS["transfer"])
+    axes.set_title("Error left after re-training one layer", color=COLOURS["layers"])
     axes.grid(False, axis="x")
     axes.tick_params(axis="x", length=0)
 
 
-def _reference_lines(axes: Any, findings: Findings) -> None:
+def _whiskers(compared: Comparison) -> FloatArray | None:
+    """Lengths below and above the means, (2, layer); None where there is one test run."""
+    lengths = []
+    for name in compared.layers:
+        interval = compared.error(name)
+        if interval.low is None or interval.high is None:
+            return None
+        lengths.append((interval.mean - interval.low, interval.high - interval.mean))
+    # The mean of equal numbers may be off by rounding, and a negative length is an error.
+    return np.asarray(np.maximum(np.array(lengths).T, 0.0))
+
+
+def _reference_lines(axes: Axes, compared: Comparison) -> None:
     """The controls as lines across; their names at the right, kept from overlapping."""
-    lines = {"base": "base as it is"} | {name: name for name in CONTROLS}
+    lines = {BASE: "base as it is"} | {name: name for name in CONTROLS}
     found = sorted(
-        (findings.error(name).mean, name, text)
+        (compared.error(name).mean, name, text)
         for name, text in lines.items()
-        if name in findings.target
+        if name in compared.target
     )
     top = max(axes.get_ylim()[1], 1.05 * found[-1][0]) if found else axes.get_ylim()[1]
     axes.set_ylim(0.0, top)  # every control is on the panel
@@ -143,23 +178,23 @@ def _reference_lines(axes: Any, findings: Findings) -> None:
         )
 
 
-def _rank_cells(axes: Any, findings: Findings) -> None:
+def _rank_cells(axes: Axes, compared: Comparison) -> None:
     """Rows of ranks: measured, then each score; the darker the better."""
-    measured = findings.measured
-    rows = [("measured", [measured.index(name) + 1 for name in findings.layers])]
-    rows += [
-        (score.name.replace("_", " "), [score.rank(name) or 0 for name in findings.layers])
-        for score in findings.scores
-    ]
-    table = np.array([ranks for _, ranks in rows], dtype=float)
+    layers = compared.layers
+    measured = [None if compared.all_alike else compared.rank(name) for name in layers]
+    rows = {"measured": measured} | {
+        prediction.words: [prediction.rank(name) for name in layers]
+        for prediction in compared.predictions
+    }
+    table = np.array([[rank or 0 for rank in ranks] for ranks in rows.values()], dtype=float)
     shown = np.where(table > 0, table, np.nan)
-    axes.imshow(shown, cmap="Greens_r", aspect="auto", vmin=0.0, vmax=len(measured) + 2.0)
+    axes.imshow(shown, cmap="Greens_r", aspect="auto", vmin=0.0, vmax=len(layers) + 2.0)
     for (row, column), rank in np.ndenumerate(table):
-        colour = "white" if 0 < rank <= len(measured) / 3 else COLOURS["ink"]
+        colour = "white" if 0 < rank <= len(layers) / 2 else COLOURS["ink"]
         text = f"{rank:.0f}" if rank else "–"
         axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.set_xticks(range(len(findings.layers)), findings.layers)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_xticks(range(len(layers)), layers)
     axes.set_xlabel("re-trained layer")
     axes.grid(False)
     axes.tick_params(length=0)

@@ -2,60 +2,61 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
+from matplotlib.axes import Axes
 
+from eddyscope.artefacts.key import LAYERS, ModelKey
+from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import log_limits, plain_log, wavenumber_axis
-from eddyscope.report.results import Absent, Artefact, Results
-from eddyscope.report.style import COLOURS, Picture, canvas, words
+from eddyscope.report.results import Absent, Results
+from eddyscope.report.style import COLOURS, GREENS, Picture, canvas, colour_of, words
 
-__all__ = ["label", "statistics", "trajectories"]
+__all__ = ["TRUTH", "label", "mean_over_runs", "model_of", "statistics", "trajectories"]
 
 TRUTH = "dns"
 """Name of the filtered DNS among the closures."""
 
-GREENS = (COLOURS["transfer"], "#5CC4A4", "#00513C", "#A8DCCB")
-"""For re-trained layers, in their order."""
+FREE = ("#7B4F9D", "#8C6D31", "#56B4E9", "#CC79A7", "#E69F00")
+"""For closures that are no models of this case."""
 
 
 def statistics(results: Results) -> Picture:
     """Time-mean energy spectra and PDFs of vorticity, against the filtered DNS."""
     truth = results.closure(TRUTH)
+    _closures(results)
     figure, axes = canvas(1, 3, 3.1)
     spectrum, ratio, pdf = axes[0]
-    colours = _colours(results)
-    exact = _mean(truth.group()["energy_spectrum"])
+    exact = mean_over_runs(truth["energy_spectrum"])
     energies, ratios, densities = [], [], []
-    for name, closure in {TRUTH: truth, **_closures(results)}.items():
-        found, look = closure.group(), (colours[name], label(name, closure))
-        k, energy = found["wavenumber"], _mean(found["energy_spectrum"])
+    for name, run in _truth_first(results).items():
+        look = (_colours(results)[name], label(run))
+        k, energy = run["wavenumber"].values, mean_over_runs(run["energy_spectrum"])
         energies.append(_line(spectrum, k, energy, *look))
         ratios.append(_line(ratio, k, energy / exact, *look))
-        density = _mean(found["vorticity_pdf"])
+        density = mean_over_runs(run["vorticity_pdf"])
         density = np.where(density > 0.0, density, np.nan)  # never met: no point on a log axis
-        densities.append(_line(pdf, found["vorticity_bin"], density, *look))
+        densities.append(_line(pdf, run["vorticity_bin"].values, density, *look))
     spectrum.set(yscale="log", ylabel="energy spectrum E(k)", title="Energy by scale")
     ratio.set(ylabel="E(k) / filtered DNS's", title="Over the filtered DNS")
-    pdf.set(yscale="log", ylabel="probability density", title="Vorticity")
-    pdf.set_xlabel("vorticity ω̄")
+    pdf.set(yscale="log", ylabel="probability density", title="Vorticity", xlabel="vorticity ω̄")
     for panel, curves, decades in ((spectrum, energies, 6.0), (pdf, densities, 5.0)):
         panel.set_ylim(log_limits(curves, decades))
     ratio.set_ylim(log_limits(ratios, 3.0))
     plain_log(ratio)
     for panel in (spectrum, ratio):
-        wavenumber_axis(panel, float(k[-1]))
+        wavenumber_axis(panel, float(truth["wavenumber"].values[-1]))
     handles, labels = spectrum.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
     caption = words(
         """Closures run back in a coarse simulation of the target. Black: what the filtered full
-        simulation does, which a good closure reproduces. Left: energy at each scale. Middle: the
-        same, over that of the filtered full simulation (1 is perfect). Right: how often each
-        vorticity occurs; the tails are the strongest eddies. Means over all test runs, each for as
-        long as it lasted."""
+        simulation does, which a good closure reproduces. Left: energy at each scale (shells of
+        wavenumbers; modes in the corners beyond the last shell are left out). Middle: the same,
+        over that of the filtered full simulation (1 is perfect). Right: how often each vorticity
+        occurs; the tails are the strongest eddies. Means over all test runs, each for as long as it
+        lasted."""
     )
     alt = "Energy spectra and vorticity densities of the closures against the filtered DNS."
     return Picture("les", "The closures in a simulation", caption, alt, figure)
@@ -64,18 +65,15 @@ def statistics(results: Results) -> Picture:
 def trajectories(results: Results) -> Picture:
     """Energy and enstrophy against time, and where a run blew up."""
     closures = _closures(results)
-    shown = {TRUTH: results.les[TRUTH], **closures} if TRUTH in results.les else closures
     figure, axes = canvas(1, 2, 3.0)
     colours = _colours(results)
     for panel, name in zip(axes[0], ("energy", "enstrophy"), strict=True):
-        limit = 0.0
-        for closure, artefact in shown.items():
-            found = artefact.group()
-            _plot_members(panel, found, name, colours[closure], label(closure, artefact))
-            if closure == TRUTH:
-                limit = 3.0 * float(np.nanmax(found[name]))
-        if limit > 0.0:
-            panel.set_ylim(0.0, min(limit, panel.get_ylim()[1]))
+        for closure, run in _truth_first(results).items():
+            _plot_runs(panel, run, name, colours[closure])
+        if TRUTH in results.les:
+            # A run that blows up would flatten all others.
+            limit = 3.0 * float(np.nanmax(results.les[TRUTH][name].values))
+            panel.set_ylim(0.0, min(limit, panel.get_ylim()[1]) if limit > 0.0 else None)
         panel.set(
             xlabel="time since the start", ylabel=name, title=f"{name.capitalize()} against time"
         )
@@ -90,56 +88,75 @@ def trajectories(results: Results) -> Picture:
     return Picture("les_time", "Do the simulations stay stable?", caption, alt, figure)
 
 
-def _closures(results: Results) -> dict[str, Artefact]:
-    found = {name: results.les[name] for name in sorted(results.les) if name != TRUTH}
+def mean_over_runs(values: xr.DataArray) -> FloatArray:
+    """Mean over members of (member, x); those that were never sampled hold no numbers."""
+    table = values.values
+    kept = table[np.isfinite(table).all(axis=1)]
+    return np.asarray(kept.mean(axis=0) if len(kept) else np.full(table.shape[1], np.nan))
+
+
+def model_of(run: xr.Dataset) -> str | None:
+    """The name of the model that was the closure; None for a closure that is no model."""
+    model = str(run.attrs.get("model", ""))
+    return None if model in ("", "none", TRUTH) else model
+
+
+def label(run: xr.Dataset) -> str:
+    """What a closure is called."""
+    special = {TRUTH: "filtered DNS", "none": "no closure"}
+    closure, model = str(run.attrs["closure"]), model_of(run)
+    if model is None:
+        return special.get(closure, closure)
+    key = ModelKey.parse(model)
+    if key.is_base:
+        return "base model"
+    return f"{model} re-trained" if key.kind == LAYERS else model
+
+
+def _closures(results: Results) -> Mapping[str, xr.Dataset]:
+    found = {name: run for name, run in results.les.items() if name != TRUTH}
     if not found:
         raise Absent("no closure was run in a simulation")
     return found
 
 
-def _mean(values: NDArray[Any]) -> NDArray[Any]:
-    """Mean over members; those that were never sampled hold no numbers."""
-    kept = values[np.isfinite(values).all(axis=1)]
-    mean: NDArray[Any] = kept.mean(axis=0) if len(kept) else np.full(values.shape[1], np.nan)
-    return mean
+def _truth_first(results: Results) -> Mapping[str, xr.Dataset]:
+    truth = {TRUTH: results.les[TRUTH]} if TRUTH in results.les else {}
+    return {**truth, **_closures(results)}
 
 
 def _colours(results: Results) -> dict[str, str]:
-    """Truth black, the base model as base, re-trained layers in greens, others apart from them."""
-    layers = [name for name in sorted(results.les) if re.match(r"l\d\d|best", name)]
-    named = {"none": "none", TRUTH: "truth", "base": "base", "all": "all", "gain": "gain"}
-    free = itertools.cycle((COLOURS["gain"], COLOURS["scratch"], COLOURS["all"]))
-    colours = {}
-    for name in sorted(results.les):
-        if name in layers:
-            colours[name] = GREENS[layers.index(name) % len(GREENS)]
+    """Truth black, models as their kinds, other closures apart from them."""
+    colours = {TRUTH: COLOURS["truth"], "none": COLOURS["none"]}
+    layers = others = 0
+    for name, run in results.les.items():
+        if name in colours:
+            continue
+        model = model_of(run)
+        if model is None:
+            colours[name] = FREE[others % len(FREE)]
+            others += 1
+        elif ModelKey.parse(model).kind == LAYERS:
+            colours[name] = GREENS[layers % len(GREENS)]
+            layers += 1
         else:
-            colours[name] = COLOURS[named[name]] if name in named else next(free)
+            colours[name] = colour_of(ModelKey.parse(model))
     return colours
 
 
-def label(name: str, artefact: Artefact) -> str:
-    """What a closure is called: "best" says which model it stands for."""
-    special = {TRUTH: "filtered DNS", "none": "no closure", "base": "base model"}
-    if name in special:
-        return special[name]
-    model = str(artefact.attributes.get("model", name))
-    return f"{model} re-trained" if re.match(r"l\d\d", model) else model
-
-
-def _line(axes: Any, x: NDArray[Any], y: NDArray[Any], colour: str, name: str) -> NDArray[Any]:
+def _line(axes: Axes, x: FloatArray, y: FloatArray, colour: str, name: str) -> FloatArray:
     style, width = ("-", 2.0) if colour == COLOURS["truth"] else ("--", 1.5)
     axes.plot(x, y, style, color=colour, linewidth=width, label=name)
     return y
 
 
-def _plot_members(axes: Any, found: dict[str, Any], name: str, colour: str, who: str) -> None:
-    """A line for each member, and a cross at the top edge where it blew up."""
-    for member, values in enumerate(found[name]):
-        time = found["time"][member] if found["time"].ndim == 2 else found["time"]
-        shown = who if member == 0 else None
+def _plot_runs(axes: Axes, run: xr.Dataset, name: str, colour: str) -> None:
+    """A line for each run, and a cross at the top edge where it blew up."""
+    for member, values in enumerate(run[name].values):
+        shown = label(run) if member == 0 else None
+        time = run["time"].values[member]
         axes.plot(time, values, color=colour, linewidth=1.0, alpha=0.85, label=shown)
-    for time in found.get("blow_up_time", [])[found.get("stable", np.array([])) == 0]:
+    for time in _blow_ups(run):
         axes.plot(
             time,
             0.97,
@@ -151,18 +168,16 @@ def _plot_members(axes: Any, found: dict[str, Any], name: str, colour: str, who:
         )
 
 
-def _stability(closures: dict[str, Artefact]) -> str:
+def _blow_ups(run: xr.Dataset) -> FloatArray:
+    """When runs blew up."""
+    return np.asarray(run["blow_up_time"].values[run["stable"].values == 0])
+
+
+def _stability(closures: Mapping[str, xr.Dataset]) -> str:
     told = []
-    for name, artefact in closures.items():
-        found = artefact.group()
-        stable = found.get("stable")
-        if stable is None:
-            told.append(f"{label(name, artefact)}: stability not recorded")
-            continue
-        text = (
-            f"{label(name, artefact)}: {int(np.sum(stable))} of {len(stable)} runs reached the end"
-        )
-        times = found.get("blow_up_time", np.array([]))[np.asarray(stable) == 0]
+    for run in closures.values():
+        stable, times = run["stable"], _blow_ups(run)
+        text = f"{label(run)}: {int(stable.sum())} of {stable.size} runs reached the end"
         text += f" (blow-up at t = {', '.join(f'{t:.3g}' for t in times)})" if times.size else ""
         told.append(text)
     return "; ".join(told) + "."

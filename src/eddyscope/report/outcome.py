@@ -1,219 +1,268 @@
-"""The report in words: whether transfer learning helped, which layer is best, what was predicted.
+"""The report in words: whether re-training helped, which layer is best, what was predicted.
 
 A sentence that lacks its facts says which are missing instead of leaving a hole.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
 
-from eddyscope.report.findings import Findings, find
-from eddyscope.report.les_figures import label
+from eddyscope.artefacts.key import BASE
+from eddyscope.config.arrays import FloatArray
+from eddyscope.report.comparison import Comparison, compare, in_words
+from eddyscope.report.les_figures import TRUTH, label, mean_over_runs, model_of
 from eddyscope.report.results import Absent, Results
+from eddyscope.report.setting import count
 
-__all__ = ["headlines", "outcome", "spectrum_factor"]
+__all__ = ["Headline", "headlines", "outcome", "spectrum_factor"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number to remember."""
+
+    figure: str
+    meaning: str
 
 
 def outcome(results: Results) -> list[str]:
-    """Whether transfer learning helped, which layer is best, and what was predicted."""
-    parts: tuple[Callable[[Findings], str], ...] = (_need, _helped, _order, _predicted, _floor)
+    """Whether re-training helped, which layer is best, and what was predicted."""
+    parts: tuple[Callable[[Comparison], str], ...] = (
+        _need,
+        _helped,
+        _order,
+        _lead,
+        _predicted,
+        _floor,
+    )
     try:
-        findings = find(results)
+        compared = compare(results)
     except Absent as gap:
-        return [f"Whether transfer learning helped cannot be said: {gap}.", *_in_the_loop(results)]
-    return [_said(part, findings) for part in parts] + _in_the_loop(results)
+        return [f"Whether re-training helped cannot be said: {gap}.", *_in_the_loop(results)]
+    sentences = [_or_why_not(part, compared) for part in parts]
+    return [sentence for sentence in sentences if sentence] + _in_the_loop(results)
 
 
-def headlines(results: Results) -> list[tuple[str, str]]:
-    """The few numbers to remember: (figure, what it is). Empty if nothing was evaluated."""
+def _or_why_not(part: Callable[[Comparison], str], compared: Comparison) -> str:
     try:
-        findings = find(results)
-        best = findings.best
-        figures = [
-            (
-                f"{findings.error('base').mean:.2f} → {findings.error(best).mean:.2f}",
-                f"error on the target, before and after re-training {best} alone "
-                f"({100 * findings.gain(best):.0f} % less)",
-            ),
-            (best, f"best of {len(findings.layers)} layers{_rivals_words(findings)}"),
-        ]
+        return part(compared)
+    except Absent as gap:
+        return f"Not known: {gap}."
+
+
+def headlines(results: Results) -> list[Headline]:
+    """The few numbers to remember. Empty if nothing was evaluated."""
+    try:
+        compared = compare(results)
+        best = compared.best
+        before, after = compared.error(BASE).mean, compared.error(best).mean
     except Absent:
         return []
-    return figures + _more_headlines(findings) + _les_headline(results)
+    layers = count(len(compared.layers), "layer")
+    found = [
+        Headline(
+            f"{before:.2f} → {after:.2f}",
+            f"error on the target, before and after re-training {best} alone"
+            f"{_less(compared.removed(best))}",
+        ),
+        Headline("none", f"of {layers} is best: all leave the same error")
+        if compared.all_alike and len(compared.layers) > 1
+        else Headline(best, f"left the least error of {layers}"),
+    ]
+    return found + _advice_headline(compared) + _scale_headline(compared) + _les_headline(results)
 
 
-def _more_headlines(findings: Findings) -> list[tuple[str, str]]:
-    figures = []
-    ranking = findings.scores and findings.default_score and findings.advice.ranking
-    if ranking and ranking[0] in findings.layers:
-        cost = 100 * findings.regret(ranking[0])
-        text = f"predicted beforehand; following it costs {cost:.0f} % more error than the best"
-        figures.append((ranking[0], text))
-    if "scale" in findings.target:
-        floor = f"{findings.error('scale').mean:.2f}"
-        figures.append((floor, "error if the output is merely multiplied by one number"))
-    return figures
+def _less(share: float) -> str:
+    """ " (45 % less)", or what else can be said of the share of error removed."""
+    if not math.isfinite(share):
+        return ""
+    return f" ({abs(100 * share):.0f} % {'less' if share >= 0 else 'more'})"
 
 
-def _les_headline(results: Results) -> list[tuple[str, str]]:
-    others = [name for name in results.les if name not in ("dns", "none", "base")]
-    before = spectrum_factor(results, "base")
-    factors = {name: spectrum_factor(results, name) for name in others}
-    known = {name: factor for name, factor in factors.items() if factor is not None}
-    if before is None or not known:
+def _advice_headline(compared: Comparison) -> list[Headline]:
+    try:
+        advice = compared.advice
+    except Absent:
         return []
-    name = min(known, key=lambda n: (n != "best", known[n]))
-    who = label(name, results.les[name])
+    layer = advice.first[0]
+    if not advice.tells or len(advice.first) > 1 or layer not in compared.layers:
+        return []
+    cost = 100 * compared.excess(layer)
+    text = f"predicted beforehand; following it leaves {cost:.0f} % more error than the best"
+    return [Headline(layer, text)]
+
+
+def _scale_headline(compared: Comparison) -> list[Headline]:
+    if "scale" not in compared.target:
+        return []
+    error = compared.error("scale").mean
+    return [Headline(f"{error:.2f}", "error if the output is merely multiplied by one number")]
+
+
+def _les_headline(results: Results) -> list[Headline]:
+    """The best layer's closure against the base model's."""
+    found = results.evaluation
+    before = spectrum_factor(results, BASE)
+    names = [n for n, run in results.les.items() if found and model_of(run) == found.best]
+    after = spectrum_factor(results, names[0]) if names else None
+    if before is None or after is None:
+        return []
+    who = label(results.les[names[0]])
     text = f"factor by which energies by scale are off in a coarse simulation: base model, {who}"
-    return [(f"{before:.2f} → {known[name]:.2f}", text)]
+    return [Headline(f"{before:.2f} → {after:.2f}", text)]
 
 
-def _need(findings: Findings) -> str:
-    words = f"the base model leaves an error of {findings.error('base')} on the target"
-    if findings.base_at_home is not None:
-        words += f", against {findings.base_at_home} on its own flow"
-    return f"As it is, {words} (0 is perfect, 1 as bad as predicting nothing)."
-
-
-def _helped(findings: Findings) -> str:
-    best, gain = findings.best, findings.gain(findings.best)
-    error = findings.error(best)
-    if gain <= 0.0:
-        return f"Re-training one layer did not help: the best, {best}, leaves {error}."
-    words = f"Re-training {best} alone leaves {error}, {100 * gain:.0f} % less"
-    if "all" in findings.target:
-        words += f"; re-training all layers leaves {findings.error('all')}"
-    spread = findings.paired_gain(best)
-    if spread is None:
-        return words + "."
-    each = "more than its spread" if spread.mean > spread.spread else "within its spread"
+def _need(compared: Comparison) -> str:
+    words = f"the base model leaves an error of {in_words(compared.error(BASE))} on the target"
+    if compared.on_base is not None:
+        words += f", against {in_words(compared.on_base)} on its own flow"
+    brackets = "; in brackets: the least and the largest of the test runs"
     return (
-        f"{words}. Run by run, re-training {best} takes away {100 * spread.mean:.0f} ± "
-        f"{100 * spread.spread:.0f} % of the error, {each} over the held-out runs."
+        f"As it is, {words} (0 is perfect, 1 as bad as predicting nothing"
+        f"{brackets if compared.members > 1 else ''})."
     )
 
 
-def _order(findings: Findings) -> str:
-    best, worst = findings.measured[0], findings.measured[-1]
+def _helped(compared: Comparison) -> str:
+    best, share = compared.best, compared.removed(compared.best)
+    left = in_words(compared.error(best))
+    if not share > 0.0:
+        return f"Re-training one layer did not help: the best, {best}, leaves {left}."
+    words = f"Re-training {best} alone leaves {left}, {100 * share:.0f} % less"
+    if "all" in compared.target:
+        words += f"; re-training all layers leaves {in_words(compared.error('all'))}"
+    return f"{words}. {_run_by_run(compared)}"
+
+
+def _run_by_run(compared: Comparison) -> str:
+    removed = compared.error_removed.get(compared.best)
+    if removed is None:
+        return ""
+    if removed.low is None or removed.high is None:
+        return "This is of one test run, so how it varies from run to run is not known."
+    return (
+        f"Run by run, {compared.best} removes {100 * removed.low:.0f} to "
+        f"{100 * removed.high:.0f} % of the base model's error ({compared.members} runs)."
+    )
+
+
+def _order(compared: Comparison) -> str:
+    best, worst = compared.measured[0], compared.measured[-1]
     if best == worst:
         return f"Only {best} was re-trained alone, so layers cannot be compared."
+    if compared.all_alike:
+        return f"All {len(compared.layers)} layers leave the same error: none is better."
+    excess = compared.excess(worst)
+    more = f", {100 * excess:.0f} % more error than {best}" if math.isfinite(excess) else ""
     return (
-        f"The best layer is {best}, the worst {worst} ({findings.error(worst)}, "
-        f"{100 * findings.regret(worst):.0f} % more error than {best}). "
-        f"In order: {', '.join(findings.measured)}. {_lead(findings)}"
-    ).rstrip()
-
-
-def _lead(findings: Findings) -> str:
-    """Whether the best layer can be told from the next ones."""
-    rivals = _rivals(findings)
-    if rivals is None:
-        return ""
-    if not rivals:
-        return f"{findings.best} leads by more than the spread over runs."
-    return (
-        f"{findings.best} cannot be told from {', '.join(rivals)}: the lead is within the spread "
-        "over runs."
+        f"The best layer is {best}; the worst, {worst}, leaves "
+        f"{in_words(compared.error(worst))}{more}. In order: {', '.join(compared.measured)}."
     )
 
 
-def _rivals(findings: Findings) -> list[str] | None:
-    """Layers that gain as much as the best one within the spread; None if that is not known."""
-    best, *others = findings.measured
-    first = findings.paired_gain(best)
-    rivals = []
-    for name in others:
-        other = findings.paired_gain(name)
-        if first is None or other is None:
-            return None
-        if first.mean - other.mean <= max(first.spread, other.spread):
-            rivals.append(name)
-    return rivals
+def _lead(compared: Comparison) -> str:
+    """On how many test runs other layers did as well as the best one."""
+    if len(compared.layers) < 2 or compared.all_alike:
+        return ""
+    rivals, runs = compared.rivals(), compared.members
+    if runs == 1:
+        return f"With one test run it cannot be said whether {compared.best} would lead on others."
+    if not rivals:
+        return f"{compared.best} left the least error on each of the {runs} test runs."
+    told = ", ".join(f"{name} on {won}" for name, won in rivals)
+    return (
+        f"Some layers did as well as {compared.best} or better on single test runs of the {runs}: "
+        f"{told}; on those runs {compared.best} does not lead."
+    )
 
 
-def _rivals_words(findings: Findings) -> str:
-    rivals = _rivals(findings)
-    return f", though not told from {', '.join(rivals)}" if rivals else ""
-
-
-def _predicted(findings: Findings) -> str:
-    score = findings.advice
-    first = score.ranking[0]
-    name = score.name.replace("_", " ")
-    words = f"Before any re-training, the score “{name}” put {first} first"
-    if first not in findings.layers:
+def _predicted(compared: Comparison) -> str:
+    advice = compared.advice
+    words = f"Before any re-training, the score “{advice.words}”"
+    if not advice.tells:
+        return f"{words} gave all layers the same value, so it advised nothing."
+    if len(advice.first) > 1:
+        return f"{words} put {', '.join(advice.first)} first, without telling them apart."
+    first = advice.first[0]
+    words += f" put {first} first"
+    if first not in compared.layers:
         return f"{words}, which was not re-trained."
-    regret = findings.regret(first)
-    spectrum = findings.regret(first, "spectrum_error")
-    if first == findings.best:
-        words += ", which is indeed the best"
-    else:
-        words += (
-            f"; following it would have cost {100 * regret:.0f} % more error than the best layer "
-            f"(and {100 * spectrum:.0f} % more error of the spectrum than the best in that)"
-        )
-    rho = score.card.get("spearman")
-    if rho is not None:
-        words += (
-            f". Its whole order agrees with the measured one with a rank correlation of "
-            f"{f'{rho:.2f}'.replace('-', '−')} "
-            "(1: the same order, 0: unrelated, −1: reversed)"
-        )
-    return f"{words}. {_without_advice(findings)}".rstrip()
+    parts = [words + _cost(compared, first), _agreement(advice.card.get("spearman"))]
+    return " ".join(part for part in [*parts, _without_advice(compared)] if part)
 
 
-def _without_advice(findings: Findings) -> str:
+def _cost(compared: Comparison, first: str) -> str:
+    """What following the advice would have cost."""
+    if compared.rank(first) == 1:
+        return ", which is indeed the best."
+    error, spectrum = (100 * compared.excess(first, m) for m in ("error", "spectrum_error"))
+    return (
+        f"; following it would have left {error:.0f} % more error than the best layer (and "
+        f"{spectrum:.0f} % more error of the spectrum than the best in that)."
+    )
+
+
+def _agreement(rho: float | None) -> str:
+    if rho is None:
+        return ""
+    number = f"{rho:.2f}".replace("-", "−")
+    return (
+        f"Its whole order agrees with the measured one with a rank correlation of {number} (1: the "
+        "same order, 0: unrelated, −1: reversed)."
+    )
+
+
+def _without_advice(compared: Comparison) -> str:
     """What habits that look at no data would have cost."""
     habits = {"first_layer": "the first layer", "last_layer": "the last", "random": "any at random"}
-    costs = {
-        text: f"{100 * findings.controls[name]['regret_mse']:.0f} %"
+    costs = [
+        f"{text} {100 * cost:.0f} %"
         for name, text in habits.items()
-        if findings.controls.get(name, {}).get("regret_mse") is not None
-    }
+        if (cost := compared.controls.get(name, {}).get("regret_mse")) is not None
+    ]
     if not costs:
         return ""
-    told = ", ".join(f"{text} {cost}" for text, cost in costs.items())
-    return f"What choosing without any advice would have cost: {told}."
+    return f"Choosing without any advice would have left more error by: {', '.join(costs)}."
 
 
-def _floor(findings: Findings) -> str:
-    floor, best = findings.error("scale"), findings.best
-    words = f"Merely multiplying the base model's output by one number leaves {floor}"
-    gained = findings.gain(best)
-    if gained <= 0.0:
-        return f"{words}."
-    share = findings.gain("scale") / gained
-    verdict = (
-        "so most of what re-training gained here is a matter of amplitude, and this case says "
-        "little about layers"
-        if share > 0.7
-        else "so re-training learnt more than amplitude"
+def _floor(compared: Comparison) -> str:
+    """What a mere change of amplitude does."""
+    words = (
+        "Merely multiplying the base model's output by one number leaves "
+        f"{in_words(compared.error('scale'))}"
     )
-    return f"{words}, {100 * max(share, 0.0):.0f} % of what {best} gained, {verdict}."
+    best, share = compared.removed(compared.best), compared.removed("scale")
+    if not best > 0.0:
+        return f"{words}."
+    return (
+        f"{words}, which removes {100 * max(share / best, 0.0):.0f} % of the error that "
+        f"{compared.best} removes."
+    )
 
 
 def _in_the_loop(results: Results) -> list[str]:
     """What closures did in a simulation: how many runs ended, how far their spectra are off."""
-    closures = [name for name in results.les if name != "dns"]
+    closures = {name: run for name, run in results.les.items() if name != TRUTH}
     if not closures:
         return ["No closure was run back in a simulation (`eddyscope les`)."]
-    told = []
-    for name in closures:
-        found = results.les[name].group()
-        if "stable" in found:
-            ended = f"{int(np.sum(found['stable']))} of {len(found['stable'])}"
-            who = label(name, results.les[name])
-            told.append(f"{who}: {ended}{_spectrum_words(results, name)}")
-    if not told:
-        return ["How the closures did in a simulation was not recorded."]
+    told = [
+        f"{label(run)}: {_ended(run)}{_spectrum_words(results, name)}"
+        for name, run in closures.items()
+    ]
     return [
         "Back in a coarse simulation of the target, runs that reached the end, and by what factor "
-        f"the energy at each scale is off on average (1 is perfect): {'; '.join(told)}."
+        "the energy at each scale is off on average (1 is perfect; a run that blew up counts for "
+        f"as long as it lasted): {'; '.join(told)}."
     ]
+
+
+def _ended(run: xr.Dataset) -> str:
+    return f"{int(run['stable'].sum())} of {run['stable'].size}"
 
 
 def _spectrum_words(results: Results, name: str) -> str:
@@ -223,24 +272,15 @@ def _spectrum_words(results: Results, name: str) -> str:
 
 def spectrum_factor(results: Results, name: str) -> float | None:
     """exp⟨|ln(E/E_dns)|⟩ over wavenumbers of a closure; None if there is nothing to compare."""
-    if "dns" not in results.les or name not in results.les:
+    if TRUTH not in results.les or name not in results.les:
         return None
-    exact, found = (_mean_spectrum(results, who) for who in ("dns", name))
-    if exact is None or found is None:
+    exact, found = (mean_over_runs(results.les[who]["energy_spectrum"]) for who in (TRUTH, name))
+    return _factor(exact, found)
+
+
+def _factor(exact: FloatArray, found: FloatArray) -> float | None:
+    """exp⟨|ln(found/exact)|⟩ over what is positive in both; None if nothing is."""
+    both = (exact > 0) & (found > 0)
+    if not both.any():
         return None
-    shells = (exact > 0) & (found > 0)
-    return float(np.exp(np.mean(np.abs(np.log(found[shells] / exact[shells])))))
-
-
-def _mean_spectrum(results: Results, name: str) -> NDArray[Any] | None:
-    """Energy spectrum over the members that have one."""
-    spectra = results.les[name].group().get("energy_spectrum", np.empty((0, 0)))
-    kept: NDArray[Any] = spectra[np.isfinite(spectra).all(axis=1)]
-    return kept.mean(axis=0) if len(kept) else None
-
-
-def _said(part: Callable[[Findings], str], findings: Findings) -> str:
-    try:
-        return part(findings)
-    except Absent as gap:
-        return f"Not known: {gap}."
+    return float(np.exp(np.mean(np.abs(np.log(found[both] / exact[both])))))

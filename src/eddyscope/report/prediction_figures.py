@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
+from matplotlib.axes import Axes
 
+from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import log_limits, plain_log, show_field, wavenumber_axis
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import COLOURS, Picture, canvas, words
+from eddyscope.report.style import COLOURS, Picture, canvas, colour_of, words
 
 __all__ = ["fields", "spectra"]
 
@@ -19,7 +22,7 @@ def fields(results: Results) -> Picture:
     panels = [*_base_fields(results), *_target_fields(results)]
     figure, axes = canvas(1, len(panels), 2.3)
     for place, (title, colour, field) in enumerate(panels):
-        image = show_field(axes[0, place], field, 3.0, title, COLOURS[colour])
+        image = show_field(axes[0, place], field, 3.0, title, colour)
         axes[0, place].title.set_fontsize(8.5)
         if place:
             axes[0, place].set(ylabel="", yticks=[])
@@ -30,100 +33,105 @@ def fields(results: Results) -> Picture:
         as networks predict it. All panels share one colour scale, in units of the exact field's
         root mean square (rms) on that flow, so paler means too weak. The number over each
         prediction is its error: the mean squared difference from the exact field, over that field's
-        mean square (0 is perfect, 1 as bad as predicting nothing)."""
+        mean square (0 is perfect, 1 as bad as predicting nothing). Of flows of several layers, the
+        first is shown."""
     )
     alt = f"{len(panels)} maps of the exact and the predicted subgrid term on base and on target."
     return Picture("pi", "The subgrid term, exact and predicted", caption, alt, figure)
 
 
 def spectra(results: Results) -> Picture:
-    """Spectrum of the subgrid term, true and predicted, and the ratio of the two."""
-    evaluation = results.file("evaluation")
-    home, away = evaluation.group("base"), evaluation.group("target")
-    best = str(evaluation.attributes.get("best", ""))
+    """Spectrum of the subgrid term, true and predicted, on base and on target."""
+    best = results.tree("evaluation").attrs.get("best", "")
     figure, axes = canvas(1, 2, 3.4)
-    panels = (("base", home, axes[0, 0]), ("target", away, axes[0, 1]))
-    for system, found, panel in panels:
-        k = found["wavenumber"]
-        truth = found["pi_spectrum_true"]
-        curves = [truth.mean(axis=0)]
-        panel.plot(k, curves[0], color=COLOURS["truth"], linewidth=2.2, label="exact")
-        for name, colour, label in _shown(system, best, list(found["model"])):
-            curve = _spectrum_of(found, name)
-            curves.append(curve)
-            panel.plot(k, curve, "--", color=COLOURS[colour], label=label)
-        wavenumber_axis(panel, float(k[-1]))
-        panel.set_ylabel(r"sum of $|\hat{\Pi}|$ over a shell")
-        panel.set_title(f"on {system}", color=COLOURS[system])
-        panel.set_ylim(log_limits(curves, 3.0))
-        plain_log(panel)
-        panel.legend(loc="lower right")
+    for system, panel in zip(("base", "target"), axes[0], strict=True):
+        _spectra_on(panel, system, results.group("evaluation", system), best)
     caption = words(
         """How the subgrid term is spread over scales (large on the left, small on the right): exact
         (black), and as predicted (dashed), means over all test samples. Left: the base model on its
         own flow. Right: on the target. A curve below the black one means that the network predicts
-        too little at that scale; re-training should bring it back up."""
+        too little at that scale; that the curves agree does not mean that the fields do. Shells go
+        to the last whole one: modes in the corners beyond are left out."""
     )
     alt = "Spectra of the exact and predicted subgrid term on base and on target."
     return Picture("pi_spectra", "The subgrid term, scale by scale", caption, alt, figure)
 
 
-Panel = tuple[str, str, NDArray[Any]]
-"""Title, colour's name, field in units of the exact one's rms."""
+def _spectra_on(panel: Axes, system: str, found: xr.Dataset, best: str) -> None:
+    """The panel of one system."""
+    k = found["wavenumber"].values
+    curves = [_mean(found["pi_spectrum_true"])]
+    panel.plot(k, curves[0], color=COLOURS["truth"], linewidth=2.2, label="exact")
+    for key, text in _shown(system, best, found):
+        curves.append(_mean(found["pi_spectrum"].sel(model=str(key))))
+        panel.plot(k, curves[-1], "--", color=colour_of(key), label=text)
+    wavenumber_axis(panel, float(k[-1]))
+    panel.set_ylabel(r"sum of $|\hat{\Pi}|$ over a shell")
+    panel.set_title(f"on {system}", color=COLOURS[system])
+    panel.set_ylim(log_limits(curves, 3.0))
+    plain_log(panel)
+    panel.legend(loc="lower right")
+
+
+def _shown(system: str, best: str, found: xr.Dataset) -> Iterator[tuple[ModelKey, str]]:
+    """Models of a panel that are there, with what they are called."""
+    names = {BASE: "base model"}
+    if system == "target":
+        names |= {best: f"{best} re-trained", "all": "all layers re-trained"}
+        names |= {"scale": "base model × one number"}
+    for name, text in names.items():
+        if name and name in found["model"].values:
+            yield ModelKey.parse(name), text
+
+
+def _mean(spectra: xr.DataArray) -> FloatArray:
+    """Mean over everything but the wavenumber."""
+    others = [dim for dim in spectra.dims if dim != "wavenumber"]
+    return np.asarray(spectra.mean(others).values)
+
+
+Panel = tuple[str, str, FloatArray]
+"""Title, colour, field in units of the exact one's rms."""
 
 
 def _target_fields(results: Results) -> list[Panel]:
     """The target: exact, base model, best re-trained model."""
-    found = results.file("evaluation").group("examples")
-    by_name = dict(zip(found["field"], found["pi"], strict=True))
-    truth = by_name.pop("exact")
-    panels = [_panel("target: exact", "target", truth, truth)]
-    for name, field in by_name.items():
-        who, colour = ("base model", "base") if name == "base" else (str(name), "transfer")
-        panels.append(_panel(f"{who}: {_error(field, truth):.2f}", colour, field, truth))
+    found = results.group("evaluation", "examples")["pi"]
+    truth = first_layer(found.sel(field="exact"))
+    panels = [_panel("target: exact", COLOURS["target"], truth, truth)]
+    for name in map(str, found["field"].values):
+        if name != "exact":
+            key, field = ModelKey.parse(name), first_layer(found.sel(field=name))
+            who = "base model" if key.is_base else name
+            panels.append(
+                _panel(f"{who}: {_error(field, truth):.2f}", colour_of(key), field, truth)
+            )
     return panels
 
 
 def _base_fields(results: Results) -> list[Panel]:
     """The base: exact and base model; none where there is no analysis."""
     try:
-        found = results.file("analysis").group("example_on_base")
+        found = results.group("analysis", "example_on_base")
     except Absent:
         return []
-    truth, field = found["pi_exact"], found["pi_base"]
+    truth, field = first_layer(found["pi_exact"]), first_layer(found["pi_base"])
     return [
-        _panel("base: exact", "base", truth, truth),
-        _panel(f"base model: {_error(field, truth):.2f}", "base", field, truth),
+        _panel("base: exact", COLOURS["base"], truth, truth),
+        _panel(f"base model: {_error(field, truth):.2f}", COLOURS["base"], field, truth),
     ]
 
 
-def _panel(title: str, colour: str, field: NDArray[Any], truth: NDArray[Any]) -> Panel:
-    return title, colour, field / float(np.sqrt(np.mean(truth**2)))
+def first_layer(field: xr.DataArray) -> FloatArray:
+    """A field (y, x): that of the first layer where there are several."""
+    return np.asarray(field.isel(layer=0).values if "layer" in field.dims else field.values)
 
 
-def _error(field: NDArray[Any], truth: NDArray[Any]) -> float:
-    return float(np.mean((field - truth) ** 2) / np.mean(truth**2))
+def _panel(title: str, colour: str, field: FloatArray, truth: FloatArray) -> Panel:
+    rms = float(np.sqrt(np.mean(truth**2)))
+    return title, colour, field / rms if rms > 0 else field
 
 
-def _shown(system: str, best: str, models: list[str]) -> list[tuple[str, str, str]]:
-    """(model, colour, label) of the curves of a panel."""
-    shown = [("base", "base", "base model")]
-    if system == "target":
-        shown += [(best, "transfer", f"{best} re-trained"), ("all", "all", "all re-trained")]
-        shown += [("scale", "scale", "base model × one number")]
-    return [entry for entry in shown if _entry(entry[0], models) is not None]
-
-
-def _entry(name: str, models: list[str]) -> int | None:
-    """Place of a model, or of its first repeat."""
-    for candidate in (name, f"{name}.seed0"):
-        if name and candidate in models:
-            return models.index(candidate)
-    return None
-
-
-def _spectrum_of(found: dict[str, Any], name: str) -> NDArray[Any]:
-    place = _entry(name, list(found["model"]))
-    assert place is not None, f"{name} is not among the models"
-    curve: NDArray[Any] = found["pi_spectrum"][place].mean(axis=0)
-    return curve
+def _error(field: FloatArray, truth: FloatArray) -> float:
+    square = float(np.mean(truth**2))
+    return float(np.mean((field - truth) ** 2)) / square if square > 0 else float("nan")

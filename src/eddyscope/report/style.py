@@ -1,27 +1,32 @@
 """How every picture of the report looks: one palette, one size of type, one way of saving.
 
 Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart, and
-mean the same thing everywhere: base, target and transfer learning each keep theirs.
+mean the same thing everywhere: base, target and each kind of adaptation keep theirs.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from eddyscope.artefacts.key import ModelKey
 
 __all__ = [
     "COLOURS",
     "DIVERGING",
+    "GREENS",
     "SEQUENTIAL",
     "Picture",
     "canvas",
+    "colour_of",
     "grid_size",
     "styled",
     "words",
@@ -30,17 +35,28 @@ __all__ = [
 COLOURS = {
     "base": "#0072B2",
     "target": "#D55E00",
-    "transfer": "#009E73",
+    "layers": "#009E73",
     "truth": "#222222",
     "all": "#CC79A7",
     "gain": "#E69F00",
     "scratch": "#56B4E9",
     "scale": "#7F7F7F",
     "none": "#999999",
+    "other": "#7B4F9D",
     "ink": "#333333",
     "faint": "#D9DDE1",
 }
-"""What a line shows -> its colour."""
+"""What is shown -> its colour: the systems, the kinds of adaptation ("layers": layers as they
+are; "other": kinds that have none of their own), truth, no closure, and the drawing's own."""
+
+GREENS = ("#009E73", "#5CC4A4", "#00513C", "#A8DCCB")
+"""For several models of the kind "layers" in one panel."""
+
+
+def colour_of(key: ModelKey) -> str:
+    """The colour of a model: that of its kind of adaptation."""
+    return COLOURS.get(key.kind, COLOURS["other"])
+
 
 DIVERGING = "RdBu_r"
 """For fields about zero."""
@@ -95,13 +111,12 @@ class Picture:
     """What the picture shows, for those who cannot see it; plain text."""
     figure: Figure
 
-    def save(self, folder: Path) -> Path:
-        """Write <folder>/<name>.png."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.name}.png"
+    def png(self) -> bytes:
+        """The picture as a PNG file has it."""
+        content = io.BytesIO()
         with styled():
-            self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
-        return path
+            self.figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+        return content.getvalue()
 
 
 @contextmanager
@@ -112,7 +127,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def canvas(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+def canvas(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, NDArray[Any]]:
     """A figure of the report's width and its axes, always an array (rows, columns)."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,90 +1,141 @@
-"""The table of layers: the same rows for the terminal and for the page."""
+"""The tables of the report: the same rows for the terminal and for the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eddyscope.report.findings import CONTROLS, Findings
-from eddyscope.report.results import Absent
+from eddyscope.artefacts.evaluation import Interval
+from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.report.comparison import CONTROLS, Comparison, described, in_words
+from eddyscope.report.results import SYSTEMS, Absent, Results
+from eddyscope.report.setting import flow_settings
 
-__all__ = ["Table", "layer_table"]
+__all__ = ["Table", "flow_table", "layer_table", "step_table"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under a header; `strong` are the places of rows to point out."""
+    """Rows of texts under a header."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    strong: tuple[int, ...] = ()
-    strong_means: str = ""
-    note: str = ""
+    best: tuple[int, ...] = ()
+    """Places of the rows to point out."""
+    best_means: str = ""
+    notes: tuple[str, ...] = ()
+    """Sentences below the table."""
 
     def text(self) -> str:
         """For a terminal: columns aligned, the rows pointed out marked by a star."""
         lines = [("", *self.header)]
-        lines += [("*" if i in self.strong else "", *row) for i, row in enumerate(self.rows)]
+        lines += [("*" if i in self.best else "", *row) for i, row in enumerate(self.rows)]
         widths = [max(len(line[c]) for line in lines) for c in range(len(lines[0]))]
         aligned = [_align(line, widths) for line in lines]
         aligned.insert(1, "-" * max(len(line) for line in aligned))
-        notes = [f"* {self.strong_means}"] if self.strong else []
-        return "\n".join([*aligned, *notes, *([self.note] if self.note else [])])
+        marked = [f"* {self.best_means}"] if self.best else []
+        return "\n".join([*aligned, *marked, *self.notes])
 
 
-def layer_table(findings: Findings) -> Table:
-    """Every model on the target: base, the layers, the controls; best layer pointed out."""
-    known = ("base", *findings.layers, *CONTROLS)
-    # Single repeats ("l02.seed1") are in their mean already.
-    others = [name for name in findings.target if name not in known and "." not in name]
-    names = ["base", *findings.layers, *sorted(others), *CONTROLS]
-    names = [name for name in names if name in findings.target]
+def layer_table(compared: Comparison) -> Table:
+    """Every model on the target: base, the layers, the rest; the best layer pointed out."""
+    names = _ordered(compared)
     header = (
         "re-trained",
         "error on target",
-        "less than base",
+        "error removed",
         "spectrum error",
-        *(score.name.replace("_", " ") for score in findings.scores),
+        *(prediction.words for prediction in compared.predictions),
     )
-    rows = tuple(_row(findings, name) for name in names)
-    strong = (names.index(findings.best),) if findings.layers else ()
-    note = "error: mean squared error over mean square; ±: standard deviation over held-out runs"
-    if findings.scores:
-        note += "\nlast columns: the rank that each score gave before any re-training"
-    return Table(header, rows, strong, "the least error of the single layers", note)
+    rows = tuple(_row(compared, name) for name in names)
+    distinct = compared.layers and not (compared.all_alike and len(compared.layers) > 1)
+    best = (names.index(compared.best),) if distinct else ()
+    return Table(header, rows, best, "the least error of the single layers", _notes(compared))
 
 
-def _row(findings: Findings, name: str) -> tuple[str, ...]:
-    ranks = [score.rank(name) for score in findings.scores]
+def _ordered(compared: Comparison) -> list[str]:
+    """Models in the order of the table: base, single layers, other adaptations, the controls."""
+    known = {BASE, *compared.layers, *CONTROLS}
+    others = [name for name in compared.target if name not in known]
+    names = [BASE, *compared.layers, *others, *CONTROLS]
+    return [name for name in names if name in compared.target]
+
+
+def _notes(compared: Comparison) -> tuple[str, ...]:
+    notes = ["Error: mean squared error over mean square."]
+    if compared.members > 1:
+        notes.append("In brackets: the least and the largest of the test runs.")
+    else:
+        notes.append("There is one test run, so no range is given.")
+    if any(metrics["error"].repeats for metrics in compared.target.values() if "error" in metrics):
+        notes.append("In square brackets: the least and the largest of the repeated trainings.")
+    if compared.predictions:
+        notes.append(
+            "Last columns: the rank that each score gave before any re-training; layers of equal "
+            "scores share their rank, and a score that tells none apart gives none."
+        )
+    return tuple(notes)
+
+
+def _row(compared: Comparison, name: str) -> tuple[str, ...]:
+    ranks = [prediction.rank(name) for prediction in compared.predictions]
+    error = compared.error(name)
     return (
-        _label(name),
-        str(findings.error(name)),
-        _gain(findings, name),
-        _spectrum_error(findings, name),
+        described(ModelKey.parse(name)),
+        in_words(error) + _repeats(error),
+        _removed(compared.error_removed.get(name)),
+        _or_nothing(compared.target[name].get("spectrum_error")),
         *("" if rank is None else str(rank) for rank in ranks),
     )
 
 
-def _gain(findings: Findings, name: str) -> str:
-    if name == "base":
+def _repeats(error: Interval) -> str:
+    if error.repeats is None:
         return ""
-    paired = findings.paired_gain(name)
-    if paired is None:
-        return f"{round(100 * findings.gain(name))} %"
-    return f"{round(100 * paired.mean)} ± {round(100 * paired.spread)} %"
+    return f" [{error.repeats.low:.3f} to {error.repeats.high:.3f}]"
 
 
-def _label(name: str) -> str:
-    if name == "base":
-        return "nothing (base)"
-    return f"{name} ({CONTROLS[name]})" if name in CONTROLS else name
+def _removed(share: Interval | None) -> str:
+    """Percentages: mean, and range over test runs."""
+    if share is None or not math.isfinite(share.mean):
+        return ""
+    text = f"{100 * share.mean:.0f} %"
+    if share.low is None or share.high is None:
+        return text
+    return f"{text} ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
-def _spectrum_error(findings: Findings, name: str) -> str:
+def _or_nothing(interval: Interval | None) -> str:
+    return "not there" if interval is None else in_words(interval)
+
+
+def flow_table(results: Results) -> Table:
+    """What the case says of both systems, side by side."""
+    columns = [_settings(results, system) for system in SYSTEMS]
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = tuple((name, *(column.get(name, "–") for column in columns)) for name in names)
+    notes = [
+        f"The {system}: no such system in the case."
+        for system, column in zip(SYSTEMS, columns, strict=True)
+        if not column
+    ]
+    return Table(("setting", *SYSTEMS), rows, notes=tuple(notes))
+
+
+def _settings(results: Results, system: str) -> Mapping[str, str]:
     try:
-        return str(findings.metric(name, "spectrum_error"))
+        return flow_settings(results, system)
     except Absent:
-        return "not there"
+        return {}
+
+
+def step_table(results: Results) -> Table:
+    """The steps that ran, in their order."""
+    rows = tuple(
+        (s.step, s.state, s.ranks, s.message, s.updated, s.code_version) for s in results.steps
+    )
+    return Table(("step", "state", "ranks", "outcome", "at (UTC)", "code"), rows)
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -17,8 +17,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.world import World
-from eddyscope.report.results import Artefact
-from eddyscope.storage.opening import open_to_read
+from eddyscope.storage.opening import Headers, read_headers
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -71,25 +70,23 @@ def _contents(path: Path, head: bytes) -> list[str]:
 
 
 def _hdf5(path: Path) -> list[str]:
-    artefact = Artefact(path)
-    kind = artefact.attributes.get("format")
+    headers = read_headers(path)
+    kind = headers.attributes.get("format")
     if kind == schema.FORMAT:
         return _dataset(path)
-    lines = [f"kind: {kind or _guess(artefact)}", *_origin(artefact.attributes)]
-    for group in [g for g in artefact.groups if "/" not in g]:
-        inside = artefact.children(group) or list(artefact.group(group))
-        lines.append(f"group {group}: {_some(inside)}")
-    variables = _variables(path)
+    lines = [f"kind: {kind or _guess(path, headers)}", *_origin(headers.attributes)]
+    for group in [g for g in headers.groups if "/" not in g]:
+        lines.append(f"group {group}: {_some(headers.inside(group))}")
+    variables = [f"{name} {shape}" for name, shape in headers.shapes.items() if "/" not in name]
     return lines + ([f"variables: {_some(variables)}"] if variables else [])
 
 
-def _guess(artefact: Artefact) -> str:
+def _guess(path: Path, headers: Headers) -> str:
     """What an HDF5 file without a format is, by its folder and name."""
-    place = artefact.path.parent.name
-    if place == "les":
-        return f"large-eddy simulation with closure {artefact.path.stem}"
-    if "case_hash" in artefact.attributes:
-        return artefact.path.stem
+    if path.parent.name == "les":
+        return f"large-eddy simulation with closure {path.stem}"
+    if "case_hash" in headers.attributes:
+        return path.stem
     return "HDF5 file, not marked as this program's"
 
 
@@ -191,11 +188,6 @@ def _origin(attributes: Mapping[str, Any]) -> list[str]:
     if "code_version" in attributes:
         lines.append(f"made by: eddyscope {attributes['code_version']}")
     return lines
-
-
-def _variables(path: Path) -> list[str]:
-    with open_to_read(path, "artefact") as file:
-        return [f"{key} {item.shape}" for key, item in file.items() if hasattr(item, "shape")]
 
 
 def _some(names: list[str]) -> str:

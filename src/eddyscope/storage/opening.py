@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
 from eddyscope.storage.seal import Seal, seal_of
 
-__all__ = ["OpenFile", "OpenGroup", "open_to_read"]
+__all__ = ["Headers", "OpenFile", "OpenGroup", "open_to_read", "read_headers"]
 
 OpenFile = h5py.File
 OpenGroup = h5py.Group
@@ -38,3 +41,42 @@ def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
         ) from None
     with file:
         yield file
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What an HDF5 file says of itself; its data stays on the disk."""
+
+    attributes: dict[str, Any]
+    """Of the file, texts and numbers as Python has them."""
+    groups: list[str] = field(default_factory=list)
+    """Full names of all groups."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Full name of a variable -> its shape."""
+
+    def inside(self, group: str) -> list[str]:
+        """Names of what is directly inside a group ("" is the file)."""
+        prefix = f"{group}/" if group else ""
+        names = [*self.groups, *self.shapes]
+        found = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        return [name for name in found if name and "/" not in name]
+
+
+def read_headers(path: Path) -> Headers:
+    """The headers of an HDF5 file. Not collective. CaseError if it is missing or damaged."""
+    with open_to_read(path, "artefact") as file:
+        headers = Headers({key: _plain(value) for key, value in file.attrs.items()})
+
+        def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                headers.shapes[name] = item.shape or ()
+            else:
+                headers.groups.append(name)
+
+        file.visititems(note)
+    return headers
+
+
+def _plain(value: Any) -> Any:
+    value = value.decode() if isinstance(value, bytes) else value
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,138 @@
+"""The report in words: what the case is about. A sentence that lacks its facts says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.report.results import SYSTEMS, Absent, Results
+
+__all__ = ["count", "flow_settings", "setting"]
+
+
+def setting(results: Results) -> list[str]:
+    """What the case is about, in sentences."""
+    sentences = [_aim(results), _seeds(results), _base_model(results)]
+    dataset = results.datasets.get("target")
+    if dataset is not None:
+        runs = count(len(dataset.parts["test"]), "run")
+        sentences.append(
+            f"Everything below is measured on {runs} of the target that no training has seen, "
+            "unless it says otherwise."
+        )
+    return sentences
+
+
+def flow_settings(results: Results, system: str) -> dict[str, str]:
+    """Dotted name -> value of everything that the case says of a system's flow and ensemble.
+
+    Absent if the case has no such system.
+    """
+    section = results.system(system)
+    return {name: _text(value) for name, value in _leaves(section) if value is not None}
+
+
+def _text(value: object) -> str:
+    """A setting as people write it."""
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _aim(results: Results) -> str:
+    base, target = (_flow(results, system) for system in SYSTEMS)
+    samples = results.case["transfer"]["samples"]
+    return (
+        "A neural network was to stand in for the eddies that a coarse grid cannot hold (a "
+        f"closure). It is trained on one flow, the base: {base}. Then parts of it are re-trained "
+        f"on {count(samples, 'sample')} of another flow, the target: {target}."
+    )
+
+
+def _flow(results: Results, system: str) -> str:
+    """A flow in half a sentence: what is not zero in its equation."""
+    try:
+        flow = results.system(system)["flow"]
+    except Absent as gap:
+        return f"not there ({gap})"
+    words = [f"{name} {value:g}" for name, value in _strengths(flow)]
+    words += [
+        _damping(name, flow[name]) for name in ("hyperviscosity", "friction") if flow.get(name)
+    ]
+    return ", ".join([f"`{flow['kind']}`", *words, _forcing(flow.get("forcing"))])
+
+
+def _strengths(flow: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The flow's own numbers that are not zero: "Reynolds number", "drag", "β", …"""
+    names = {"reynolds": "Reynolds number", "beta": "β ="}
+    for name, value in flow.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and value:
+            yield names.get(name, name.replace("_", " ")), float(value)
+
+
+def _damping(name: str, section: Mapping[str, Any]) -> str:
+    numbers = ", ".join(f"{key} {value:g}" for key, value in section.items() if value is not None)
+    return f"{name} ({numbers})"
+
+
+def _forcing(forcing: Mapping[str, Any] | None) -> str:
+    """How a flow is stirred, with its strength."""
+    if forcing is None or forcing["kind"] == "none":
+        return "left to decay"
+    words = (
+        f"stirred at wavenumber {forcing['wavenumber']:g}" if "wavenumber" in forcing else "stirred"
+    )
+    facts = [
+        f"{key.replace('_', ' ')} {value:g}"
+        for key, value in forcing.items()
+        if key not in ("kind", "wavenumber") and isinstance(value, int | float)
+    ]
+    return f"{words} ({', '.join([forcing['kind'], *facts])})"
+
+
+def _seeds(results: Results) -> str:
+    """Which seeds the random numbers have, and how often re-training was repeated."""
+    case = results.case
+    seeds = {"flows": case["seed"]}
+    for stage, section in (("base training", "training"), ("re-training", "transfer")):
+        own = case[section].get("seed")
+        seeds[stage] = case["seed"] if own is None else own
+    words = ", ".join(f"{seed} for the {what}" for what, seed in seeds.items())
+    repeats = case["transfer"]["seeds"]
+    return (
+        f"Seeds: {words}. Every re-training was done {_times(repeats)}. Each system's fields are "
+        "normalised by the statistics of its own training samples."
+    )
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def _base_model(results: Results) -> str:
+    """What the base model is, how long it was trained, and how well it does at home."""
+    try:
+        model = results.model(ModelKey())
+    except Absent as gap:
+        return f"What the base model is cannot be said: {gap}."
+    epochs = len(model.losses("train"))
+    kind = results.case["network"].get("kind", "network")
+    words = f"The base model ({kind}, {model.parameters} weights)"
+    if not epochs:
+        return f"{words} carries no record of its training."
+    return f"{words} was trained for {count(epochs, 'epoch')}."
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of everything in a nested mapping."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
