@@ -219,6 +219,16 @@ TABLE: dict[str, Bad] = {
     "number of 401 digits": Bad(["grid.n", "64 bits"], [f"grid.n=1{'0' * 400}"]),
     "number of 5000 digits in an override": Bad(["digits"], [f"grid.n={'9' * 5000}"]),
     "number of 5000 hexadecimal digits": Bad(["64 bits"], [f"grid.n=0x{'f' * 5000}"]),
+    "n of a million": Bad(["grid.n = 1048576", "131072"], ["grid.n=1048576"]),
+    "n of a billion": Bad(["grid.n", "131072"], ["grid.n=1000000000000"]),
+    "real number next to zero": Bad(["time.dt = 5e-324", "close to zero"], ["time.dt=5e-324"]),
+    "real number that overflows": Bad(["beta = -1e+300", "at most"], ["base.flow.beta=-1e300"]),
+    "network wider than any": Bad(["network.width"], ["network.width=1000000000000"]),
+    "repeats without end": Bad(["transfer.seeds"], ["transfer.seeds=1000000"]),
+    "layer zero": Bad(["'l00'", "l01"], ["--dry-run", "transfer.layers=['l00']"]),
+    "kernels wider than the grid": Bad(
+        ["network.kernel_size = 17", "16"], ["--dry-run", "network.kernel_size=17"]
+    ),
     "real number too large": Bad(["time.dt", "finite"], ["time.dt=1e999"]),
     "text of a million letters": Bad(["time.scheme"], [f"time.scheme={'x' * 1000000}"]),
     "extends a long chain": Bad(["more than 20 files"], damage=chain),

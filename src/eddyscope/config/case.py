@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Sequence
 from functools import reduce
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,9 @@ LONGEST_CHAIN = 20
 
 DEEPEST = 20
 """Tables and lists inside one another; settings need six."""
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Sizes of real numbers whose squares and products double precision still holds."""
 
 
 class Section(BaseModel):
@@ -133,6 +137,16 @@ def check_tree(tree: dict[str, Any], path: Path) -> None:
             waiting += [((*keys, str(i)), entry) for i, entry in enumerate(value)]
         elif isinstance(value, int) and value.bit_length() > 63:
             raise CaseError(f"{path}: {'.'.join(keys)}: a whole number of more than 64 bits")
+        elif isinstance(value, float) and value and abs(value) < SMALLEST:
+            raise CaseError(
+                f"{path}: {'.'.join(keys)} = {value!r}: too close to zero to compute with; give 0, "
+                f"or at least {SMALLEST:g}"
+            )
+        elif isinstance(value, float) and LARGEST < abs(value) < inf:
+            raise CaseError(
+                f"{path}: {'.'.join(keys)} = {value!r}: too large to compute with; at most "
+                f"{LARGEST:g}"
+            )
         elif isinstance(value, str) and "\0" in value:
             raise CaseError(f"{path}: {'.'.join(keys)} = {value!r}: has a NUL character")
 

@@ -43,7 +43,7 @@ class TransferSettings(Section):
     """By default training.batch_size."""
     learning_rate: float | None = Field(default=None, gt=0.0)
     """By default training.learning_rate."""
-    seeds: int = Field(default=1, ge=1)
+    seeds: int = Field(default=1, ge=1, le=1000)
     """Repeats with other orders of the samples (and other random weights for scratch)."""
 
     @field_validator("layers")

@@ -31,7 +31,7 @@ class Cnn:
         kind: Literal["cnn"] = "cnn"
         depth: int = Field(default=11, ge=2, le=99)
         """Convolutions."""
-        width: int = Field(default=64, ge=1)
+        width: int = Field(default=64, ge=1, le=65536)
         """Channels of the hidden layers."""
         kernel_size: int = Field(default=5, ge=1)
         """Side of the kernels (odd)."""

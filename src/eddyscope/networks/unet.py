@@ -33,7 +33,7 @@ class Unet:
         """`[network]` of kind "unet": convolutions on the grid and on one of half its points."""
 
         kind: Literal["unet"] = "unet"
-        width: int = Field(default=32, ge=1)
+        width: int = Field(default=32, ge=1, le=65536)
         """Channels on the full grid; the coarse level has twice as many."""
         kernel_size: int = Field(default=3, ge=1)
         """Side of the kernels (odd)."""

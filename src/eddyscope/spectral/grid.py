@@ -24,7 +24,7 @@ BOX = 2.0 * np.pi
 class GridSettings(Section):
     """`[grid]`: the resolution of the direct numerical simulation."""
 
-    n: int = Field(ge=8)
+    n: int = Field(ge=8, le=2**17)
     """Fourier modes a direction (even)."""
     dealias: float = Field(default=1.5, ge=1.5, le=4.0)
     """Product grid points a mode; 3/2 is the least that leaves a quadratic product exact."""
