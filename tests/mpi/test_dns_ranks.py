@@ -23,7 +23,7 @@ from eddyscope.solver.schedule import FixedSteps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Clock, Simulation
 from eddyscope.spectral.reductions import exact_sums
-from eddyscope.stages import dns
+from eddyscope.stages.dns import STAGE
 from eddyscope.stages.job import Job
 from small_flows import (
     assert_same_arrays,
@@ -71,8 +71,8 @@ def run(world: World, folder: Path, out: Path, overrides: list[str]) -> Path:
     """Simulate the small case's base system; gives its dataset. Collective over `world`."""
     case = world.on_root(lambda: make_case(folder, *overrides))
     job = Job(case, world, out, systems=("base",))
-    dns.plan(job)
-    dns.run(job)
+    STAGE.plan(job)
+    STAGE.run(job)
     return job.dataset("base")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from eddyscope.parallel.memory import held
 from eddyscope.parallel.world import World
-from eddyscope.stages import dns
+from eddyscope.stages.dns import STAGE
 from eddyscope.stages.job import Job
 from small_flows import make_case, write_case
 
@@ -102,11 +102,11 @@ def test_a_member_takes_at_most_fourteen_fields_of_the_product_grid(
     more = ["base.ensemble.interval=0.002", "filter.n=[32]", "checkpoint.seconds=1e6"]
     case = make_case(tmp_path, f"grid.n={n}", *ensemble, *more, *options)
     # What is compiled or loaded at first use is not a field.
-    dns.run(Job(case, World.single(), tmp_path / "first", systems=("base",)))
+    STAGE.run(Job(case, World.single(), tmp_path / "first", systems=("base",)))
     gc.collect()
     tracemalloc.start()
     try:
-        dns.run(Job(case, World.single(), tmp_path / "out", systems=("base",)))
+        STAGE.run(Job(case, World.single(), tmp_path / "out", systems=("base",)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -146,9 +146,9 @@ STAGE = """
 import sys
 from eddyscope.__main__ import dispatch
 from eddyscope.parallel.failure import guard
-from eddyscope.stages import dns
+from eddyscope.solver.observers import Sampler
 
-observe = dns.Sampler.observe
+observe = Sampler.observe
 
 def fails(self, simulation):
     sampled = simulation.at_mark is not None and simulation.clock.step > 0
@@ -156,7 +156,7 @@ def fails(self, simulation):
         raise OSError("No space left on device")
     observe(self, simulation)
 
-dns.Sampler.observe = fails
+Sampler.observe = fails
 sys.exit(guard(lambda: dispatch(sys.argv[1:])))
 """
 

@@ -27,16 +27,28 @@ layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.spectral.transform import Transform
 
-__all__ = ["Flow", "Response"]
+__all__ = ["Flow", "Response", "Traits"]
 
 Response = Callable[[RealArray, RealArray], FloatArray]
 """(kx, ky) -> what each mode of a forcing is multiplied by: the filter, in LES. Broadcasts to
 (1, layer, kx, ky)."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a flow from its settings alone; its size in memory follows from it."""
+
+    layers: int = 1
+    has_waves: bool = False
+    """Whether it has a `dispersion`."""
+    has_kicks: bool = False
+    """Whether it has a `kick_work`."""
 
 
 class Flow(Protocol):

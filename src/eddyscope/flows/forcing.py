@@ -5,7 +5,7 @@ A forcing acts alike on all layers of a flow; what a flow's `response` makes of 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -15,6 +15,7 @@ from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
 from eddyscope.flows.base import Response
+from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform
 
 __all__ = ["FORCINGS", "Deterministic", "Forcing", "NoForcing"]
@@ -22,6 +23,16 @@ __all__ = ["FORCINGS", "Deterministic", "Forcing", "NoForcing"]
 
 class Forcing(Protocol):
     """Made from (settings, transform, response, seed)."""
+
+    has_kicks: bool
+    """Whether its kinds have a `kick_work`."""
+
+    @staticmethod
+    def check(settings: Any, grid: Grid) -> None:
+        """Raise CaseError where the grid does not resolve the forcing. Nothing is computed.
+
+        settings: the entry's own `Settings`.
+        """
 
     @property
     def kick_work(self) -> FloatArray | None:
@@ -36,6 +47,8 @@ class Forcing(Protocol):
 
 class Steady:
     """What forcings that are not random have in common: no kicks."""
+
+    has_kicks = False
 
     def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         """Nothing is random in time."""
@@ -59,6 +72,10 @@ class NoForcing(Steady):
 
     class Settings(Section):
         kind: Literal["none"] = "none"
+
+    @staticmethod
+    def check(settings: Settings, grid: Grid) -> None:
+        """Every grid resolves it."""
 
     def __init__(
         self,
@@ -92,6 +109,15 @@ class Deterministic(Steady):
                 raise ValueError('give "x", "y" or both, each once; for none set kind = "none"')
             return components
 
+    @staticmethod
+    def check(settings: Settings, grid: Grid) -> None:
+        if settings.wavenumber > grid.k_max:
+            raise CaseError(
+                f"forcing.wavenumber = {settings.wavenumber} is not resolved: a grid of "
+                f"n = {grid.n} keeps wavenumbers up to {grid.k_max}; use a larger n or a smaller "
+                "wavenumber"
+            )
+
     def __init__(
         self,
         settings: Settings,
@@ -99,12 +125,8 @@ class Deterministic(Steady):
         response: Response | None = None,
         seed: int = 0,
     ):
+        self.check(settings, transform.grid)
         k = settings.wavenumber
-        if k > transform.grid.k_max:
-            raise CaseError(
-                f"forcing.wavenumber = {k} is not resolved: a grid of n = {transform.grid.n} keeps "
-                f"wavenumbers up to {transform.grid.k_max}; use a larger n or a smaller wavenumber"
-            )
         amplitude = float(k) if settings.amplitude is None else settings.amplitude
         kx, ky = transform.kx, transform.ky
         # cos has two modes of half its amplitude; those with kx < 0 are not stored.
@@ -139,6 +161,27 @@ class Ring:
         energy_input: float = Field(gt=0.0)
         """ε, energy (mean |u|²/2) per unit time."""
 
+        @property
+        def edges(self) -> tuple[float, float]:
+            """The least and the largest |k| of the ring."""
+            return self.wavenumber - self.width / 2, self.wavenumber + self.width / 2
+
+    has_kicks = True
+
+    @staticmethod
+    def check(settings: Settings, grid: Grid) -> None:
+        low, high = settings.edges
+        if high > grid.k_max:
+            raise CaseError(
+                f"forcing.wavenumber + width/2 = {high:g} is not resolved: a grid of n = {grid.n} "
+                f"keeps wavenumbers up to {grid.k_max}; use a larger n or a lower ring"
+            )
+        if not len(_half_of_ring(low, high, 2 * int(high) + 4)):
+            raise CaseError(
+                f"forcing.width = {settings.width:g} leaves no mode between {low:g} and {high:g}; "
+                "use a wider ring"
+            )
+
     def __init__(
         self,
         settings: Settings,
@@ -146,22 +189,8 @@ class Ring:
         response: Response | None = None,
         seed: int = 0,
     ):
-        low, high = (
-            settings.wavenumber - settings.width / 2,
-            settings.wavenumber + settings.width / 2,
-        )
-        grid = transform.grid
-        if high > grid.k_max:
-            raise CaseError(
-                f"forcing.wavenumber + width/2 = {high:g} is not resolved: a grid of n = {grid.n} "
-                f"keeps wavenumbers up to {grid.k_max}; use a larger n or a lower ring"
-            )
-        half = _half_of_ring(low, high, grid.n)
-        if not len(half):
-            raise CaseError(
-                f"forcing.width = {settings.width:g} leaves no mode between {low:g} and {high:g}; "
-                "use a wider ring"
-            )
+        self.check(settings, transform.grid)
+        half = _half_of_ring(*settings.edges, transform.grid.n)
         self._seed = seed
         self._first_member = transform.mesh.members.start
         self._count = len(half)

@@ -41,8 +41,21 @@ class Initial(Protocol):
         """Fourier coefficients on the half plane, axes (ky, kx), shape (n, n/2 + 1), see
         `spectral/half_plane.py`; the Nyquist modes are zero."""
 
+    def check(self, n: int, members: int, layers: int = 1) -> None:
+        """Raise CaseError where `coefficients` of so many members and layers on n modes would.
 
-class RandomSpectrum:
+        Nothing is computed. Not collective.
+        """
+
+
+class OfAnyGrid:
+    """What initial conditions that suit all grids and ensembles have in common."""
+
+    def check(self, n: int, members: int, layers: int = 1) -> None:
+        """There is nothing to refuse."""
+
+
+class RandomSpectrum(OfAnyGrid):
     """E(k) = A k⁴ exp(−(k/k_p)²) with random phases; A = 4 k_p⁻⁵ / (3π) unless `energy` is given.
 
     The spectrum of the paper's decaying runs and of the spin-up of its forced ones.
@@ -112,11 +125,15 @@ class FromFile:
             found: AnyArray = file[settings.dataset][()]
             return found
 
+    def check(self, n: int, members: int, layers: int = 1) -> None:
+        _require(self.path, self.omega.shape[:-2], members, layers)
+
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
-        return _field_of(self.omega, n, member, layer, self.path)
+        self.check(n, member + 1, layer + 1)
+        return _coefficients_of(self.omega, n, member, layer)
 
 
-class McWilliams:
+class McWilliams(OfAnyGrid):
     """Random phases with |ψ̂|² ∝ 1/(k [1 + (k/6)⁴]), scaled to an energy (½ by default).
 
     McWilliams, "The emergence of isolated coherent vortices in turbulent flow", JFM 146 (1984).
@@ -154,18 +171,23 @@ class TaylorGreen:
     def __init__(self, settings: Settings, seed: int):
         self.settings = settings
 
-    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+    def check(self, n: int, members: int, layers: int = 1) -> None:
         k = self.settings.wavenumber
         if k > n // 2 - 1:
             raise CaseError(
-                f"initial.wavenumber = {k} is not resolved: n = {n} keeps up to {n // 2 - 1}"
+                f"initial.wavenumber = {k} is not resolved: n = {n} keeps up to {n // 2 - 1}; "
+                "use a larger n or a smaller wavenumber"
             )
+
+    def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
+        self.check(n, member + 1, layer + 1)
+        k = self.settings.wavenumber
         omega_hat = np.zeros((n, n // 2 + 1), dtype=complex)
         omega_hat[[k, -k], k] = 0.5 * k * self.settings.velocity
         return omega_hat
 
 
-class VortexPair:
+class VortexPair(OfAnyGrid):
     """Two Gaussian vortices side by side, ω = Γ/(2πa²) [exp(−r₁²/2a²) ± exp(−r₂²/2a²)] − mean.
 
     A pair of one sign merges if it is close; a pair of opposite signs travels.
@@ -235,8 +257,12 @@ class FromDataset:
                 )
             self.omega = read_checked(file[name], "omega", (slice(None), number))
 
+    def check(self, n: int, members: int, layers: int = 1) -> None:
+        _require(Path(self.settings.path), self.omega.shape[:-2], members, layers)
+
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
-        return _field_of(self.omega, n, member, layer, Path(self.settings.path))
+        self.check(n, member + 1, layer + 1)
+        return _coefficients_of(self.omega, n, member, layer)
 
 
 class FromCheckpoint:
@@ -254,13 +280,13 @@ class FromCheckpoint:
                 raise CaseError(f"{self.path}: not a checkpoint: it has no omega_hat")
             self.shape = tuple(file["omega_hat"].shape)
 
+    def check(self, n: int, members: int, layers: int = 1) -> None:
+        _require(self.path, self.shape[:2], members, layers)
+
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
-        at = (
-            _within(self.path, "member", member, self.shape[0]),
-            _within(self.path, "layer", layer, self.shape[1]),
-        )
+        self.check(n, member + 1, layer + 1)
         with open_to_read(self.path, "checkpoint") as file:
-            columns = read_checked(file, "omega_hat", at)
+            columns = read_checked(file, "omega_hat", (member, layer))
         return interpolated(from_columns(columns), n)
 
 
@@ -285,25 +311,23 @@ def initialise(omega_hat: ComplexArray, transform: Transform, initial: Initial) 
         omega_hat[i, layer] = transform.take(initial.coefficients(n, first + i, layer))
 
 
-def _field_of(omega: AnyArray, n: int, member: int, layer: int, path: Path) -> ComplexArray:
+def _require(path: Path, held: tuple[int, ...], members: int, layers: int) -> None:
+    """CaseError unless a file that holds so many (members, layers), or but members, or one field
+    for all, has as many as are wanted."""
+    for axis, count, wanted in zip(("member", "layer"), held, (members, layers), strict=False):
+        if wanted > count:
+            remedy = "lower ensemble.members or " if axis == "member" else ""
+            raise CaseError(
+                f"{path}: holds {count} {axis}s, but the ensemble has at least {wanted}; "
+                f"{remedy}give a file with more"
+            )
+
+
+def _coefficients_of(omega: AnyArray, n: int, member: int, layer: int) -> ComplexArray:
     """Coefficients of one layer of one member of vorticity (y, x), (member, y, x) or (member,
     layer, y, x), interpolated to n modes."""
-    if omega.ndim > 2:
-        omega = omega[_within(path, "member", member, len(omega))]
-    if omega.ndim > 2:
-        omega = omega[_within(path, "layer", layer, len(omega))]
-    return interpolated(to_modes(omega.astype(np.float64)), n)
-
-
-def _within(path: Path, axis: str, wanted: int, count: int) -> int:
-    """The place `wanted` of those that a file has of members or layers; CaseError beyond them."""
-    if wanted >= count:
-        remedy = "lower ensemble.members or " if axis == "member" else ""
-        raise CaseError(
-            f"{path}: holds {count} {axis}s, but the ensemble has at least {wanted + 1}; "
-            f"{remedy}give a file with more"
-        )
-    return wanted
+    field = omega[(member, layer)[: omega.ndim - 2]]
+    return interpolated(to_modes(field.astype(np.float64)), n)
 
 
 def _random_phases(n: int, seed: int, member: int, layer: int) -> ComplexArray:

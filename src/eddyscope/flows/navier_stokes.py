@@ -10,7 +10,7 @@ from pydantic import Field
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
-from eddyscope.flows.base import Response
+from eddyscope.flows.base import Response, Traits
 from eddyscope.flows.forcing import FORCINGS, NoForcing
 from eddyscope.flows.initial import INITIALS, RandomSpectrum
 from eddyscope.flows.products import (
@@ -18,6 +18,7 @@ from eddyscope.flows.products import (
     velocity_columns,
     velocity_products,
 )
+from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import FusedKernel, Transform
 
 __all__ = ["NavierStokes"]
@@ -92,6 +93,17 @@ class NavierStokes:
         self._kx, self._ky = transform.kx.ravel(), transform.ky.ravel()
         self._forcing = FORCINGS.build(settings.forcing, transform, forcing_response, seed)
         self._max_velocity = np.zeros(transform.spectral_shape[:2])
+
+    @classmethod
+    def traits(cls, settings: Settings) -> Traits:
+        """What its size follows from."""
+        has_kicks = FORCINGS[settings.forcing.kind].has_kicks
+        return Traits(cls.layers, bool(settings.beta), has_kicks)
+
+    @staticmethod
+    def check(settings: Settings, grid: Grid) -> None:
+        """Raise CaseError where the grid does not resolve the flow. Nothing is computed."""
+        FORCINGS[settings.forcing.kind].check(settings.forcing, grid)
 
     def streamfunction(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
         np.multiply(omega_hat, self._inverse_k2, out=out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ import numpy as np
 from eddyscope.config.arrays import ComplexArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.flows.base import Flow
+from eddyscope.parallel.progress import duration
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.world import Comm, World
 from eddyscope.solver.pace import CflPace
@@ -21,7 +22,7 @@ from eddyscope.solver.simulation import Simulation
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.registry import TRANSFORMS
 
-__all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of"]
+__all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of", "time_line"]
 
 TIMED_SECONDS = 1.0
 """Seconds of steps that are timed, about."""
@@ -58,6 +59,21 @@ def seconds_a_step(simulation: Simulation) -> StepCost:
     )
     dt = simulation.schedule.end / steps if steps else math.inf
     return StepCost(seconds or first, dt)
+
+
+def time_line(simulation: Simulation, works: Mapping[str, tuple[int, Callable[[], object]]]) -> str:
+    """The time of a whole run, in words: its steps, and each of `works`, name -> (how often,
+    what), measured on these ranks. The simulation is at its start, and is advanced. Collective.
+    """
+    comm = simulation.flow.transform.mesh.comm
+    step = seconds_a_step(simulation)
+    total_steps = simulation.schedule.total_steps
+    steps = round(simulation.schedule.end / step.dt) if total_steps is None else total_steps
+    costs = [("step", steps, step.seconds)]
+    costs += [(name, count, seconds_of(comm, work)) for name, (count, work) in works.items()]
+    parts = [f"{count} {name}s x {seconds * 1e3:.3g} ms" for name, count, seconds in costs]
+    total = sum(count * seconds for _, count, seconds in costs)
+    return f"time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"
 
 
 def expected_steps(simulation: Simulation) -> int:

@@ -85,6 +85,9 @@ class Schedule(Protocol):
     def sample_at(self, mark: int) -> int | None:
         """The number of the sample taken at a mark, or None."""
 
+    def samples_up_to(self, mark: int) -> int:
+        """How many samples are taken at the marks 0 … mark."""
+
 
 @dataclass(frozen=True)
 class FixedSteps:
@@ -136,6 +139,13 @@ class FixedSteps:
         number, rest = divmod(self._step_of(mark) - self.first, self.every)
         return number if rest == 0 and 0 <= number < self.samples else None
 
+    def samples_up_to(self, mark: int) -> int:
+        return self._samples_by(self._step_of(mark))
+
+    def _samples_by(self, step: int) -> int:
+        """How many samples are taken at the steps 0 … step."""
+        return max(0, min(self.samples, (step - self.first) // self.every + 1))
+
     def steps_after(self, mark: int) -> int:
         """Steps from a mark to the next."""
         return self._step_of(mark + 1) - self._step_of(mark)
@@ -151,9 +161,7 @@ class FixedSteps:
 
     def _marks_up_to(self, step: int) -> int:
         """How many marks there are at steps 0 … step."""
-        multiples = step // self.spacing + 1
-        sampled = min(self.samples, (step - self.first) // self.every + 1)
-        sampled = max(0, sampled) if step >= self.first else 0
+        multiples, sampled = step // self.spacing + 1, self._samples_by(step)
         return multiples + sampled - self._on_multiples(sampled)
 
     def _on_multiples(self, sampled: int) -> int:
@@ -229,6 +237,9 @@ class FreeSteps:
     def sample_at(self, mark: int) -> int | None:
         number, rest = divmod(mark - self.before, self.records)
         return number if rest == 0 and 0 <= number < self.samples else None
+
+    def samples_up_to(self, mark: int) -> int:
+        return max(0, min(self.samples, (mark - self.before) // self.records + 1))
 
     def _at(self, mark: int) -> float:
         if mark < self.before:

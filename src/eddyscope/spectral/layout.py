@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,12 +12,36 @@ from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.half_plane import from_columns
 
-__all__ = ["FieldLayout", "edges"]
+__all__ = ["FieldLayout", "Share", "edges"]
 
 
 def edges(total: int, ranks: int) -> IntArray:
     """Where each rank's block of `total` things begins, and the end of the last one's."""
     return np.array([block(total, ranks, rank).start for rank in range(ranks)] + [total])
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much a rank has of an ensemble; what it takes of memory follows from it."""
+
+    members: int
+    layers: int
+    columns: int
+    """Of coefficients, kx."""
+    rows: int
+    """Of the product grid, y."""
+    owned: int
+    """Members whose whole fields are gathered on it."""
+    pencils: int
+    """Ranks that share its members."""
+
+    @classmethod
+    def largest(cls, grid: Grid, mesh: tuple[int, int], members: int, layers: int) -> Share:
+        """That of the rank which has most, on a mesh of shape (members, y-pencils)."""
+        along_members, pencils = mesh
+        here = -(-members // along_members)
+        columns, rows = -(-(grid.n // 2) // pencils), -(-grid.n_product // pencils)
+        return cls(here, layers, columns, rows, -(-here // pencils), pencils)
 
 
 class FieldLayout:

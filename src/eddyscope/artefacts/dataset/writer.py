@@ -49,11 +49,9 @@ Spectra = Mapping[int, Mapping[str, RealArray]]
 """Member -> name -> values over shells; a rank gives the members it owns."""
 
 
-def capacity(layout: Layout, owned: int, comm: Comm) -> int:
-    """How many samples may wait to be written, where this rank gives `owned` members; the same
-    on all ranks. Collective."""
-    largest_share = int(largest(comm, owned))
-    together = WAITING // (layout.member_bytes() * largest_share)
+def capacity(layout: Layout, owned: int) -> int:
+    """How many samples may wait to be written, where no rank gives more than `owned` members."""
+    together = WAITING // (layout.member_bytes() * owned)
     return max(1, min(layout.samples, together))
 
 
@@ -82,7 +80,7 @@ class DatasetWriter:
         self.layout = layout
         self._file = file
         self._owned = owned
-        self._capacity = capacity(layout, len(owned), file.comm)
+        self._capacity = capacity(layout, int(largest(file.comm, len(owned))))
         """Samples that can wait."""
         places = {name: file.places[name] for name in self._sampled()}
         self._waiting = {

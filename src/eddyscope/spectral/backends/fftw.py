@@ -32,7 +32,7 @@ from eddyscope.spectral.kernels.transposes import (
     rows_to_columns,
     unpack,
 )
-from eddyscope.spectral.layout import FieldLayout, edges
+from eddyscope.spectral.layout import FieldLayout, Share, edges
 from eddyscope.spectral.transform import ColumnFunction, PointFunction, TransformSettings
 
 __all__ = ["Fftw"]
@@ -46,6 +46,12 @@ enough for the memory to foresee the next line. As many on any rank, so that FFT
 
 FIELDS = 2
 """Fields that are transformed as one."""
+
+
+def columns_at_work(grid: Grid) -> int:
+    """As many columns at a time on any rank, so that FFTW plans the same everywhere."""
+    fitting = CACHE // (FIELDS * grid.n_product * grid.complex.itemsize)
+    return max(1, min(fitting, max(16, grid.n // 8)))
 
 
 def leave(columns: slice, plus: ComplexArray, minus: ComplexArray) -> None:
@@ -82,6 +88,16 @@ class Fftw(FieldLayout):
         with kept_wisdom(wisdom if settings.planner == "measure" else None, grid, mesh):
             self._plan(settings.planner)
 
+    @staticmethod
+    def memory(grid: Grid, share: Share) -> int:
+        """Bytes that it keeps: two fields in columns, and as they arrive from other ranks; the
+        columns and rows at work; the modes kept."""
+        outgoing = FIELDS * share.columns * grid.n_product
+        incoming = FIELDS * share.rows * (grid.n // 2 - share.columns)  # none on a rank alone
+        at_work = ((FIELDS + 1) * columns_at_work(grid) + 2 * ROWS) * grid.n_product
+        kept = share.columns * grid.n * grid.real.itemsize
+        return (outgoing + incoming + at_work) * grid.complex.itemsize + kept
+
     @property
     def fused(self) -> Fftw:
         return self
@@ -94,12 +110,10 @@ class Fftw(FieldLayout):
         from mpi4py_fft import fftw
 
         effort = fftw.FFTW_MEASURE if planner == "measure" else fftw.FFTW_ESTIMATE
-        n, n_product, kind = self.grid.n, self.grid.n_product, self.grid.complex.char
+        n_product, kind = self.grid.n_product, self.grid.complex.char
         kept, alone = self.spectral_shape[2], self.mesh.pencil_comm.size == 1
         self._outgoing = fftw.aligned((FIELDS * kept * n_product,), dtype=kind, fill=0)
-        # As many columns at a time on any rank, so that FFTW plans the same everywhere.
-        fitting = CACHE // (FIELDS * n_product * self.grid.complex.itemsize)
-        width = max(1, min(fitting, max(16, n // 8)))
+        width = columns_at_work(self.grid)
         self._parts = [slice(at, min(at + width, kept)) for at in range(0, kept, width)]
         self._padded = fftw.aligned((FIELDS, width, n_product), dtype=kind, fill=0)
         self._columns = fftw.aligned((width, n_product), dtype=kind, fill=0)

@@ -11,7 +11,7 @@ import numpy as np
 from eddyscope.config.arrays import ComplexArray, RealArray
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.layout import FieldLayout, edges
+from eddyscope.spectral.layout import FieldLayout, Share, edges
 from eddyscope.spectral.transform import TransformSettings
 
 __all__ = ["Mpi4pyFft"]
@@ -58,6 +58,15 @@ class Mpi4pyFft(FieldLayout):
         self._points = self._pfft.forward.input_array
         self._modes = self._pfft.backward.input_array
         assert self._points.shape == self.physical_shape[2:]
+
+    @staticmethod
+    def memory(grid: Grid, share: Share) -> int:
+        """Bytes that it keeps, about: PFFT's field in points, between its transposes and in
+        modes; the velocity and vorticity gradients that a flow asks of it; the modes kept."""
+        columns = share.columns * grid.n_product * grid.complex.itemsize
+        points = share.rows * grid.n_product * grid.real.itemsize
+        fields = share.members * share.layers * 4 * points
+        return 3 * columns + points + fields + share.columns * grid.n * grid.real.itemsize
 
     def to_points(self, field_hat: ComplexArray) -> RealArray:
         here, half = self.spectral_shape[2], self.grid.n // 2

@@ -1,0 +1,112 @@
+"""What a simulation takes of memory and disk, as numbers: no array and no transform is made.
+
+Counted are the arrays of the rank that has most: the first ones of the mesh, whose blocks are
+the larger ones. Bytes throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eddyscope.flows.base import Traits
+from eddyscope.flows.registry import FLOWS
+from eddyscope.solver.assemble import Setup
+from eddyscope.solver.checkpoint import checkpoint_size
+from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.layout import Share
+from eddyscope.spectral.registry import TRANSFORMS
+
+__all__ = ["INITIAL_WORK", "UNFILTERED_WORK", "Sizes", "sizes_of"]
+
+INITIAL_WORK = 4.8
+"""Whole float64 fields of n × n at work while one member's initial condition is made (measured)."""
+
+UNFILTERED_WORK = 3.1
+"""The same while one member's unfiltered vorticity is made (measured)."""
+
+FLOAT64 = 8
+"""Bytes of a number in double precision."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of one rank, but for the checkpoint."""
+
+    solver: int
+    """Transform, flow, scheme, state, diagnostics: as long as the run goes."""
+    coarse: int
+    """Transforms and flows of the coarse grids."""
+    work: int
+    """Work on a sample, or on an initial condition, whichever is more."""
+    owned: int
+    """Members whose whole fields are gathered on the rank."""
+    checkpoint: int
+    """One file."""
+
+
+def sizes_of(setup: Setup, ranks: int, coarse: Sequence[int], full_fields: bool) -> Sizes:
+    """Of an ensemble on so many ranks, filtered to `coarse` grids. CaseError if no mesh fits."""
+    grid, shape = setup.grid, setup.mesh_shape(ranks)
+    traits: Traits = FLOWS[setup.flow.kind].traits(setup.flow)
+    layers = traits.layers
+    share = Share.largest(grid, shape, setup.members, layers)
+    work = max(
+        INITIAL_WORK * FLOAT64 * grid.n**2,
+        _sample_work(share, coarse, layers),
+        UNFILTERED_WORK * FLOAT64 * grid.n**2 if full_fields else 0.0,
+    )
+    return Sizes(
+        solver=_solver(setup, traits, share),
+        coarse=sum(_coarse(setup, Grid(n, grid.dealias), traits) for n in coarse),
+        work=int(work),
+        owned=share.owned,
+        checkpoint=checkpoint_size(
+            _state(setup, traits), (setup.members, layers, grid.n // 2, grid.n)
+        ),
+    )
+
+
+def _solver(setup: Setup, traits: Traits, share: Share) -> int:
+    grid, scheme = setup.grid, SCHEMES[setup.time.scheme.kind]
+    real, complex_ = grid.real.itemsize, grid.complex.itemsize
+    modes = share.columns * grid.n
+    field = share.members * share.layers * modes * complex_
+    fields = 2 + len(scheme.history_names) + scheme.work_fields  # the state, its advection, …
+    factors = scheme.factors(traits.has_waves) * modes * real
+    kicks = share.members * share.layers * modes * FLOAT64 if traits.has_kicks else 0
+    flow = _flow(modes, real, traits.has_waves) + kicks
+    diagnostics = field + 3 * modes * FLOAT64  # the forcing; k², 1/k², loss
+    work: int = flow + fields * field + factors + diagnostics
+    transform: int = TRANSFORMS[setup.transform.kind].memory(grid, share)
+    return transform + work
+
+
+def _flow(modes: int, real: int, has_waves: bool) -> int:
+    """Damping, drag, 1/k², and the frequency of waves."""
+    return (4 if has_waves else 3) * modes * real
+
+
+def _coarse(setup: Setup, grid: Grid, traits: Traits) -> int:
+    """Of a coarse grid on one rank: transform, flow and filter."""
+    share = Share.largest(grid, (1, 1), 1, traits.layers)
+    modes = share.columns * grid.n
+    transform: int = TRANSFORMS[setup.transform.kind].memory(grid, share)
+    return transform + _flow(modes, FLOAT64, traits.has_waves) + modes * FLOAT64
+
+
+def _sample_work(share: Share, coarse: Sequence[int], layers: int) -> float:
+    """psi, omega and pi of the members owned on every coarse grid, and the work on one field."""
+    points = [layers * n * n * FLOAT64 for n in coarse]
+    return 3.0 * share.owned * sum(points) + max(points)
+
+
+def _state(setup: Setup, traits: Traits) -> dict[str, np.dtype[Any]]:
+    """The arrays of a checkpoint and their types, as `Simulation.state` has them."""
+    names = ("omega_hat", *SCHEMES[setup.time.scheme.kind].history_names)
+    state: dict[str, np.dtype[Any]] = dict.fromkeys(names, setup.grid.complex)
+    return state | ({"kick_work": np.dtype(np.float64)} if traits.has_kicks else {})
