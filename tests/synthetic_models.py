@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ import xarray as xr
 from eddyscope.artefacts import evaluation
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model import Model, save_model
+from eddyscope.artefacts.model import Curves, Grid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import load_fields
 from eddyscope.learning.metrics import METRICS
-from eddyscope.learning.variants import Variant, names_of
-from eddyscope.networks.closure_network import ClosureNetwork
-from eddyscope.networks.registry import layer_names
-from eddyscope.stages.case import Case
+from eddyscope.learning.models import Model, save_model
+from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.registry import build
+from eddyscope.networks.settings import Channels, NetworkSettings
+from eddyscope.stages.case import SYSTEMS, Case
 
 BEST = "l02"
 """The layer that the evaluation written here calls the best."""
@@ -31,17 +31,42 @@ def write_models(case: Case, out: Path) -> None:
 
     Each re-trained model is the base model with noise added to the layers it re-trains.
     """
-    own = {system: normalisation(case, out, system) for system in ("base", "target")}
-    base = ClosureNetwork(case.network, (case.seed,))
-    history = {"history": {"train": [1.0, 0.5, 0.25], "validation": [1.0, 0.6, 0.4]}}
-    save_model(out / "models/base.safetensors", Model(base, own["base"], "base", history))
-    errors = {"base": 0.9}
-    for place, name in enumerate(names_of(case.transfer, layer_names(case.network))):
-        network = changed(base, name, place)
-        model = Model(network, own["target"], name, {**history, "retrained": [name]})
-        save_model(Variant(name).path(out / "models/transfer"), model)
-        errors[name] = 0.2 if name == BEST else 0.4 + 0.05 * place
+    own = {system: normalisation(case, out, system) for system in SYSTEMS}
+    base = build(case.network, case.channels, (case.seed,))
+    made = {ModelKey(): base}
+    for place, (key, adaptation) in enumerate(case.transfer_models.items()):
+        made[key] = changed(base, adaptation.retrained(list(base.layers)), place)
+    errors = {}
+    for place, (key, network) in enumerate(made.items()):
+        system = "base" if key.is_base else "target"
+        record = record_of(str(key), case.network, own[system], n=case.network_grid)
+        save_model(key.path(out / "models"), Model(network, record))
+        errors[str(key)] = 0.9 if key.is_base else 0.2 if str(key) == BEST else 0.35 + 0.05 * place
     write_evaluation(out, errors)
+
+
+def record_of(
+    key: str, network: NetworkSettings, normalisation: Normalisation, n: int = 16
+) -> ModelRecord:
+    """What a model's file says, made up but for the arguments."""
+    parsed = ModelKey.parse(key)
+    return ModelRecord(
+        key=key,
+        resolved=Resolved.of(
+            parsed,
+            samples=3,
+            normalisation=normalisation.name,
+            training_seed=3,
+            base="" if parsed.is_base else "ab" * 32,
+        ),
+        network=network,
+        channels=Channels.of_flow(),
+        normalisation=normalisation,
+        grid=Grid(n=n, filter_width=0.8),
+        retrained=list(parsed.layers),
+        history=Curves(train=[1.0, 0.5, 0.25], validation=[1.0, 0.6, 0.4]),
+        metrics={"samples": 3, "parameters": 10, "seconds": 1.0},
+    )
 
 
 def normalisation(case: Case, out: Path, system: str) -> Normalisation:
@@ -50,14 +75,13 @@ def normalisation(case: Case, out: Path, system: str) -> Normalisation:
     return Normalisation.own(system, load_fields(dataset, case.network_grid, "train").by_name())
 
 
-def changed(base: ClosureNetwork, name: str, seed: int) -> ClosureNetwork:
-    """A copy of `base` with noise on the layers that a model called `name` re-trains."""
-    network = copy.deepcopy(base)
+def changed(base: LayeredModel, layers: list[str], seed: int) -> LayeredModel:
+    """A copy of `base` with noise on the weights of `layers`."""
+    network = base.copy()
     generator = torch.Generator().manual_seed(seed)
-    layers = name.split("+") if name[0] == "l" else base.names
     with torch.no_grad():
-        for layer in layers:
-            weight = network.layer(layer).weight
+        for name in layers:
+            weight = network.layers[name].weight
             weight += 0.1 * torch.randn(weight.shape, generator=generator)
     return network
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eddyscope.learning.adapt import ADAPTATIONS, adaptation_named
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.learning.adaptations.base import Adaptation, Task
+from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.settings import TransferSettings
 from eddyscope.learning.trainer import Recipe, train
-from eddyscope.networks.closure_network import ClosureNetwork
-from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.registry import NETWORKS, build
+from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
 
-SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
+NETWORK_PARAMETERS = {"cnn": {"depth": 3, "width": 4, "kernel_size": 3}, "unet": {"width": 3}}
+"""Of small networks; a network that is not named here has its defaults."""
+
+ADAPTATION_PARAMETERS = {"layers": {"layers": ["l02", "l03"]}, "lora": {"rank": 2}}
+"""Of adaptations that need some."""
 
 
 def samples() -> Samples:
@@ -21,23 +27,52 @@ def samples() -> Samples:
     return Samples(inputs, inputs[:, :1] * inputs[:, 1:])
 
 
-@pytest.mark.parametrize("name", ADAPTATIONS)
-def test_adaptations(name: str):
-    base = ClosureNetwork(SETTINGS, (1,))
-    adaptation = adaptation_named(name, base.names, (2,))
-    module = adaptation.module(base)
+def base_model(network: str) -> LayeredModel:
+    settings = NETWORKS.settings(network, **NETWORK_PARAMETERS.get(network, {}))
+    return build(settings, Channels.of_flow(), (1,))
+
+
+def adaptation_named(kind: str) -> Adaptation:
+    return ADAPTATIONS.build(ADAPTATIONS.settings(kind, **ADAPTATION_PARAMETERS.get(kind, {})))
+
+
+@pytest.mark.parametrize("network", NETWORKS.entries)
+@pytest.mark.parametrize("kind", ADAPTATIONS.entries)
+def test_adaptations(kind: str, network: str):
+    base, adaptation = base_model(network), adaptation_named(kind)
+    names = list(base.layers)
+    adaptation.check(names)
+    module = adaptation.module(base, (2,))
     trainable = {k for k, p in module.named_parameters() if p.requires_grad}
     assert trainable
     before = {k: p.detach().clone() for k, p in module.named_parameters()}
-    train(module, samples(), None, Recipe(1, 2, 1e-2, (0,)), World.single())
+
+    def trained(module: torch.nn.Module) -> None:
+        train(module, samples(), None, Recipe(1, 2, 1e-2, (0,)), World.single())
+
+    adaptation.fit(module, Task(samples(), 2, trained))
     moved = {k for k, p in module.named_parameters() if not torch.equal(p, before[k])}
-    assert moved == trainable, "something trainable is not in the graph, or something frozen moved"
-    folded = adaptation.folded(module)
-    assert type(folded) is ClosureNetwork and folded.settings == SETTINGS
+    assert moved <= trainable, "something frozen moved"
+    first_step_is_zero = {k for k in trainable if kind == "lora" and k.endswith("_a")}
+    assert moved >= trainable - first_step_is_zero, "something trainable is not in the graph"
+    folded = adaptation.folded(module, base)
+    assert folded.settings == base.settings and list(folded.layers) == names
+    assert folded.module.state_dict().keys() == base.module.state_dict().keys()
     with torch.no_grad():
         torch.testing.assert_close(folded(samples().inputs), module(samples().inputs))
-    assert set(adaptation.retrained(base)) <= set(base.names)
+    check_retrained(adaptation, base, folded)
 
 
-def test_case_files_offer_every_entry():
-    assert set(TransferSettings().controls) == ADAPTATIONS.keys()
+def check_retrained(adaptation: Adaptation, base: LayeredModel, folded: LayeredModel) -> None:
+    """Just the layers that the adaptation says have changed."""
+    old, new = base.module.state_dict(), folded.module.state_dict()
+    changed = {base.layer_of(key) for key in old if not torch.equal(old[key], new[key])}
+    assert changed == set(adaptation.retrained(list(base.layers)))
+
+
+@pytest.mark.parametrize("kind", ADAPTATIONS.entries)
+def test_adaptations_have_a_place_in_names(kind: str):
+    adaptation = adaptation_named(kind)
+    key = ModelKey(adaptation.text)
+    assert str(key) == adaptation.text and key.kind == kind
+    assert ModelKey.parse(f"{adaptation.text},seed=1").seed == 1

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from eddyscope.artefacts.evaluation import read_details
-from eddyscope.artefacts.model import load_model
 from eddyscope.learning.metrics import METRICS
+from eddyscope.learning.models import load_model
 from eddyscope.parallel.world import World
-from eddyscope.stages import train, transfer
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
+from eddyscope.stages.train import STAGE as train
+from eddyscope.stages.transfer import STAGE as transfer
 from synthetic import make_case, write_datasets
 
 pytestmark = pytest.mark.mpi
@@ -92,10 +93,10 @@ def check_artefacts(job: Job, everywhere: Everywhere) -> None:
         model = load_model(job.transfer_folder / f"{name}.safetensors", job.case.network)
         changed = [
             n
-            for n in base.network.names
-            if not (model.network.layer(n).weight == base.network.layer(n).weight).all()
+            for n in base.network.layers
+            if not (model.network.layers[n].weight == base.network.layers[n].weight).all()
         ]
-        everywhere(changed == model.metadata["retrained"], f"{name}: {changed}")
+        everywhere(changed == model.record.retrained, f"{name}: {changed}")
         everywhere(model.normalisation.system == "target", f"{name}: {model.normalisation}")
     left = list(job.out.rglob("*.ckpt")) + list(job.out.rglob("*.tmp"))
     everywhere(not left, f"{left} was left behind")

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from eddyscope.artefacts.model import tensors_digest
+from eddyscope.artefacts.tensor_file import arrays_digest
 from eddyscope.learning.batches import Samples
+from eddyscope.learning.models import weights_of
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
-from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.registry import build
+from eddyscope.networks.settings import Channels, NetworkSettings
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 
@@ -36,23 +39,23 @@ def samples(count: int = 7, seed: int = 3) -> Samples:
     return Samples(inputs, (inputs[:, :1] * inputs[:, 1:]).contiguous())
 
 
-def network() -> ClosureNetwork:
-    return ClosureNetwork(SETTINGS, (2,))
+def network(settings: NetworkSettings = SETTINGS) -> LayeredModel:
+    return build(settings, Channels.of_flow(), (2,))
 
 
-def digest(trained: ClosureNetwork) -> str:
-    return tensors_digest({k: v.contiguous() for k, v in trained.state_dict().items()})
+def digest(trained: LayeredModel) -> str:
+    return arrays_digest(weights_of(trained))
 
 
 def test_ranks_train_what_one_rank_trains(world: World, everywhere: Everywhere):
     together, alone = network(), network()
-    history = train(together, samples(), samples(4, seed=9), RECIPE, world)
-    reference = train(alone, samples(), samples(4, seed=9), RECIPE, World.single())
+    history = train(together.module, samples(), samples(4, seed=9), RECIPE, world)
+    reference = train(alone.module, samples(), samples(4, seed=9), RECIPE, World.single())
     worst = max(
         float((a - b).detach().abs().max())
-        for a, b in zip(together.parameters(), alone.parameters(), strict=True)
+        for a, b in zip(together.module.parameters(), alone.module.parameters(), strict=True)
     )
-    moved = float((alone.layer("l02").weight - network().layer("l02").weight).abs().max())
+    moved = float((alone.layers["l02"].weight - network().layers["l02"].weight).abs().max())
     everywhere(worst < 1e-3 * moved, f"weights differ by {worst}, training moved {moved}")
     everywhere(moved > 1e-2, f"training moved weights by {moved} only, so this test says nothing")
     for part in ("train", "validation"):
@@ -63,7 +66,7 @@ def test_ranks_train_what_one_rank_trains(world: World, everywhere: Everywhere):
 
 def test_all_ranks_end_with_the_same_bits(world: World, everywhere: Everywhere):
     trained = network()
-    train(trained, samples(), None, RECIPE, world)
+    train(trained.module, samples(), None, RECIPE, world)
     digests = world.comm.allgather(digest(trained))
     everywhere(len(set(digests)) == 1, f"{digests}")
 
@@ -74,16 +77,16 @@ def test_killed_training_goes_on_to_the_same_bits(
     # Wide enough for several buckets of gradients, whose layout decides the order of sums.
     settings = Cnn.Settings(depth=6, width=64, kernel_size=5)
     saved = Saved(shared_tmp_path / "a.ckpt", "a")
-    whole, broken = ClosureNetwork(settings), ClosureNetwork(settings)
-    history = train(whole, samples(), samples(2), RECIPE, world)
+    whole, broken = network(settings), network(settings)
+    history = train(whole.module, samples(), samples(2), RECIPE, world)
 
     # Stopped after the third epoch, it leaves the checkpoint of the second, as a kill would.
-    train(broken, samples(), samples(2), replace(RECIPE, epochs=3), world, saved)
+    train(broken.module, samples(), samples(2), replace(RECIPE, epochs=3), world, saved)
     everywhere(saved.path.exists(), "no checkpoint was left")
-    resumed = ClosureNetwork(settings)
+    resumed = network(settings)
     epochs: list[int] = []
     found = train(
-        resumed,
+        resumed.module,
         samples(),
         samples(2),
         RECIPE,
@@ -100,11 +103,11 @@ def test_checkpoint_of_another_training_is_not_used(
     world: World, shared_tmp_path: Path, everywhere: Everywhere
 ):
     path = shared_tmp_path / "a.ckpt"
-    train(network(), samples(), None, RECIPE, world, Saved(path, "another"))
+    train(network().module, samples(), None, RECIPE, world, Saved(path, "another"))
     everywhere(path.exists(), "no checkpoint was left")
     trained, fresh = network(), network()
-    history = train(trained, samples(), None, RECIPE, world, Saved(path, "this"))
-    train(fresh, samples(), None, RECIPE, world)
+    history = train(trained.module, samples(), None, RECIPE, world, Saved(path, "this"))
+    train(fresh.module, samples(), None, RECIPE, world)
     everywhere(len(history.train) == RECIPE.epochs, f"{history}")
     everywhere(digest(trained) == digest(fresh), "the stale checkpoint was used")
 
@@ -113,23 +116,24 @@ def test_damaged_checkpoint_is_not_used(
     world: World, shared_tmp_path: Path, everywhere: Everywhere
 ):
     path = shared_tmp_path / "a.ckpt"
-    train(network(), samples(), None, RECIPE, world, Saved(path, "a"))
+    train(network().module, samples(), None, RECIPE, world, Saved(path, "a"))
     world.on_root(lambda: path.write_bytes(path.read_bytes()[:-9]))
     trained, fresh = network(), network()
-    train(trained, samples(), None, RECIPE, world, Saved(path, "a"))
-    train(fresh, samples(), None, RECIPE, world)
+    train(trained.module, samples(), None, RECIPE, world, Saved(path, "a"))
+    train(fresh.module, samples(), None, RECIPE, world)
     everywhere(digest(trained) == digest(fresh), "the damaged checkpoint was used")
 
 
 def test_frozen_layers_stay(world: World, everywhere: Everywhere):
-    trained = network().requires_grad_(False)
-    trained.layer("l02").requires_grad_(True)
-    train(trained, samples(), None, RECIPE, world)
+    trained = network()
+    trained.module.requires_grad_(False)
+    trained.layers["l02"].requires_grad_(True)
+    train(trained.module, samples(), None, RECIPE, world)
     kept = all(
-        torch.equal(trained.layer(n).weight, network().layer(n).weight) for n in ("l01", "l03")
+        torch.equal(trained.layers[n].weight, network().layers[n].weight) for n in ("l01", "l03")
     )
     everywhere(kept, "a frozen layer moved")
-    moved = not torch.equal(trained.layer("l02").weight, network().layer("l02").weight)
+    moved = not torch.equal(trained.layers["l02"].weight, network().layers["l02"].weight)
     everywhere(moved, "the trained layer did not move")
 
 
@@ -137,7 +141,7 @@ def test_blow_up_is_met_by_all_ranks(world: World, everywhere: Everywhere):
     poisoned = samples()
     poisoned.inputs[6] = float("inf")  # one sample, so one rank meets it first
     try:
-        train(network(), poisoned, None, RECIPE, world)
+        train(network().module, poisoned, None, RECIPE, world)
         blew_up = False
     except BlewUp as error:
         blew_up = "epoch 1" in str(error)
@@ -148,5 +152,5 @@ def test_mean_loss_does_not_depend_on_ranks(world: World, everywhere: Everywhere
     trained, data = network(), samples(5)
     with torch.no_grad():
         expected = float((trained(data.inputs) - data.targets).square().mean())
-    found = mean_loss(trained, data, 2, world)
+    found = mean_loss(trained.module, data, 2, world)
     everywhere(abs(found - expected) < 1e-6 * expected, f"{found} instead of {expected}")

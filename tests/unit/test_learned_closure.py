@@ -8,22 +8,33 @@ import numpy as np
 import pytest
 import torch
 
-from eddyscope.artefacts.model import Model, save_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.closures.learned import LearnedClosure
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.learning.models import Model, save_model
+from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.registry import build
+from eddyscope.networks.settings import Channels
+from synthetic_models import record_of
 
 SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
-NORMALISATION = Normalisation("own", "target", 0.0, 0.1, 0.0, 3.0, 0.7)
+ZERO = {"psi": 0.0, "omega": 0.0, "pi": 0.0}
+
+
+def normalisation(pi: float) -> Normalisation:
+    std = {"psi": 0.1, "omega": 3.0, "pi": pi}
+    return Normalisation(name="target", system="target", samples=3, mean=ZERO, std=std)
+
+
+def network() -> LayeredModel:
+    return build(SETTINGS, Channels.of_flow(), (1,))
 
 
 @pytest.fixture
 def closure(tmp_path: Path) -> LearnedClosure:
-    metadata = {"grid": {"n": 16, "filter_width": 0.8}}
     path = tmp_path / "base.safetensors"
-    save_model(path, Model(ClosureNetwork(SETTINGS, (1,)), NORMALISATION, "base", metadata))
+    save_model(path, Model(network(), record_of("base", SETTINGS, normalisation(0.7))))
     return LearnedClosure.from_file(path, SETTINGS)
 
 
@@ -31,7 +42,7 @@ def test_prediction_is_the_networks_in_physical_units(closure, rng):
     psi, omega = 0.1 * rng.standard_normal((11, 16, 16)), 3.0 * rng.standard_normal((11, 16, 16))
     inputs = torch.from_numpy(np.stack([psi / 0.1, omega / 3.0], axis=1).astype(np.float32))
     with torch.no_grad():
-        expected = 0.7 * ClosureNetwork(SETTINGS, (1,))(inputs)[:, 0].double().numpy()
+        expected = 0.7 * network()(inputs)[:, 0].double().numpy()
     out = np.empty_like(psi)
     found = closure.pi(psi, omega, out)
     assert found is out and found.dtype == np.float64
@@ -57,8 +68,7 @@ def test_other_grid_is_refused(closure):
 
 def test_normalisation_can_be_replaced(closure, rng):
     psi, omega = rng.standard_normal((2, 2, 16, 16))
-    other = Normalisation("own", "base", 0.0, 0.1, 0.0, 3.0, 1.4)
-    doubled = LearnedClosure(closure.model, other).pi(psi, omega)
+    doubled = LearnedClosure(closure.model, normalisation(1.4)).pi(psi, omega)
     np.testing.assert_allclose(doubled, 2.0 * closure.pi(psi, omega), rtol=1e-6)
     snapshot = closure.per_snapshot()
     np.testing.assert_allclose(

@@ -1,22 +1,30 @@
-"""What is re-trained, and only that; folding and the least-squares floor are exact."""
+"""What adaptations do to known networks; what they all must do is in tests/contract/."""
 
 from __future__ import annotations
-
-import copy
 
 import pytest
 import torch
 
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.adapt import GainNetwork, adaptation_named, best_scale, scaled_output
+from eddyscope.learning.adaptations.base import Adaptation, Task
+from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
+from eddyscope.learning.selection import adaptations_of, check_transfer, transfer_models
+from eddyscope.learning.settings import TransferSettings
 from eddyscope.learning.trainer import Recipe, train
-from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.registry import build
+from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
 
 SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
-RECIPE = Recipe(epochs=2, batch_size=2, learning_rate=1e-2, key=(1,))
+RECIPE = Recipe(epochs=2, batch_size=3, learning_rate=1e-2, key=(1,))
+NAMES = ["l01", "l02", "l03"]
+
+
+def base_model() -> LayeredModel:
+    return build(SETTINGS, Channels.of_flow(), (1,))
 
 
 def samples(count: int = 4) -> Samples:
@@ -25,67 +33,113 @@ def samples(count: int = 4) -> Samples:
     return Samples(inputs, torch.randn(count, 1, 8, 8, generator=generator))
 
 
+def adaptation_of(kind: str, **parameters: object) -> Adaptation:
+    return ADAPTATIONS.build(ADAPTATIONS.settings(kind, **parameters))
+
+
+def adapted(adaptation: Adaptation, base: LayeredModel) -> LayeredModel:
+    """The base adapted to the samples."""
+
+    def trained(module: torch.nn.Module) -> None:
+        train(module, samples(), None, RECIPE, World.single())
+
+    module = adaptation.module(base, (1, 2))
+    adaptation.fit(module, Task(samples(), RECIPE.batch_size, trained))
+    return adaptation.folded(module, base)
+
+
 @pytest.mark.parametrize(
-    ("name", "changed"),
+    ("adaptation", "changed"),
     [
-        ("l02", ["l02"]),
-        ("l01+l03", ["l01", "l03"]),
-        ("gain", ["l01", "l02", "l03"]),
-        ("all", ["l01", "l02", "l03"]),
-        ("scratch", ["l01", "l02", "l03"]),
+        (adaptation_of("layers", layers=["l02"]), ["l02"]),
+        (adaptation_of("layers", layers=["l03", "l01"]), ["l01", "l03"]),
+        (adaptation_of("gain"), NAMES),
+        (adaptation_of("all"), NAMES),
+        (adaptation_of("scratch"), NAMES),
+        (adaptation_of("scale"), ["l03"]),
+        (adaptation_of("lora", layers=["l02"], rank=1), ["l02"]),
+        (adaptation_of("lora", rank=2), NAMES),
     ],
+    ids=lambda value: value.text if not isinstance(value, list) else "",
 )
-def test_only_what_is_named_changes(name: str, changed: list[str]):
-    base = ClosureNetwork(SETTINGS, (1,))
-    before = copy.deepcopy(base.state_dict())
-    adaptation = adaptation_named(name, base.names, (1, 2))
-    module = adaptation.module(base)
-    train(module, samples(), None, RECIPE, World.single())
-    found = adaptation.folded(module)
-    assert isinstance(found, ClosureNetwork) and found.settings == SETTINGS
-    assert adaptation.retrained(base) == changed
-    differs = [
-        n for n in base.names if not torch.equal(found.layer(n).weight, before[f"{n}.weight"])
-    ]
+def test_only_what_is_named_changes(adaptation: Adaptation, changed: list[str]):
+    base = base_model()
+    before = {k: v.clone() for k, v in base.module.state_dict().items()}
+    found = adapted(adaptation, base)
+    assert adaptation.retrained(NAMES) == changed
+    differs = [n for n in NAMES if not torch.equal(found.layers[n].weight, before[f"{n}.weight"])]
     assert differs == changed
-    assert all(torch.equal(v, before[k]) for k, v in base.state_dict().items()), "base was touched"
+    after = base.module.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items()), "base was touched"
 
 
-def test_folded_gains_predict_the_same():
-    base, x = ClosureNetwork(SETTINGS, (1,)), samples().inputs
-    adaptation = adaptation_named("gain", base.names, (0,))
-    module = adaptation.module(base)
-    assert isinstance(module, GainNetwork)
+def test_gains_are_one_a_channel_and_begin_at_one():
+    base, x = base_model(), samples().inputs
+    module = adaptation_of("gain").module(base, (0,))
     assert torch.equal(module(x), base(x)), "gains of one change nothing"
     assert sum(p.numel() for p in module.parameters() if p.requires_grad) == 4 + 4 + 1
-    for gain in module.gains.values():
-        torch.nn.init.uniform_(gain, 0.5, 2.0)
-    assert torch.equal(adaptation.folded(module)(x), module(x))
-    assert not torch.allclose(module(x), base(x))
 
 
-def test_scratch_depends_on_its_key():
-    base = ClosureNetwork(SETTINGS, (1,))
-    weights = [
-        adaptation_named("scratch", base.names, key).module(base).state_dict()["l02.weight"]
-        for key in ((1, 1), (1, 1), (1, 2))
-    ]
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+def test_a_low_rank_is_a_low_rank():
+    base, x = base_model(), samples().inputs
+    adaptation = adaptation_of("lora", layers=["l02"], rank=2)
+    module = adaptation.module(base, (0,))
+    assert torch.equal(module(x), base(x)), "it begins at the base model"
+    assert sum(p.numel() for p in module.parameters() if p.requires_grad) == 2 * (4 + 4 * 9)
+    found = adapted(adaptation, base)
+    change = (found.layers["l02"].weight - base.layers["l02"].weight).detach().reshape(4, -1)
+    singular = torch.linalg.svdvals(change.double())
+    assert singular[1] > 1e-5 and singular[2] < 1e-6 * singular[0]
+
+
+def test_random_weights_depend_on_the_key():
+    for kind, name in (("scratch", "l02.weight"), ("lora", "trained.l02_a")):
+        weights = [
+            dict(adaptation_of(kind).module(base_model(), key).named_parameters())[name]
+            for key in ((1, 1), (1, 1), (1, 2))
+        ]
+        assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
 def test_scale_is_the_least_squares_factor():
-    base, data = ClosureNetwork(SETTINGS, (1,)), samples()
-    factor = best_scale(base, data, batch_size=3)
+    base, data = base_model(), samples()
+    found = adapted(adaptation_of("scale"), base)
     with torch.no_grad():
         f, t = base(data.inputs).flatten().double(), data.targets.flatten().double()
-        expected = torch.linalg.lstsq(f[:, None], t[:, None]).solution
-        assert factor == pytest.approx(float(expected), rel=1e-6)
-        torch.testing.assert_close(
-            scaled_output(base, factor)(data.inputs), factor * base(data.inputs)
-        )
+        factor = float(torch.linalg.lstsq(f[:, None], t[:, None]).solution)
+        torch.testing.assert_close(found(data.inputs), factor * base(data.inputs))
 
 
-@pytest.mark.parametrize("name", ["l04", "l2", "lora", "l01+l09"])
-def test_unknown_names(name: str):
-    with pytest.raises(CaseError, match="nothing to re-train is called"):
-        adaptation_named(name, ["l01", "l02", "l03"], (0,))
+def test_a_case_names_each_model_once_and_in_order():
+    transfer = TransferSettings(layers=["l03+l01", "l02", "l01+l03"], seeds=2)
+    keys = [str(key) for key in transfer_models(transfer, NAMES)]
+    first = ["l01+l03", "l02", "gain", "all", "scratch"]
+    assert keys == [*first, "scale", *(f"{name},seed=1" for name in first)]
+    each = adaptations_of(TransferSettings(controls=[]), NAMES)
+    assert [adaptation.text for adaptation in each] == NAMES
+
+
+def test_controls_are_plain_names_or_tables():
+    controls = ["all", {"kind": "lora", "layers": ["l02", "l01"], "rank": 3}, {"kind": "lora"}]
+    transfer = TransferSettings.model_validate({"layers": ["l02"], "controls": controls})
+    texts = [adaptation.text for adaptation in adaptations_of(transfer, NAMES)]
+    assert texts == ["l02", "all", "lora(layers=l01+l02,rank=3)", "lora(rank=4)"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"layers": ["l00"]}, "'l00', but no layer 'l00': the network has l01 … l03"),
+        ({"layers": ["l01+l04"]}, "'l01\\+l04', but no layer 'l04'"),
+        ({"controls": [{"kind": "lora", "layers": ["l05"]}]}, "no layer 'l05'"),
+    ],
+)
+def test_layers_that_the_network_lacks(settings: dict[str, object], words: str):
+    with pytest.raises(CaseError, match=words):
+        check_transfer(TransferSettings.model_validate(settings), NAMES)
+
+
+@pytest.mark.parametrize("name", ["l2", "gain", "l01,l02", "", "l01+", "lora(layers=l01)"])
+def test_what_names_no_layers(name: str):
+    with pytest.raises(ValueError, match="is not of the form"):
+        TransferSettings(layers=[name])

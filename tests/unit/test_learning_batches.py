@@ -11,7 +11,13 @@ import torch
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.batches import Fields, Samples, choose, load_fields
+from eddyscope.learning.batches import (
+    Fields,
+    Samples,
+    choose,
+    load_fields,
+    normalised_inputs,
+)
 from eddyscope.learning.order import batches, rotated
 from eddyscope.parallel.world import World
 from synthetic import make_case, write_datasets
@@ -43,31 +49,45 @@ def test_fields_are_those_of_the_file(tmp_path: Path):
     assert {m for m, _ in fields.origin} == {3, 4}
     for name in ("psi", "omega", "pi"):
         for i, (m, s) in enumerate(fields.origin):
-            assert np.array_equal(getattr(fields, name)[i], dataset.read(16, name, [m])[0, s, 0])
+            assert np.array_equal(getattr(fields, name)[i], dataset.read(16, name, [m])[0, s])
 
 
 def test_normalised_samples_have_unit_spread(rng: np.random.Generator):
-    psi, omega, pi = (scale * rng.standard_normal((5, 8, 8)) for scale in (0.1, 30.0, 7.0))
+    psi, omega, pi = (scale * rng.standard_normal((5, 1, 8, 8)) for scale in (0.1, 30.0, 7.0))
     fields = Fields(psi, omega, pi, tuple((0, s) for s in range(5)))
     normalisation = Normalisation.own("base", fields.by_name())
-    assert normalisation.pi_std == pytest.approx(np.sqrt(np.mean(pi**2)), rel=1e-14)
+    assert normalisation.std["pi"] == pytest.approx(np.sqrt(np.mean(pi**2)), rel=1e-14)
     samples = Samples.of(fields, normalisation)
     assert samples.inputs.shape == (5, 2, 8, 8) and samples.targets.shape == (5, 1, 8, 8)
     for part in (samples.inputs[:, 0], samples.inputs[:, 1], samples.targets):
         assert float(part.square().mean()) == pytest.approx(1.0, rel=1e-5)
-    np.testing.assert_allclose(samples.targets[:, 0].numpy() * normalisation.pi_std, pi, rtol=1e-5)
+    np.testing.assert_allclose(samples.targets.numpy() * normalisation.std["pi"], pi, rtol=1e-5)
 
 
 def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator):
-    normalisation = Normalisation("per_snapshot", "target", 0.0, 9.0, 0.0, 9.0, 1.0)
-    psi, omega = rng.standard_normal((2, 3, 8, 8))
-    psi, omega = psi - psi.mean((1, 2), keepdims=True), omega - omega.mean((1, 2), keepdims=True)
-    one = normalisation.inputs(psi, omega)
-    torch.testing.assert_close(normalisation.inputs(50.0 * psi, 0.01 * omega), one)
+    psi, omega = rng.standard_normal((2, 3, 1, 8, 8))
+    psi, omega = (field - field.mean((2, 3), keepdims=True) for field in (psi, omega))
+    own = Normalisation.own("target", {"psi": psi, "omega": omega, "pi": psi})
+    normalisation = own.per_snapshot()
+    one = normalised_inputs(normalisation, psi, omega)
+    torch.testing.assert_close(normalised_inputs(normalisation, 50.0 * psi, 0.01 * omega), one)
+
+
+def test_every_layer_of_the_flow_has_its_own_channels(rng: np.random.Generator):
+    psi, omega, pi = (rng.standard_normal((4, 2, 8, 8)) for _ in range(3))
+    fields = Fields(psi, omega, pi, tuple((0, s) for s in range(4)))
+    normalisation = Normalisation.own("base", fields.by_name())
+    assert tuple(normalisation.std) == ("psi_1", "psi_2", "omega_1", "omega_2", "pi_1", "pi_2")
+    samples = Samples.of(fields, normalisation)
+    for layer in range(2):
+        alone = Fields(*(f[:, layer : layer + 1] for f in (psi, omega, pi)), fields.origin)
+        expected = Samples.of(alone, Normalisation.own("base", alone.by_name()))
+        assert torch.equal(samples.inputs[:, layer::2], expected.inputs)
+        assert torch.equal(samples.targets[:, layer : layer + 1], expected.targets)
 
 
 def test_flow_at_rest_cannot_be_normalised():
-    zero = np.zeros((2, 4, 4))
+    zero = np.zeros((2, 1, 4, 4))
     with pytest.raises(CaseError, match="standard deviation"):
         Normalisation.own("base", Fields(zero + 1, zero, zero + 1, ((0, 0), (0, 1))).by_name())
 

@@ -10,10 +10,11 @@ import pytest
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
-from eddyscope.stages import train, transfer
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
+from eddyscope.stages.train import STAGE as train
+from eddyscope.stages.transfer import STAGE as transfer
 from synthetic import make_case, write_datasets
 
 
@@ -29,7 +30,9 @@ def test_plans_need_no_files(stage, tmp_path: Path):
 
 
 def test_plan_of_transfer_names_all_models(tmp_path: Path):
-    job = job_of(tmp_path, 'transfer.layers=["l02", "l01+l03"]', 'transfer.controls=["all"]')
+    job = job_of(
+        tmp_path, 'transfer.layers=["l02", "l01+l03"]', 'transfer.controls=["all", "scale"]'
+    )
     assert "4 (l02, l01+l03, all, scale; 1 seed(s))" in transfer.plan(job)[0]
 
 

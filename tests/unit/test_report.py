@@ -26,12 +26,14 @@ from eddyscope.report.axes import spread_apart
 from eddyscope.report.comparison import compare
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.results import Absent, Results, gather
-from eddyscope.stages import analyze, info, train, transfer
+from eddyscope.stages import analyze, info
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.case import Case, load_case
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from eddyscope.stages.report import STAGE as report
+from eddyscope.stages.train import STAGE as train
+from eddyscope.stages.transfer import STAGE as transfer
 from eddyscope.storage.layout import Variable, write_artefact
 
 REMOTE = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", re.IGNORECASE)
@@ -518,7 +520,7 @@ def test_a_model_file_is_read_without_torch(made: tuple[Case, Path]) -> None:
     model = read_model_file(made[1] / "models/transfer/l02.safetensors")
     assert model.shapes["l02.weight"] == (6, 6, 3, 3)
     assert model.losses("train") == [1.0, 0.5, 0.25]
-    assert model.metadata["name"] == "l02"
+    assert model.metadata["key"] == "l02"
 
 
 @pytest.mark.parametrize(

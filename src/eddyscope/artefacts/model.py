@@ -1,168 +1,249 @@
-"""Models on the disk: `*.safetensors`, weights and what they mean. No pickle is ever read.
+"""Models on the disk: `*.safetensors`, weights and what they mean. No pickle, no torch.
 
-Metadata (all JSON texts but the first two and the digests):
-    format            eddyscope-model-1
-    sign_convention   of psi and pi, as in datasets
-    name              "base", "l02", "gain", …
-    architecture      depth, width, kernel_size, padding
-    channels          {"inputs": ["psi", "omega"], "outputs": ["pi"]}
-    normalisation     kind ("own"), system, means and standard deviations
-    grid              {"n": points a side, "filter_width": Δ} of the training samples
-    retrained         names of the layers whose weights differ from the parent's ([] for none)
-    parent            SHA-256 of the parent's file; "" for none
-    history           {"train": [loss an epoch], "validation": [loss an epoch or nothing]}
-    metrics           numbers known when it was saved: losses, samples, parameters, seconds
-    provenance        resolved case, versions, seeds
-    weights_digest    SHA-256 of the weights, so that damage is seen
+Tensors: float32, under their names in the network's module. Metadata: `format`,
+`sign_convention` (of psi and pi, as in datasets), `digest` (SHA-256 of everything else,
+weights and metadata), and the fields of `ModelRecord`, each as a JSON text.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
+from eddyscope.config.arrays import AnyArray, RealArray
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.closure_network import INPUTS, OUTPUTS, ClosureNetwork
-from eddyscope.networks.cnn import Cnn
-from eddyscope.storage.atomic import write_atomically
+from eddyscope.config.registry import Choice
+from eddyscope.networks.registry import NETWORKS
+from eddyscope.networks.settings import Channels, NetworkSettings
 
-__all__ = ["FORMAT", "Model", "load_model", "read_tensors", "save_model", "tensors_digest"]
+__all__ = [
+    "FORMAT",
+    "Curves",
+    "Grid",
+    "ModelRecord",
+    "Resolved",
+    "StoredModel",
+    "check_network",
+    "read_model",
+    "write_model",
+]
 
-FORMAT = "eddyscope-model-1"
+FORMAT = "eddyscope-model-2"
 
-ARCHITECTURE = ("depth", "width", "kernel_size", "padding")
-"""The settings that two models must share to be compared layer by layer."""
+
+class _Part(BaseModel):
+    """A part of the metadata: closed to unknown keys, strict about types."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class Grid(_Part):
+    """The coarse grid of the training samples."""
+
+    n: int
+    """Points a side."""
+    filter_width: float
+    """Δ, in the box's units."""
+
+
+class Curves(_Part):
+    """Mean squared error of the normalised Π after each epoch."""
+
+    train: list[float] = []
+    """Met on the way through the epoch, so before its last steps."""
+    validation: list[float] = []
+    """After the epoch, over validation samples; empty if there are none."""
+
+
+class Resolved(_Part):
+    """What a key leaves to the case, written out."""
+
+    adaptation: str
+    """Its kind; "base" for the base model."""
+    layers: list[str] = []
+    """Layers that the adaptation names."""
+    parameters: dict[str, str] = {}
+    """Its other parameters."""
+    samples: int
+    """It was trained on, of its system."""
+    normalisation: str
+    """Name of the normalisation."""
+    training_seed: int
+    """Seed of the base model's training."""
+    transfer_seed: int | None = None
+    """Seed of the re-training; None for the base model."""
+    repeat: int = 0
+    """Of the re-training, counted from 0."""
+    base: str = ""
+    """Digest of the base model; empty for the base model itself."""
+
+    @classmethod
+    def of(cls, key: ModelKey, **values: Any) -> Resolved:
+        """What `key` says, with the values that it leaves open."""
+        return cls(
+            adaptation=key.kind,
+            layers=list(key.layers),
+            parameters=key.parameters,
+            repeat=key.seed or 0,
+            **values,
+        )
+
+
+class ModelRecord(_Part):
+    """Everything that a model's file says but its weights."""
+
+    key: str
+    """The model's name, see `artefacts/key.py`."""
+    resolved: Resolved
+    network: Annotated[Any, Choice(NETWORKS)]
+    channels: Channels
+    """Names of what it takes and gives, in their order."""
+    normalisation: Normalisation
+    """That it was trained with."""
+    grid: Grid
+    retrained: list[str]
+    """Layers whose weights differ from the base model's; none in the base model itself."""
+    history: Curves = Curves()
+    metrics: dict[str, float | None] = {}
+    """Numbers known when it was saved: losses, samples, parameters, seconds, ranks, threads."""
+    provenance: dict[str, Any] = {}
+    """Resolved case, versions, seeds, the dataset's digest, and on how many ranks and threads
+    each stretch of epochs was trained."""
+
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, text: str) -> str:
+        try:
+            written = str(ModelKey.parse(text))
+        except CaseError as error:
+            raise ValueError(str(error)) from None
+        if written != text:
+            raise ValueError(f"{text!r} is written {written!r}")
+        return text
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        wanted = Channels.of_flow(len(self.channels.outputs))
+        if self.channels != wanted:
+            raise ValueError(
+                f"channels {', '.join(self.channels.inputs)} -> "
+                f"{', '.join(self.channels.outputs)} where {', '.join(wanted.inputs)} -> "
+                f"{', '.join(wanted.outputs)} are meant"
+            )
+        needed = {*wanted.inputs, *wanted.outputs}
+        if self.normalisation.std.keys() != needed:
+            raise ValueError(f"the normalisation is of {', '.join(self.normalisation.std)}")
+        if not ModelKey.parse(self.key).is_base and not self.resolved.base:
+            raise ValueError("the base model's digest is missing")
+        return self
+
+    @property
+    def model_key(self) -> ModelKey:
+        """Its name as a value."""
+        return ModelKey.parse(self.key)
+
+    def texts(self) -> dict[str, str]:
+        """The metadata: a JSON text a field."""
+        return {name: json.dumps(value) for name, value in self.model_dump(mode="json").items()}
 
 
 @dataclass(frozen=True)
-class Model:
-    """A network, the normalisation it was trained with, and the rest of the artefact."""
+class StoredModel:
+    """A model as its file holds it."""
 
-    network: ClosureNetwork
-    normalisation: Normalisation
-    name: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-    """grid, retrained, parent, history, metrics, provenance (see the module)."""
-
-
-def save_model(path: Path, model: Model) -> None:
-    """Write `model` atomically. Not collective: call it on one rank."""
-    tensors = {
-        name: value.detach().cpu().contiguous()
-        for name, value in model.network.state_dict().items()
-    }
-    texts = {
-        "architecture": _architecture(model.network.settings),
-        "channels": {"inputs": INPUTS, "outputs": OUTPUTS},
-        "normalisation": model.normalisation.as_dict(),
-        "retrained": [],
-        "parent": "",
-        **model.metadata,
-    }
-    metadata = {
-        "format": FORMAT,
-        "sign_convention": SIGN_CONVENTION,
-        "name": model.name,
-        "weights_digest": tensors_digest(tensors),
-        **{key: value if key == "parent" else json.dumps(value) for key, value in texts.items()},
-    }
-    write_atomically(path, save(tensors, metadata))
+    record: ModelRecord
+    weights: Mapping[str, RealArray]
+    """float32, by full name in the network's module."""
+    digest: str
+    """Of the whole."""
 
 
-def load_model(path: Path, expect: Cnn.Settings | None = None) -> Model:
-    """Read and check a model; `expect` is the architecture that the case describes.
+def write_model(path: Path, record: ModelRecord, weights: Mapping[str, RealArray]) -> str:
+    """Write a model, whole or not at all; gives its digest. Not collective: on one rank.
 
-    Not collective. Raises CaseError for a file that is missing, damaged, not a model, of
-    another sign convention, or of another architecture.
+    Raises CannotWrite, and CaseError for weights that are not finite.
     """
-    tensors, metadata = read_tensors(path, FORMAT, "model")
-    if metadata.get("sign_convention") != SIGN_CONVENTION:
+    _check_weights(path, weights)
+    texts = {"format": FORMAT, "sign_convention": SIGN_CONVENTION, **record.texts()}
+    return write_tensors(path, weights, texts)
+
+
+def read_model(path: Path, expect: NetworkSettings | None = None) -> StoredModel:
+    """Read and check a model; `expect` is the network that the case describes. Not collective.
+
+    Raises CaseError for a file that is missing, damaged, not a model, of another sign
+    convention, of another network, or whose weights or numbers make no sense.
+    """
+    weights, texts = read_tensors(path, FORMAT, "model")
+    convention = texts.get("sign_convention")
+    if convention != SIGN_CONVENTION:
         raise CaseError(
-            f"{path}: sign convention is {metadata.get('sign_convention')!r}, but this code uses "
+            f"{path}: sign convention is {convention!r}, but this code uses "
             f"{SIGN_CONVENTION!r}; train the model again on a dataset of this convention"
         )
-    try:
-        texts = {
-            key: json.loads(value)
-            for key, value in metadata.items()
-            if key not in ("format", "sign_convention", "name", "weights_digest", "parent")
-        }
-        settings = Cnn.Settings.model_validate(texts.pop("architecture"))
-        normalisation = Normalisation(**texts.pop("normalisation"))
-        texts.pop("channels")
-        if expect is not None:
-            _check_architecture(path, settings, expect)
-        network = ClosureNetwork(settings)
-        network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, ValidationError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CaseError(
-            f"{path}: not a usable model ({reason}); make it again with --fresh"
-        ) from None
-    return Model(network, normalisation, metadata["name"], {**texts, "parent": metadata["parent"]})
+    record = _record(path, texts)
+    _check_weights(path, weights)
+    if expect is not None:
+        check_network(path, record.network, expect)
+    return StoredModel(record, weights, texts["digest"])
 
 
-def read_tensors(path: Path, form: str, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file whose format is `form` and whose digest holds.
-
-    Not collective. Raises CaseError.
-    """
-    if not path.exists():
-        raise CaseError(f"{path}: no such {what}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CaseError(
-            f"{path}: not a readable {what} ({error}); it may be cut short or damaged: make it "
-            "again with --fresh"
-        ) from None
-    if metadata.get("format") != form:
-        raise CaseError(
-            f"{path}: not a {what} of this program (format {metadata.get('format')!r}, expected "
-            f"{form!r}); give a file that `eddyscope` wrote"
-        )
-    if metadata.get("weights_digest") != tensors_digest(tensors):
-        raise CaseError(
-            f"{path}: its contents do not match their SHA-256, so the {what} is damaged: make it "
-            "again with --fresh"
-        )
-    return tensors, metadata
-
-
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors: names, types, shapes and bytes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _architecture(settings: Cnn.Settings) -> dict[str, Any]:
-    return settings.model_dump(mode="json", include=set(ARCHITECTURE))
-
-
-def _check_architecture(path: Path, found: Cnn.Settings, expect: Cnn.Settings) -> None:
-    different = [key for key in ARCHITECTURE if getattr(found, key) != getattr(expect, key)]
+def check_network(path: Path, found: NetworkSettings, expect: NetworkSettings) -> None:
+    """Raise CaseError unless two networks can be compared layer by layer."""
+    theirs, ours = (settings.model_dump(mode="json", exclude={"n"}) for settings in (found, expect))
+    if theirs["kind"] != ours["kind"]:
+        theirs, ours = {"kind": theirs["kind"]}, {"kind": ours["kind"]}
+    different = [name for name in theirs if theirs[name] != ours[name]]
     if different:
-        theirs = ", ".join(f"{key} = {getattr(found, key)!r}" for key in different)
-        ours = ", ".join(f"network.{key} = {getattr(expect, key)!r}" for key in different)
+        have = ", ".join(f"{name} = {theirs[name]!r}" for name in different)
+        want = ", ".join(f"network.{name} = {ours[name]!r}" for name in different)
         raise CaseError(
-            f"{path}: the model has {theirs}, but the case has {ours}; set the case's [network] to "
+            f"{path}: the model has {have}, but the case has {want}; set the case's [network] to "
             "the model's, or train again with --out DIR"
         )
+
+
+def _record(path: Path, texts: Mapping[str, str]) -> ModelRecord:
+    """The metadata, validated. Raises CaseError."""
+    try:
+        fields = {
+            n: t for n, t in texts.items() if n not in ("format", "sign_convention", "digest")
+        }
+        whole = "{" + ",".join(f"{json.dumps(n)}:{t}" for n, t in fields.items()) + "}"
+        return ModelRecord.model_validate_json(whole)
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in finding["loc"])
+        reason = finding["msg"].removeprefix("Value error, ")
+        raise CaseError(
+            f"{path}: not a usable model ({place + ': ' if place else ''}{reason}); make it again "
+            "with --fresh"
+        ) from None
+
+
+def _check_weights(path: Path, weights: Mapping[str, AnyArray]) -> None:
+    """Raise CaseError unless all weights are finite and of single precision."""
+    for name, array in weights.items():
+        if array.dtype != np.float32:
+            raise CaseError(
+                f"{path}: weights {name!r} are {array.dtype}, but models hold float32; make it "
+                "again with --fresh"
+            )
+        if not np.isfinite(array).all():
+            raise CaseError(f"{path}: weights {name!r} are not finite; make it again with --fresh")

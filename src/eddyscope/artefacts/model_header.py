@@ -1,8 +1,9 @@
-"""What a safetensors file says of itself, read without torch: its header only."""
+"""What a safetensors file says of itself: its header only. Imports no torch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,11 +19,11 @@ LONGEST_HEADER = 100 * 2**20
 
 @dataclass(frozen=True)
 class ModelFile:
-    """Shapes of the tensors, and the metadata with its JSON texts parsed."""
+    """Shapes of the tensors, and the metadata with its JSON texts parsed; nothing is verified."""
 
     path: Path
-    shapes: dict[str, tuple[int, ...]]
-    metadata: dict[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, Any]
 
     @property
     def parameters(self) -> int:
@@ -33,7 +34,7 @@ class ModelFile:
         """Training curve of a part ("train", "validation"), a loss an epoch; [] if none."""
         history = self.metadata.get("history")
         curve = history.get(part, []) if isinstance(history, dict) else []
-        return [float(value) for value in curve]
+        return [float(value) for value in curve] if isinstance(curve, list) else []
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -54,16 +55,17 @@ def read_model_file(path: Path) -> ModelFile:
         needed = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if end - start != needed:
             raise ValueError(f"{end - start} bytes of weights where the header says {needed}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parsed = {key: _parsed(value) for key, value in metadata.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise CaseError(
             f"{path}: not a readable safetensors file ({error}); it may be cut short or damaged: "
             "make it again"
         ) from None
-    return ModelFile(path, shapes, {key: _parsed(value) for key, value in metadata.items()})
+    return ModelFile(path, shapes, parsed)
 
 
 def _parsed(text: str) -> Any:
-    """The JSON value of a text, or the text itself where it is none (a name, a digest)."""
+    """The JSON value of a text, or the text itself where it is none (a format, a digest)."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,67 +1,141 @@
-"""How fields are scaled before a network sees them, and its output after."""
+"""Normalisations in use: `normalisation/<name>.json`, made once and read by whoever needs them.
+
+How fields are scaled before a network sees them, and its output after. Imports no torch.
+
+    {"format": "eddyscope-normalisation-1",
+     "normalisation": {"name": "target", "kind": "own", "system": "target", "samples": 16,
+                       "mean": {"psi": 0.0, …}, "std": {"psi": x, "omega": x, "pi": x}},
+     "dataset": digest of the dataset whose samples they are,
+     "digest": SHA-256 of all the rest}
+
+The same samples give the same bytes, so that what was made with it need not be made again.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
+from eddyscope.config.provenance import digest
+from eddyscope.networks.settings import channel_names
+from eddyscope.storage.atomic import write_atomically
 
-__all__ = ["Normalisation"]
+__all__ = ["Normalisation", "read_normalisation", "write_normalisation"]
+
+FORMAT = "eddyscope-normalisation-1"
+
+FIELDS = ("psi", "omega", "pi")
 
 
-@dataclass(frozen=True)
-class Normalisation:
-    """x -> (x - mean) / std for psi and omega, pi -> pi / std. Stored with every model.
+class Normalisation(BaseModel):
+    """x -> (x - mean) / std, by the name of the channel.
 
-    The kind "own" takes each system's own training samples: the standard deviations of
-    psi, omega and pi about zero, since all three have zero mean on a periodic box. The
-    kind "per_snapshot" takes those of psi and omega from the snapshot at hand instead.
+    The kind "own" takes the standard deviations of training samples about zero, since all
+    fields have zero mean on a periodic box. The kind "per_snapshot" takes those of a
+    network's inputs from the snapshot at hand instead.
     """
 
-    kind: str
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: str
+    """Such as "base" or "target": what it is called in the names of models."""
+    kind: Literal["own", "per_snapshot"] = "own"
     system: str
-    psi_mean: float
-    psi_std: float
-    omega_mean: float
-    omega_std: float
-    pi_std: float
+    """Whose training samples were used."""
+    samples: int
+    """How many."""
+    mean: dict[str, float]
+    std: dict[str, float]
+
+    @model_validator(mode="after")
+    def _can_scale(self) -> Self:
+        if self.mean.keys() != self.std.keys():
+            raise ValueError(f"means are of {list(self.mean)}, but spreads of {list(self.std)}")
+        for channel, std in self.std.items():
+            if not std > 0.0:
+                raise ValueError(f"the standard deviation of {channel} is {std}, not above 0")
+        return self
 
     @classmethod
-    def own(cls, system: str, fields: Mapping[str, NDArray[Any]]) -> Normalisation:
-        """Statistics of psi, omega and pi, each (sample, y, x), in double precision and a
-        fixed order. CaseError if one is 0."""
-        stds = {name: _rms(fields[name]) for name in ("psi", "omega", "pi")}
-        for name, std in stds.items():
-            if not (math.isfinite(std) and std > 0.0):
+    def own(cls, system: str, fields: Mapping[str, RealArray], name: str = "") -> Normalisation:
+        """Statistics of psi, omega and pi, each (sample, layer, y, x), in double precision and
+        a fixed order; called after the system unless it has a `name`. CaseError if one is 0."""
+        std: dict[str, float] = {}
+        for field in FIELDS:
+            for layer, channel in enumerate(channel_names(field, fields[field].shape[1])):
+                std[channel] = _rms(fields[field][:, layer])
+        for channel, value in std.items():
+            if not (math.isfinite(value) and value > 0.0):
                 raise CaseError(
-                    f"{name} of the {system} training samples has standard deviation {std}, so it "
-                    f"cannot be normalised; look at {system}/dataset.h5: is the flow at rest, or "
-                    "the filter narrower than a cell?"
+                    f"{channel} of the {system} training samples has standard deviation {value}, "
+                    f"so it cannot be normalised; look at {system}/dataset.h5: is the flow at "
+                    "rest, or the filter narrower than a cell?"
                 )
-        return cls("own", system, 0.0, stds["psi"], 0.0, stds["omega"], stds["pi"])
+        count = len(fields["pi"])
+        mean = dict.fromkeys(std, 0.0)
+        return cls(name=name or system, system=system, samples=count, mean=mean, std=std)
 
-    def inputs(self, psi: NDArray[Any], omega: NDArray[Any]) -> Tensor:
-        """Normalised psi and omega as one float32 tensor (sample, 2, y, x)."""
-        psi_std: Any = self.psi_std
-        omega_std: Any = self.omega_std
+    def scaled(self, channel: str, field: RealArray) -> RealArray:
+        """A channel of a network's input, (sample, y, x), normalised."""
+        std: Any = self.std[channel]
         if self.kind == "per_snapshot":
-            psi_std, omega_std = (field.std(axis=(1, 2), keepdims=True) for field in (psi, omega))
-        scaled = [(psi - self.psi_mean) / psi_std, (omega - self.omega_mean) / omega_std]
-        return torch.from_numpy(np.stack(scaled, axis=1).astype(np.float32))
+            std = field.std(axis=(1, 2), keepdims=True)
+        result: RealArray = (field - self.mean[channel]) / std
+        return result
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def per_snapshot(self) -> Normalisation:
+        """The same, inputs by each snapshot's own standard deviation."""
+        return self.model_copy(update={"kind": "per_snapshot", "name": "per_snapshot"})
 
 
-def _rms(field: NDArray[Any]) -> float:
+def write_normalisation(path: Path, normalisation: Normalisation, dataset: str) -> None:
+    """Write the artefact, whole or not at all; `dataset` is its digest. Not collective."""
+    content = {
+        "format": FORMAT,
+        "normalisation": normalisation.model_dump(mode="json"),
+        "dataset": dataset,
+    }
+    write_atomically(path, json.dumps({**content, "digest": digest(content)}, indent=1) + "\n")
+
+
+def read_normalisation(path: Path) -> Normalisation:
+    """Read the artefact and verify it. Not collective.
+
+    Raises CaseError for a file that is missing, damaged, or of another kind.
+    """
+    try:
+        content: Any = json.loads(path.read_bytes())
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"not a file of format {FORMAT}")
+        if content.pop("digest", None) != digest(content):
+            raise ValueError("its contents do not match their SHA-256")
+        return Normalisation.model_validate(content["normalisation"])
+    except FileNotFoundError:
+        raise CaseError(
+            f"{path}: no such normalisation; run `eddyscope train` or `transfer`, which make it"
+        ) from None
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        raise CaseError(
+            f"{path}: not a usable normalisation ({_one_line(error)}); make it again with --fresh"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        finding = error.errors()[0]
+        return f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}".lstrip(": ")
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _rms(field: RealArray) -> float:
     """√(mean of squares): float64, sample by sample, then summed exactly."""
     sums = [float(np.sum(np.square(sample, dtype=np.float64))) for sample in field]
     return math.sqrt(math.fsum(sums) / max(field.size, 1))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eddyscope.artefacts.model import Model, load_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
+from eddyscope.learning.models import Model, load_model
 from eddyscope.learning.prediction import predict
 
 __all__ = ["LearnedClosure"]
@@ -30,9 +29,9 @@ class LearnedClosure:
     def __init__(self, model: Model, normalisation: Normalisation | None = None):
         self.model = model
         self.normalisation = normalisation or model.normalisation
-        self.n = int(model.metadata["grid"]["n"])
+        self.n = model.record.grid.n
         """Points a side of the fields it takes."""
-        self.filter_width = float(model.metadata["grid"]["filter_width"])
+        self.filter_width = model.record.grid.filter_width
 
     @classmethod
     def from_file(
@@ -46,7 +45,7 @@ class LearnedClosure:
 
     def per_snapshot(self) -> LearnedClosure:
         """The same, psi and omega normalised by each field's own standard deviation."""
-        return LearnedClosure(self.model, replace(self.normalisation, kind="per_snapshot"))
+        return LearnedClosure(self.model, self.normalisation.per_snapshot())
 
     def pi(
         self,
@@ -61,10 +60,11 @@ class LearnedClosure:
         """
         if psi.shape[1:] != (self.n, self.n) or psi.shape != omega.shape:
             raise CaseError(
-                f"model {self.model.name!r} was trained on {self.n} x {self.n} points, but is "
+                f"model {str(self.model.key)!r} was trained on {self.n} x {self.n} points, but is "
                 f"given psi {psi.shape} and omega {omega.shape}; use a model trained on that grid"
             )
-        found = predict(self.model.network, self.normalisation, psi, omega, BATCH)
+        layered = (psi[:, None], omega[:, None])
+        found = predict(self.model.network, self.normalisation, *layered, BATCH)[:, 0]
         if out is None:
             return found
         out[...] = found

@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["integer_seed", "stream"]
 
-PURPOSES = {"order": 1, "rotation": 2, "weights": 3}
+PURPOSES = {"order": 1, "rotation": 2, "weights": 3, "adaptation": 4}
 """What a stream is for; part of its key, so that streams of one seed are independent."""
 
 

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.closure_network import INPUTS
+from eddyscope.networks.settings import channel_names
 from eddyscope.parallel.world import block
 
-__all__ = ["Fields", "Samples", "choose", "load_fields"]
+__all__ = ["Fields", "Samples", "choose", "load_fields", "normalised_inputs"]
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Fields in physical units, float32, each (sample, y, x), with their origin."""
+    """Fields in physical units, float32, each (sample, layer, y, x), with their origin."""
 
-    psi: NDArray[Any]
-    omega: NDArray[Any]
-    pi: NDArray[Any]
+    psi: RealArray
+    omega: RealArray
+    pi: RealArray
     origin: tuple[tuple[int, int], ...]
     """(member, sample) of each in the dataset."""
 
-    def by_name(self) -> dict[str, NDArray[Any]]:
+    def by_name(self) -> dict[str, RealArray]:
         """The arrays by name."""
         return {"psi": self.psi, "omega": self.omega, "pi": self.pi}
 
@@ -41,21 +40,38 @@ class Fields:
 
 @dataclass(frozen=True)
 class Samples:
-    """Normalised float32 samples: inputs (sample, 2, y, x), targets (sample, 1, y, x)."""
+    """Normalised float32 samples, (sample, channel, y, x): a network's inputs and targets."""
 
     inputs: Tensor
     targets: Tensor
 
     @classmethod
     def of(cls, fields: Fields, normalisation: Normalisation) -> Samples:
-        targets = torch.from_numpy((fields.pi / normalisation.pi_std).astype(np.float32))
-        return cls(normalisation.inputs(fields.psi, fields.omega), targets.unsqueeze(1))
+        names = channel_names("pi", fields.pi.shape[1])
+        targets = [fields.pi[:, i] / normalisation.std[name] for i, name in enumerate(names)]
+        return cls(normalised_inputs(normalisation, fields.psi, fields.omega), _stacked(targets))
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def to(self, device: torch.device) -> Samples:
         return Samples(self.inputs.to(device), self.targets.to(device))
+
+
+def normalised_inputs(normalisation: Normalisation, psi: RealArray, omega: RealArray) -> Tensor:
+    """psi and omega, each (sample, layer, y, x), as a network's input (sample, channel, y, x):
+    psi of all layers, then omega of all layers."""
+    channels = [
+        normalisation.scaled(name, field[:, layer])
+        for symbol, field in (("psi", psi), ("omega", omega))
+        for layer, name in enumerate(channel_names(symbol, field.shape[1]))
+    ]
+    return _stacked(channels)
+
+
+def _stacked(channels: Sequence[RealArray]) -> Tensor:
+    """Channels, each (sample, y, x), as one float32 tensor (sample, channel, y, x)."""
+    return torch.from_numpy(np.stack(channels, axis=1).astype(np.float32))
 
 
 def choose(members: Sequence[int], samples: int, count: int | None) -> list[tuple[int, int]]:
@@ -91,13 +107,18 @@ def load_fields(dataset: Dataset, n: int, part: str, count: int | None = None) -
         origin = choose(members, dataset.samples, count)
     except CaseError as error:
         raise CaseError(f"{dataset.path} ({part}): {error}") from None
-    fields = {name: np.empty((len(origin), n, n), np.float32) for name in (*INPUTS, "pi")}
-    for member in members:
-        mine = [i for i, (m, _) in enumerate(origin) if m == member]
-        if not mine:
-            continue
-        times = np.array([origin[i][1] for i in mine])
-        span = slice(int(times.min()), int(times.max()) + 1)
-        for name, array in fields.items():
-            array[mine] = dataset.read(n, name, [member], span)[0, times - span.start, 0]
-    return Fields(fields["psi"], fields["omega"], fields["pi"], tuple(origin))
+    psi, omega, pi = (_read(dataset, n, name, origin) for name in ("psi", "omega", "pi"))
+    return Fields(psi, omega, pi, tuple(origin))
+
+
+def _read(dataset: Dataset, n: int, name: str, origin: Sequence[tuple[int, int]]) -> RealArray:
+    """Field `name` of the samples `origin`, (sample, layer, y, x), float32."""
+    chosen: dict[tuple[int, int], RealArray] = {}
+    for member in dict.fromkeys(m for m, _ in origin):
+        times = [s for m, s in origin if m == member]
+        span = slice(min(times), max(times) + 1)
+        read = dataset.read(n, name, [member], span)[0]
+        chosen |= {(member, s): read[s - span.start] for s in times}
+    if not origin:
+        return np.empty((0, dataset.layers, n, n), np.float32)
+    return np.stack([chosen[place] for place in origin]).astype(np.float32)

@@ -1,4 +1,7 @@
-"""Checkpoints of training: trained parameters, Adam's moments, epoch and curves. No pickle."""
+"""Checkpoints of training: trained parameters, Adam's moments, epoch and curves. No pickle.
+
+Reading never removes one: a checkpoint that cannot be used is passed over, and it is said why.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
-from eddyscope.artefacts.model import read_tensors, tensors_digest
+from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
+from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.history import History
 from eddyscope.parallel.world import World
-from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["restore", "save_checkpoint"]
 
-FORMAT = "eddyscope-training-1"
+FORMAT = "eddyscope-training-2"
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """Adam's state of each parameter, as torch names it."""
@@ -35,17 +37,16 @@ def save_checkpoint(
     """Replace the checkpoint at `path`, whole or not at all. Collective."""
 
     def write() -> None:
-        tensors: dict[str, Tensor] = {}
+        arrays: dict[str, AnyArray] = {}
         for name, parameter in parameters.items():
             state = {"value": parameter.detach(), **optimiser.state[parameter]}
-            tensors |= {f"{name}/{key}": value.cpu().contiguous() for key, value in state.items()}
-        metadata = {
+            arrays |= {f"{name}/{key}": value.cpu().numpy() for key, value in state.items()}
+        texts = {
             "format": FORMAT,
             "identity": identity,
             "history": json.dumps(history.as_dict()),
-            "weights_digest": tensors_digest(tensors),
         }
-        write_atomically(path, save(tensors, metadata))
+        write_tensors(path, arrays, texts)
 
     world.on_root(write)
 
@@ -65,7 +66,8 @@ def restore(
     found = world.on_root(lambda: _read(path, identity, world))
     if found is None:
         return History()
-    tensors, history = found
+    arrays, history = found
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     for name, parameter in parameters.items():
         with torch.no_grad():
             parameter.copy_(tensors[f"{name}/value"])
@@ -79,15 +81,16 @@ def restore(
     return history
 
 
-def _read(path: Path, identity: str, world: World) -> tuple[dict[str, Tensor], History] | None:
+def _read(path: Path, identity: str, world: World) -> tuple[dict[str, AnyArray], History] | None:
+    """Arrays and history of a checkpoint that can be used; None, and why, otherwise."""
     if not path.exists():
         return None
     try:
-        tensors, metadata = read_tensors(path, FORMAT, "checkpoint")
+        arrays, texts = read_tensors(path, FORMAT, "checkpoint")
     except CaseError as error:
         world.say(f"not used: {error}")
         return None
-    if metadata["identity"] != identity:
+    if texts["identity"] != identity:
         world.say(f"{path}: of another training, not used")
         return None
-    return tensors, History(**json.loads(metadata["history"]))
+    return arrays, History.from_dict(json.loads(texts["history"]))

@@ -13,12 +13,13 @@ import xarray as xr
 
 from eddyscope.artefacts.evaluation import Row
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model import Model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
+from eddyscope.learning.models import Model
 from eddyscope.learning.prediction import normalisations, predict
+from eddyscope.networks.settings import channel_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
@@ -116,7 +117,9 @@ def evaluate(
 ) -> Outcome:
     """Metrics of `model` on `fields`, normalised as told. Not collective."""
     predicted = predict(model.network, normalisation, fields.psi, fields.omega, batch_size)
-    metrics = snapshot_metrics(predicted, fields.pi, fields.omega, normalisation.pi_std)
+    stds = [normalisation.std[name] for name in channel_names("pi", predicted.shape[1])]
+    pi_std = np.array(stds)[:, None, None]
+    metrics = snapshot_metrics(predicted, fields.pi, fields.omega, pi_std)
     return Outcome(metrics, _spectra_of_members(predicted, fields))
 
 
@@ -183,8 +186,8 @@ def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.D
 
 def history_details(subjects: Sequence[Subject]) -> xr.Dataset:
     """The group `history` of evaluation.h5: curves padded with NaN to the longest."""
-    curves = [subject.model.metadata["history"] for subject in subjects]
-    numbers = [subject.model.metadata["metrics"] for subject in subjects]
+    curves = [subject.model.record.history.model_dump() for subject in subjects]
+    numbers = [subject.model.record.metrics for subject in subjects]
     epochs = max(len(curve["train"]) for curve in curves)
     variables = {}
     for part in ("train", "validation"):
@@ -216,8 +219,10 @@ def example_details(
     """
     place = middle_snapshot(fields)
     psi, omega = fields.psi[place : place + 1], fields.omega[place : place + 1]
-    pictures = [fields.pi[place].astype(np.float64)]
-    pictures += [predict(m.network, normalisation, psi, omega)[0] for m in shown.values()]
+    pi = [fields.pi[place : place + 1].astype(np.float64)]
+    pi += [predict(model.network, normalisation, psi, omega) for model in shown.values()]
+    pictures = [_without_lone_layer(picture)[0] for picture in pi]
+    psi, omega = _without_lone_layer(psi), _without_lone_layer(omega)
     axes = (*(["layer"] if psi.ndim == 4 else []), "y", "x")
     points = np.arange(psi.shape[-1]) * (BOX / psi.shape[-1])
     group = xr.Dataset(
@@ -240,8 +245,13 @@ def _snapshots(fields: Fields) -> dict[int, np.ndarray]:
 
 def _spectra_of_members(pi: RealArray, fields: Fields) -> FloatArray:
     """Sum of |Π̂| by shell, mean over each member's snapshots: (member, [layer,] wavenumber)."""
-    spectra = shell_spectrum(pi)
+    spectra = shell_spectrum(_without_lone_layer(pi))
     return np.stack([spectra[mine].mean(axis=0) for mine in _snapshots(fields).values()])
+
+
+def _without_lone_layer(fields: RealArray) -> RealArray:
+    """(sample, layer, y, x) as it is stored: without the axis of layers where there is one."""
+    return fields[:, 0] if fields.shape[1] == 1 else fields
 
 
 def _by_member(values: FloatArray, fields: Fields) -> FloatArray:

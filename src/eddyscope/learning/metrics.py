@@ -38,15 +38,18 @@ METRICS = {
 
 
 def snapshot_metrics(
-    predicted: RealArray, true: RealArray, omega: RealArray, pi_std: float
+    predicted: RealArray, true: RealArray, omega: RealArray, pi_std: float | RealArray
 ) -> dict[str, FloatArray]:
-    """Each of METRICS for each snapshot, (sample,); fields are (sample, [layer,] y, x)."""
+    """Each of METRICS for each snapshot, (sample,); fields are (sample, [layer,] y, x).
+
+    pi_std: one number, or one a layer, (layer, 1, 1).
+    """
     p, t, w = (np.asarray(field, dtype=np.float64) for field in (predicted, true, omega))
     square, power = _mean((p - t) ** 2), _mean(t**2)
     sense = t * _laplacian(w)
     exchanged = _mean(w * t)
     return {
-        "mse": square / pi_std**2,
+        "mse": _mean(((p - t) / pi_std) ** 2),
         "error": square / np.mean(power),
         "correlation": _correlation(p, t, np.ones(t.shape, bool)),
         "correlation_forward": _correlation(p, t, sense > 0),

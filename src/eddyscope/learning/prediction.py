@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.learning.batches import normalised_inputs
+from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.settings import channel_names
 
 __all__ = ["normalisations", "predict"]
 
 
 def predict(
-    network: ClosureNetwork,
+    network: LayeredModel,
     normalisation: Normalisation,
-    psi: NDArray[Any],
-    omega: NDArray[Any],
+    psi: RealArray,
+    omega: RealArray,
     batch_size: int = 16,
-) -> NDArray[np.float64]:
-    """Π of psi and omega, all (sample, y, x). The network must be on the CPU."""
+) -> FloatArray:
+    """Π of psi and omega, all (sample, layer, y, x). The network must be on the CPU."""
     result = np.empty(psi.shape, np.float64)
+    stds = [normalisation.std[name] for name in channel_names("pi", psi.shape[1])]
     with torch.inference_mode():
         for start in range(0, len(psi), batch_size):
             part = slice(start, start + batch_size)
-            inputs = normalisation.inputs(psi[part], omega[part])
-            output = network(inputs.contiguous(memory_format=torch.channels_last))
-            result[part] = output[:, 0].double().numpy() * normalisation.pi_std
+            inputs = normalised_inputs(normalisation, psi[part], omega[part])
+            output = network(inputs.contiguous(memory_format=torch.channels_last)).double().numpy()
+            for layer, std in enumerate(stds):
+                result[part, layer] = output[:, layer] * std
     return result
 
 
@@ -42,11 +43,7 @@ def normalisations(base: Normalisation, target: Normalisation) -> dict[str, Norm
     """
     if (base.system, target.system) != ("base", "target"):
         raise CaseError(
-            f"models carry the normalisations of {base.system!r} and {target.system!r}, expected "
-            "'base' and 'target'; train and transfer again with --fresh"
+            f"the normalisations are of {base.system!r} and {target.system!r}, expected 'base' "
+            "and 'target'; train and transfer again with --fresh"
         )
-    return {
-        "own": target,
-        "base": base,
-        "per_snapshot": replace(target, kind="per_snapshot"),
-    }
+    return {"own": target, "base": base, "per_snapshot": target.per_snapshot()}

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.model import Model, load_model, save_model
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model import Grid, ModelRecord, Resolved, read_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.adapt import adaptation_named, best_scale, scaled_output
+from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
+from eddyscope.learning.models import Model, save_model
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
-from eddyscope.learning.variants import SCALE, Variant
-from eddyscope.networks.closure_network import ClosureNetwork
+from eddyscope.networks.base import LayeredModel
+from eddyscope.parallel.failure import BlewUp
+from eddyscope.parallel.progress import Progress
+from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import World
 
-__all__ = ["Retraining", "Target"]
+__all__ = ["Retraining", "Target", "metrics_of"]
 
 
 @dataclass(frozen=True)
@@ -33,18 +39,16 @@ class Target:
     normalisation: Normalisation
     digest: str
     """Of the dataset."""
-    grid: dict[str, Any]
-    """n and filter width."""
+    grid: Grid
 
     @classmethod
-    def of(cls, dataset: Dataset, n: int, count: int) -> Target:
+    def of(cls, dataset: Dataset, n: int, count: int, normalisation: Normalisation) -> Target:
         """`count` training samples, and as many for validation if there are that many.
 
-        The normalisation knows these samples only. Not collective. Raises CaseError.
+        Not collective. Raises CaseError.
         """
         dataset.require(n, "train")
         fields = load_fields(dataset, n, "train", count)
-        normalisation = Normalisation.own("target", fields.by_name())
         available = len(dataset.parts["validation"]) * dataset.samples
         held_out = load_fields(dataset, n, "validation", min(available, count))
         return cls(
@@ -52,103 +56,146 @@ class Target:
             validation=Samples.of(held_out, normalisation) if held_out.origin else None,
             normalisation=normalisation,
             digest=dataset.digest,
-            grid={"n": n, "filter_width": dataset.filter_width[n]},
+            grid=Grid(n=n, filter_width=dataset.filter_width[n]),
         )
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """How every variant of one base model is made and saved."""
+    """How every model is made from one base model, and saved."""
 
     base: Model
-    parent: str
-    """SHA-256 of the base model's file."""
     target: Target
+    models: Mapping[ModelKey, Adaptation]
     recipe: Recipe
-    """Its key is the case's seed; the variant's repeat is added to it."""
+    """Its key is the seed of transfer alone; each model's repeat is added to it."""
     folder: Path
-    provenance: dict[str, Any] = field(default_factory=dict)
+    """Of all models."""
+    identity: str
+    """Of all that decides the models together; a checkpoint of another identity is not used."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_made(self, variant: Variant) -> bool:
-        """Whether a sound artefact of `variant`, made from this base model, is on the disk."""
-        path = variant.path(self.folder)
+    def make_all(self, world: World) -> None:
+        """Make every model that is not there yet, dealt to groups of ranks. Collective.
+
+        Raises BlewUp, once all sound models are made, for those that are no longer finite.
+        """
+        everything = list(self.models)
+        missing = world.on_root(lambda: [key for key in everything if not self.is_made(key)])
+        # Who makes what does not depend on what is missing: the ranks a model is trained on
+        # decide its last bits, and a run that goes on must end like an unbroken one.
+        group, index = world.split(len(everything))
+        dealt = deal(everything, min(world.size, len(everything)), index)
+        blown = self._make_each([key for key in dealt if key in missing], group, index == 0)
+        # A group must not end the job while another is still at work on sound models.
+        everyone = [text for texts in world.comm.allgather(blown) for text in texts]
+        group.comm.Free()
+        if everyone:
+            raise BlewUp("; ".join(dict.fromkeys(everyone)))
+
+    def _make_each(self, keys: Sequence[ModelKey], group: World, speaks: bool) -> list[str]:
+        """Make models on a group of ranks; gives what is said of those that blew up. Collective
+        over the group, of which one speaks for all: their shares are alike."""
+        epochs = {key: self.recipe.epochs * self.models[key].is_trained for key in keys}
+        progress = Progress(group, "transfer: epoch", max(1, sum(epochs.values())))
+        blown: list[str] = []
+        before = 0
+        for key in keys:
+
+            def report(epoch: int, note: str, before: int = before, key: ModelKey = key) -> None:
+                if speaks:
+                    progress.update(before + epoch, f"{key}, {note}")
+
+            try:
+                self.make(key, group, report)
+            except BlewUp as error:
+                blown.append(f"{key}: {error}")
+            before += epochs[key]
+        return blown
+
+    def is_made(self, key: ModelKey) -> bool:
+        """Whether a sound artefact of this name, made from this base model, is on the disk."""
         try:
-            return bool(load_model(path).metadata["parent"] == self.parent)
+            return read_model(key.path(self.folder)).record.resolved == self._resolved(key)
         except CaseError:
             return False  # missing, or cut short by a kill: it is made again
 
-    def make(self, variant: Variant, world: World, report: Callable[[int, str], None]) -> None:
-        """Re-train and save `variant`. Collective over `world`. Raises BlewUp."""
+    def make(self, key: ModelKey, world: World, report: Callable[[int, str], None]) -> None:
+        """Adapt the base model as `key` says, and save it. Collective. Raises BlewUp."""
         began = time.monotonic()
-        if variant.name == SCALE:
-            network, retrained, count, history = self._scaled(world)
-        else:
-            network, retrained, count, history = self._trained(variant, world, report)
-        metadata = {
-            "grid": self.target.grid,
-            "retrained": retrained,
-            "parent": self.parent,
-            "history": history.as_dict(),
-            "metrics": {
-                "samples": len(self.target.samples),
-                "parameters": count,
-                "train_loss": history.train[-1] if history.train else None,
-                "validation_loss": history.validation[-1] if history.validation else None,
-                "seconds": time.monotonic() - began,
-                "ranks": world.size,
-                "seed": variant.seed,
-            },
-            "provenance": {**self.provenance, "dataset": self.target.digest},
-        }
-        model = Model(network, self.target.normalisation, variant.name, metadata)
-        world.on_root(lambda: save_model(variant.path(self.folder), model))
-        world.on_root(lambda: self._checkpoint(variant).unlink(missing_ok=True))
-
-    def _trained(
-        self, variant: Variant, world: World, report: Callable[[int, str], None]
-    ) -> tuple[ClosureNetwork, list[str], int, History]:
-        key = (*self.recipe.key, 1 + variant.seed)
-        base = self.base.network
-        adaptation = adaptation_named(variant.name, base.names, key)
-        module = adaptation.module(base)
-        count = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        saved = Saved(self._checkpoint(variant), self._identity(variant))
-        history = train(
-            module,
-            self.target.samples,
-            self.target.validation,
-            replace(self.recipe, key=key),
-            world,
-            saved,
-            report,
-        )
-        return adaptation.folded(module), adaptation.retrained(base), count, history
-
-    def _scaled(self, world: World) -> tuple[ClosureNetwork, list[str], int, History]:
-        base, samples = self.base.network, self.target.samples
-        network = scaled_output(base, best_scale(base, samples, self.recipe.batch_size))
+        path, base, adaptation = key.path(self.folder), self.base.network, self.models[key]
+        recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
+        saved = Saved(path.with_suffix(".ckpt"), provenance.digest([self.identity, str(key)]))
         history = History()
+
+        def trained(module: nn.Module) -> None:
+            nonlocal history
+            samples, validation = self.target.samples, self.target.validation
+            history = train(module, samples, validation, recipe, world, saved, report)
+
+        module = adaptation.module(base, recipe.key)
+        count = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        adaptation.fit(module, Task(self.target.samples, recipe.batch_size, trained))
+        network = adaptation.folded(module, base)
+        if not history.train:
+            self._measure(network, history, world)
+        seconds = time.monotonic() - began
+        model = Model(network, self._record(key, history, count, seconds, world))
+        world.on_root(lambda: save_model(path, model))
+        world.on_root(lambda: saved.path.unlink(missing_ok=True))
+
+    def _measure(self, network: LayeredModel, history: History, world: World) -> None:
+        """The losses of what took no epochs. Collective."""
         for part, losses in (
-            (samples, history.train),
+            (self.target.samples, history.train),
             (self.target.validation, history.validation),
         ):
             if part is not None:
-                losses.append(mean_loss(network, part, self.recipe.batch_size, world))
-        return network, [base.names[-1]], 1, history
+                losses.append(mean_loss(network.module, part, self.recipe.batch_size, world))
 
-    def _checkpoint(self, variant: Variant) -> Path:
-        return variant.path(self.folder).with_suffix(".ckpt")
-
-    def _identity(self, variant: Variant) -> str:
-        """Of all that decides the trained weights."""
-        recipe = {k: v for k, v in vars(self.recipe).items() if k != "checkpoint_every"}
-        return provenance.digest(
-            {
-                "variant": [variant.name, variant.seed],
-                "recipe": recipe,
-                "parent": self.parent,
-                "dataset": self.target.digest,
-                "samples": len(self.target.samples),
-                "n": self.target.grid["n"],
-            }
+    def _record(
+        self, key: ModelKey, history: History, parameters: int, seconds: float, world: World
+    ) -> ModelRecord:
+        base, target = self.base.record, self.target
+        return ModelRecord(
+            key=str(key),
+            resolved=self._resolved(key),
+            network=base.network,
+            channels=base.channels,
+            normalisation=target.normalisation,
+            grid=target.grid,
+            retrained=self.models[key].retrained(list(self.base.network.layers)),
+            history=history.curves,
+            metrics=metrics_of(history, len(target.samples), parameters, seconds, world),
+            provenance={
+                **self.provenance,
+                "dataset": target.digest,
+                "trained_on": [asdict(stretch) for stretch in history.stretches],
+            },
         )
+
+    def _resolved(self, key: ModelKey) -> Resolved:
+        return Resolved.of(
+            key,
+            samples=len(self.target.samples),
+            normalisation=self.target.normalisation.name,
+            training_seed=self.base.record.resolved.training_seed,
+            transfer_seed=self.recipe.key[0],
+            base=self.base.digest,
+        )
+
+
+def metrics_of(
+    history: History, samples: int, parameters: int, seconds: float, world: World
+) -> dict[str, float | None]:
+    """Numbers known when a model is saved; `parameters` are those that were adapted."""
+    last = history.stretches[-1] if history.stretches else None
+    return {
+        "samples": samples,
+        "parameters": parameters,
+        "train_loss": history.train[-1] if history.train else None,
+        "validation_loss": history.validation[-1] if history.validation else None,
+        "seconds": seconds,
+        "ranks": world.size,
+        "threads": last.threads if last else None,
+    }

@@ -3,18 +3,38 @@ which only read the case start fast on many ranks."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import CHANGES_NO_RESULT
+from eddyscope.config.registry import Choice
+from eddyscope.learning.adaptations.registry import ADAPTATIONS
 
 __all__ = ["TrainingSettings", "TransferSettings"]
 
 
-class TrainingSettings(Section):
+class Seeded(Section):
+    """A section with a seed of its own: another one needs no other simulation."""
+
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Of random weights, of the order of the samples and of their rotations; by default the
+    case's seed."""
+
+    def seed_or(self, seed: int) -> int:
+        """Its own seed, or else the case's."""
+        return seed if self.seed is None else self.seed
+
+    @property
+    def seed_keys(self) -> tuple[str, ...]:
+        """Dotted keys of the case, outside this section, that its randomness depends on."""
+        return ("seed",) if self.seed is None else ()
+
+
+class TrainingSettings(Seeded):
     """`[training]`: mean squared error of the normalised Π, Adam."""
 
     epochs: int = Field(default=100, ge=1)
@@ -29,15 +49,16 @@ class TrainingSettings(Section):
     """Epochs between checkpoints."""
 
 
-class TransferSettings(Section):
-    """`[transfer]`: re-training parts of the base model on a few target samples."""
+class TransferSettings(Seeded):
+    """`[transfer]`: adapting the base model to a few target samples."""
 
     samples: int = Field(default=20, ge=1)
     """Target samples to re-train on, taken evenly from the training members."""
     layers: Literal["each"] | list[str] = "each"
     """Which layers to re-train: each alone, or a list such as ["l02", "l02+l05"]."""
-    controls: list[Literal["gain", "all", "scratch"]] = ["gain", "all", "scratch"]
-    """Compared with them: one scale a channel; all layers; all layers from random weights."""
+    controls: list[Annotated[Any, Choice(ADAPTATIONS)]] = ["gain", "all", "scratch", "scale"]
+    """Compared with them: one factor a channel; all layers; all layers from random weights;
+    one factor in all, without training. Adaptations with parameters are tables."""
     epochs: int = Field(default=50, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
     """By default training.batch_size."""
@@ -51,9 +72,16 @@ class TransferSettings(Section):
     def _named(cls, layers: str | list[str]) -> str | list[str]:
         if isinstance(layers, str):
             return layers
-        for name in layers:
-            if not re.fullmatch(r"l\d\d(\+l\d\d)*", name):
-                raise ValueError(f'{name!r} is not of the form "l02" or "l02+l05"')
+        for text in layers:
+            if not _names_layers(text):
+                raise ValueError(f'{text!r} is not of the form "l02" or "l02+l05"')
         if not layers:
             raise ValueError('is empty; name layers, or set layers = "each"')
         return layers
+
+
+def _names_layers(text: str) -> bool:
+    try:
+        return ModelKey(text).kind == LAYERS and "(" not in text
+    except CaseError:
+        return False

@@ -64,10 +64,12 @@ def train(
 ) -> History:
     """Train those parameters of `network` that require gradients, in place. Collective.
 
-    An interrupted training that is called again on as many ranks ends with the same bits.
+    An interrupted training that is called again on as many ranks and threads ends with the
+    same bits. On other numbers it goes on as well, since no user would rather lose the epochs
+    than the last bits; it says so, and the history keeps what each stretch was trained on.
     Raises BlewUp on all ranks if a loss or a parameter is no longer finite.
     """
-    configure_torch(world)
+    threads = configure_torch(world)
     device = pick_device(world.comm)
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,6 +79,9 @@ def train(
     history = History()
     if saved is not None:
         history = restore(saved.path, saved.identity, _trainable(network), optimiser, world)
+    changed = history.go_on(world.size, threads)
+    if changed and saved is not None:
+        world.say(f"{saved.path.stem}: goes on {changed}; the last bits are of neither alone")
 
     def loop(model: nn.Module) -> None:
         for epoch in range(len(history.train), recipe.epochs):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from eddyscope.config.streams import integer_seed
+from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.settings import numbered as layer_names
 
@@ -47,6 +48,13 @@ class ClosureNetwork(nn.Module):
             )
             self.add_module(name, layer)
         self.initialise(key)
+
+    @classmethod
+    def of(cls, model: LayeredModel) -> ClosureNetwork:
+        """The same network as one of these."""
+        network = cls(cast(Cnn.Settings, model.settings))
+        network.load_state_dict(model.module.state_dict())
+        return network
 
     def layer(self, name: str) -> nn.Conv2d:
         """The convolution called `name`."""

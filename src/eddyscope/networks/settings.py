@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eddyscope.config.case import Section
 
-__all__ = ["Channels", "NetworkSettings", "numbered"]
+__all__ = ["Channels", "NetworkSettings", "channel_names", "numbered"]
 
 
 class NetworkSettings(Section):
@@ -24,10 +23,16 @@ class Channels:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.inputs, *self.outputs)
+
     @classmethod
     def of_flow(cls, layers: int = 1) -> Channels:
         """psi, omega -> pi of a flow of one layer; psi_1, psi_2, omega_1, … of several."""
-        return cls(_each(("psi", "omega"), layers), _each(("pi",), layers))
+        psi, omega, pi = (channel_names(field, layers) for field in ("psi", "omega", "pi"))
+        return cls((*psi, *omega), tuple(pi))
 
 
 def numbered(count: int) -> list[str]:
@@ -35,8 +40,6 @@ def numbered(count: int) -> list[str]:
     return [f"l{number:02d}" for number in range(1, count + 1)]
 
 
-def _each(fields: Iterable[str], layers: int) -> tuple[str, ...]:
-    """Every field of every layer, field by field; plain names where there is one layer."""
-    if layers == 1:
-        return tuple(fields)
-    return tuple(f"{field}_{layer}" for field in fields for layer in range(1, layers + 1))
+def channel_names(field: str, layers: int) -> list[str]:
+    """A field's channels, one a layer of the flow: "psi" of one, "psi_1", "psi_2", … of several."""
+    return [field] if layers == 1 else [f"{field}_{layer}" for layer in range(1, layers + 1)]

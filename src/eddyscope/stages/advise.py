@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.artefacts.advice import write_advice
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
+from eddyscope.stages.normalise import normalise
 
 if TYPE_CHECKING:
     from eddyscope.advisor.scores.base import Evidence, Score
@@ -45,10 +47,15 @@ class Advise:
     def run(self, job: Job) -> None:
         """Score, unless it is done. Collective."""
         self.plan(job)
+        normalise(job, "target")
         step = Step(
             self.name,
             sections=("network", "advise", "transfer.samples", "filter"),
-            inputs=(job.base_model, *(job.dataset(system) for system in _systems(job))),
+            inputs=(
+                job.base_model,
+                job.normalisation("target"),
+                *(job.dataset(system) for system in _systems(job)),
+            ),
             outputs=(job.out / "advice.json", job.out / "advice.h5"),
         )
         job.perform(step, lambda: _advise(job))
@@ -89,10 +96,8 @@ def _advise(job: Job) -> None:
 def _read(job: Job) -> tuple[LayeredModel, Evidence]:
     """The base network and the samples that scores look at. Not collective."""
     from eddyscope.advisor.scores.base import Evidence
-    from eddyscope.artefacts.model import load_model
-    from eddyscope.artefacts.normalisation import Normalisation
     from eddyscope.learning.batches import Samples, load_fields
-    from eddyscope.networks.base import LayeredModel
+    from eddyscope.learning.models import load_model
 
     case, n = job.case, job.case.network_grid
     base = load_model(job.base_model, case.network)
@@ -103,16 +108,12 @@ def _read(job: Job) -> tuple[LayeredModel, Evidence]:
         return load_fields(dataset, n, "train", count)
 
     whole = fields("target", case.transfer.samples)
-    own = Normalisation.own("target", whole.by_name())
+    own = read_normalisation(job.normalisation("target"))
     target = Samples.of(whole.first(_samples(job)), own)
     home = None
     if "base" in _systems(job):
         home = Samples.of(fields("base", _samples(job)), base.normalisation)
-    network = base.network
-    model = LayeredModel(
-        network, {n: network.layer(n) for n in network.names}, case.network, case.channels
-    )
-    return model, Evidence(target, home)
+    return base.network, Evidence(target, home)
 
 
 STAGE = Advise()

@@ -12,20 +12,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import read_best
-from eddyscope.learning.variants import Variant, names_of, single_layers
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.networks.costs import layer_parameters
 from eddyscope.networks.registry import layer_names
-from eddyscope.stages.case import Case
+from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.stages.normalise import normalise
 from eddyscope.storage.layout import write_artefact
 
 if TYPE_CHECKING:
-    from eddyscope.artefacts.model import Model
+    from eddyscope.learning.models import Model
 
 MOST_CHANGED = 8
 """Kernels shown before and after, of each model."""
@@ -36,7 +39,7 @@ MAP_BUDGET = 48 * 2**20
 
 def plan(job: Job) -> list[str]:
     """What would be analysed and written, a line each."""
-    names = names_of(job.case.transfer, layer_names(job.case.network))
+    names = [str(key) for key in _keys(job)]
     size, maps = _bytes(job.case, len(names))
     return [
         f"kernels of base and {len(names)} re-trained models ({', '.join(names)})",
@@ -48,17 +51,17 @@ def plan(job: Job) -> list[str]:
 
 def run(job: Job) -> None:
     """Do it, unless it is done. Collective."""
-    names = names_of(job.case.transfer, layer_names(job.case.network))
-    models = {"base": job.base_model}
-    models |= {name: Variant(name).path(job.transfer_folder) for name in names}
+    models = {str(key): job.model(key) for key in (ModelKey(), *_keys(job))}
+    for system in SYSTEMS:
+        normalise(job, system)
     output = job.out / "analysis.h5"
     step = Step(
         "analyze",
         sections=("seed", "network", "transfer", "analysis"),
         inputs=(
             *models.values(),
-            job.dataset("base"),
-            job.dataset("target"),
+            *(job.dataset(system) for system in SYSTEMS),
+            *(job.normalisation(system) for system in SYSTEMS),
             job.out / "evaluation.json",
         ),
         outputs=(output,),
@@ -66,9 +69,14 @@ def run(job: Job) -> None:
     job.perform(step, lambda: _analyze(job, models, output))
 
 
+def _keys(job: Job) -> list[ModelKey]:
+    """The re-trained models, first repeats alone."""
+    return [key for key in job.case.transfer_models if key.seed is None]
+
+
 def _analyze(job: Job, paths: Mapping[str, Path], output: Path) -> None:
     from eddyscope.analysis import layout
-    from eddyscope.artefacts.model import load_model
+    from eddyscope.learning.models import load_model
 
     expect = job.case.network
     models = job.world.on_root(
@@ -99,16 +107,17 @@ def _kernels(job: Job, models: Mapping[str, Model]) -> dict[str, Any]:
     """Groups of the kernels of all models and of their changes. Collective."""
     from eddyscope.analysis import layout
     from eddyscope.analysis.kernel_survey import most_changed, survey
+    from eddyscope.learning.models import weights_of
 
     n = job.case.network_grid
-    layers = models["base"].network.names
+    layers = list(models["base"].network.layers)
     kernels = {
-        name: {layer: model.network.layer(layer).weight.detach().numpy() for layer in layers}
+        name: {layer: weights_of(model.network)[f"{layer}.weight"] for layer in layers}
         for name, model in models.items()
     }
     found = survey(job.world, kernels, n, job.case.seed)
     _, maps = _bytes(job.case, len(models) - 1)
-    single = {"base", *single_layers(list(models))}
+    single = {name for name in models if name == "base" or ModelKey.parse(name).is_single_layer}
     groups = {
         f"kernels/{model}/{layer}": layout.kernel_group(
             entry, kernels[model][layer], n, model in single, maps and model in single
@@ -134,16 +143,18 @@ def _activations(
     """
     from eddyscope.analysis import layout
     from eddyscope.analysis.activation_spectra import Probe, measure
-    from eddyscope.networks.closure_network import INPUTS
+    from eddyscope.learning.batches import normalised_inputs
+    from eddyscope.networks.closure_network import INPUTS, ClosureNetwork
 
-    own = {model.normalisation.system: model.normalisation for model in models.values()}
+    own = {s: job.world.on_root(partial(read_normalisation, job.normalisation(s))) for s in SYSTEMS}
     inputs = job.world.on_root(
         lambda: {
-            system: own[system].inputs(*_test_samples(job, system)) for system in ("base", "target")
+            system: normalised_inputs(own[system], *_test_samples(job, system))
+            for system in SYSTEMS
         }
     )
     probes = {
-        run: Probe(models[model].network.activations, inputs[system])
+        run: Probe(ClosureNetwork.of(models[model].network).activations, inputs[system])
         for run, (model, system) in runs.items()
     }
     spectra = measure(job.world, probes)
@@ -158,7 +169,7 @@ def _example(job: Job, model: Model) -> dict[str, Any]:
 
     fields = load_fields(Dataset(job.dataset("base")), job.case.network_grid, "test", 1)
     predicted = predict(model.network, model.normalisation, fields.psi, fields.omega)
-    return layout.example_group(fields.pi[0], predicted[0])
+    return layout.example_group(fields.pi[0, 0], predicted[0, 0])
 
 
 def _test_samples(job: Job, system: str) -> tuple[Any, Any]:

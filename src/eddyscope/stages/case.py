@@ -11,13 +11,16 @@ from pydantic import Field, field_validator, model_validator
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.settings import AnalysisSettings
 from eddyscope.artefacts.dataset.schema import EnsembleSettings
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
-from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.registry import FLOWS
+from eddyscope.learning.adaptations.base import Adaptation
+from eddyscope.learning.selection import check_transfer, transfer_models
 from eddyscope.learning.settings import TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import NETWORKS, check_grid, layer_names
@@ -74,7 +77,8 @@ class Case(Section):
     def _fits_together(self) -> Case:
         """What sections ask of one another; each has checked itself."""
         self._check_grids()
-        self._check_network()
+        check_grid(self.network, self.network_grid)
+        check_transfer(self.transfer, layer_names(self.network))
         return self
 
     def _check_grids(self) -> None:
@@ -89,16 +93,6 @@ class Case(Section):
                 f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"
             )
 
-    def _check_network(self) -> None:
-        check_grid(self.network, self.network_grid)
-        known, layers = layer_names(self.network), self.transfer.layers
-        for name in [] if isinstance(layers, str) else "+".join(layers).split("+"):
-            if name not in known:
-                raise ValueError(
-                    f"transfer.layers names {name!r}, but the network has {known[0]} … "
-                    f"{known[-1]}; {did_you_mean(name, known)}"
-                )
-
     @property
     def network_grid(self) -> int:
         """The coarse grid that the network works on."""
@@ -108,7 +102,13 @@ class Case(Section):
     @property
     def channels(self) -> Channels:
         """What the network takes and gives: the fields of the flow's layers."""
-        return Channels.of_flow()
+        system = self.base or self.target
+        return Channels.of_flow(FLOWS[system.flow.kind].layers if system else 1)
+
+    @property
+    def transfer_models(self) -> dict[ModelKey, Adaptation]:
+        """The models to be made from the base model, and how."""
+        return transfer_models(self.transfer, layer_names(self.network))
 
     def system(self, name: str) -> SystemSettings:
         """The base or target system. CaseError if the case has none."""

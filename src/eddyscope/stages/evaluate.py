@@ -22,12 +22,13 @@ from eddyscope.artefacts.evaluation import (
     write_evaluation,
 )
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.variants import variants_of
 from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.stages.normalise import normalise
 
 if TYPE_CHECKING:
     from eddyscope.artefacts.normalisation import Normalisation
@@ -57,12 +58,14 @@ class Evaluate:
     def run(self, job: Job) -> None:
         """Evaluate, unless it is done. Collective."""
         self.plan(job)
+        for system in SYSTEMS:
+            normalise(job, system)
         advice = job.out / "advice.json"
         read = job.world.on_root(lambda: [advice] if advice.exists() else [])
         step = Step(
             "evaluate",
             sections=("network", "transfer", "filter"),
-            inputs=(*_models(job).values(), *(job.dataset(s) for s in SYSTEMS), *read),
+            inputs=(*_models(job).values(), *_data(job), *read),
             outputs=tuple(job.out / name for name in OUTPUTS),
         )
         job.perform(step, lambda: _evaluate(job, bool(read)))
@@ -70,10 +73,12 @@ class Evaluate:
 
 def _models(job: Job) -> dict[ModelKey, Path]:
     """Every model of the case, the base model first, and its file."""
-    variants = variants_of(job.case.transfer, layer_names(job.case.network))
-    return {ModelKey(): job.base_model} | {
-        ModelKey(v.name, seed=v.seed): v.path(job.transfer_folder) for v in variants
-    }
+    return {key: job.model(key) for key in (ModelKey(), *job.case.transfer_models)}
+
+
+def _data(job: Job) -> list[Path]:
+    """Both datasets and their normalisations."""
+    return [file(system) for system in SYSTEMS for file in (job.dataset, job.normalisation)]
 
 
 def _test_snapshots(case: Case, system: str) -> int:
@@ -96,7 +101,7 @@ def _evaluate(job: Job, with_advice: bool) -> None:
     configure_torch(world)
     subjects = agree(world.comm, lambda: _subjects(job))
     tests = agree(world.comm, lambda: {system: _test_fields(job, system) for system in SYSTEMS})
-    own = {s.model.normalisation.system: s.model.normalisation for s in subjects}
+    own = agree(world.comm, lambda: {s: read_normalisation(job.normalisation(s)) for s in SYSTEMS})
     found = evaluate_all(world, subjects, own, tests, case.training.batch_size)
     advice = (
         world.on_root(lambda: read_advice(job.out / "advice.json", layer_names(case.network)))
@@ -119,15 +124,15 @@ def _evaluate(job: Job, with_advice: bool) -> None:
 
 
 def _subjects(job: Job) -> list[Subject]:
-    from eddyscope.artefacts.model import load_model
     from eddyscope.learning.evaluation import Subject
+    from eddyscope.learning.models import load_model
 
     case = job.case
     return [
         Subject(
             key,
             load_model(path, case.network),
-            case.seed,
+            case.training.seed_or(case.seed),
             None if key.is_base else case.transfer.samples,
         )
         for key, path in _models(job).items()
@@ -170,7 +175,7 @@ def _summary(
         normalisation_study={
             w: summarise(rows)["base"]["target"] for w, rows in found.study.items()
         },
-        normalisation={system: own[system].as_dict() for system in SYSTEMS},
+        normalisation={system: own[system].model_dump(mode="json") for system in SYSTEMS},
         members={s: sorted({member for member, _ in f.origin}) for s, f in tests.items()},
         metrics=METRICS,
     )

@@ -127,8 +127,8 @@ def _model(model: ModelFile) -> list[str]:
         f"tensors: {len(model.shapes)}, {model.parameters} numbers",
     ]
     named = {
-        "model": facts.get("name"),
-        "architecture": facts.get("architecture"),
+        "model": facts.get("key"),
+        "network": facts.get("network"),
         "re-trained": facts.get("retrained"),
         "normalised by": _normalisation(facts.get("normalisation")),
         "epochs": len(model.losses("train")) or None,

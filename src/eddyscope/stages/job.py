@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.config import provenance
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
@@ -42,6 +43,19 @@ class Job:
     @property
     def transfer_folder(self) -> Path:
         return self.out / "models" / "transfer"
+
+    @property
+    def models(self) -> Path:
+        """Folder of all models."""
+        return self.out / "models"
+
+    def model(self, key: ModelKey) -> Path:
+        """The artefact of a model."""
+        return key.path(self.models)
+
+    def normalisation(self, system: str) -> Path:
+        """Statistics of a system's training samples, which `stages/normalise.py` makes."""
+        return self.out / "normalisation" / f"{system}.json"
 
     def provenance(self) -> dict[str, Any]:
         """Attributes that every artefact carries."""

@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import read_best
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.closures.on_points import OnPoints, PointModel
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import FILTERS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.learning.variants import variants_of
-from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import map_in_order
@@ -48,6 +48,7 @@ from eddyscope.spectral.half_plane import kept_modes, to_points
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
+from eddyscope.stages.normalise import normalise
 from eddyscope.storage.layout import Variable, write_artefact
 
 BINS = 60
@@ -85,10 +86,11 @@ def run(job: Job) -> None:
     check_closures(job.case)
     closures = job.case.les.closures
     models = job.world.on_root(lambda: _model_files(job))
+    normalise(job, "target")
     step = Step(
         name="les",
         sections=("seed", "grid.dealias", "time", "filter", "network", "les", "target"),
-        inputs=(job.dataset("target"), *models.values()),
+        inputs=(job.dataset("target"), job.normalisation("target"), *models.values()),
         outputs=tuple(job.out / "les" / f"{name}.h5" for name in ("dns", *closures)),
     )
     job.perform(step, lambda: _simulate_all(job, models))
@@ -106,7 +108,7 @@ def make_clock(case: Case) -> Clock:
 
 def check_closures(case: Case) -> None:
     """Raise CaseError for a closure that this case does not make."""
-    models = {v.name for v in variants_of(case.transfer, layer_names(case.network))}
+    models = {str(key) for key in case.transfer_models}
     allowed = ["none", "base", "best", *sorted(models)]
     for name in case.les.closures:
         if name not in allowed:
@@ -135,7 +137,7 @@ def _model_file(job: Job, name: str) -> Path:
         return job.base_model
     if name == "best":
         name = str(read_best(job.out / "evaluation.json"))
-    return job.transfer_folder / f"{name}.safetensors"
+    return job.model(ModelKey.parse(name))
 
 
 def _simulate_all(job: Job, models: Mapping[str, Path]) -> None:
@@ -188,14 +190,8 @@ def _learned(job: Job, path: Path) -> PointModel:
 
     closure = LearnedClosure.from_file(path, job.case.network)
     if path == job.base_model:
-        others = sorted(job.transfer_folder.glob("*.safetensors"))
-        if not others:
-            raise CaseError(
-                f"{job.transfer_folder}: no model carries the target's normalisation, which the "
-                "base model needs on the target; run `eddyscope transfer` first"
-            )
-        target = LearnedClosure.from_file(others[0], job.case.network)
-        closure = LearnedClosure(closure.model, target.normalisation)
+        target = read_normalisation(job.normalisation("target"))
+        closure = LearnedClosure(closure.model, target)
     return closure
 
 

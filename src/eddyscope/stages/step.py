@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.model import read_model
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
@@ -98,6 +99,4 @@ def check_input(path: Path, case: Case) -> None:
     if is_dataset(path):
         Dataset(path).require(case.network_grid)
     elif path.suffix == ".safetensors":
-        from eddyscope.artefacts.model import load_model
-
-        load_model(path, case.network)
+        read_model(path, case.network)

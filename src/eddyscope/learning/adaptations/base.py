@@ -1,0 +1,100 @@
+"""What every adaptation offers. Imports no torch, so that case files are read fast.
+
+An adaptation makes a module whose own parameters alone can be trained (`module`), trains or
+solves for them (`fit`), and turns the module back into a network of the base model's
+architecture (`folded`), so that every model on the disk is of one kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from eddyscope.artefacts.key import adaptation_text
+from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eddyscope.learning.batches import Samples
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Adaptation", "Task", "Trained", "check_layers"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a module is adapted to, and how it can be trained."""
+
+    samples: Samples
+    batch_size: int
+    """Samples a step, and a forward pass."""
+    train: Callable[[nn.Module], None]
+    """Trains those parameters of a module that require gradients, in place. Collective."""
+
+
+class Adaptation(Protocol):
+    """A way to make a model from a base model and a few target samples."""
+
+    is_trained: ClassVar[bool]
+    """Whether it takes epochs, in a random order of the samples; else it has a closed form,
+    has no random part, and is made once."""
+
+    @property
+    def text(self) -> str:
+        """How it is written in a model's name, see `artefacts/key.py`."""
+
+    def check(self, layers: Sequence[str]) -> None:
+        """Raise CaseError unless a network with these layers can be adapted so."""
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        """A module apart from `base` in which only what is adapted requires gradients; its
+        random weights, if any, are drawn from `key`."""
+
+    def fit(self, module: nn.Module, task: Task) -> None:
+        """Adapt `module` to the samples, by training or by a closed form. Collective."""
+
+    def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
+        """The adapted `module` as a network like `base`. Exact."""
+
+    def retrained(self, layers: Sequence[str]) -> list[str]:
+        """Of a network's layers, those whose weights change."""
+
+
+class Trained:
+    """Base of adaptations that are trained by gradients: they have no parameter, change every
+    layer, and leave the module a network like the base model's, unless they say otherwise."""
+
+    is_trained: ClassVar[bool] = True
+
+    def __init__(self, settings: Section):
+        self.settings = settings
+
+    @property
+    def text(self) -> str:
+        return adaptation_text(str(self.settings.kind), {})  # type: ignore[attr-defined]
+
+    def check(self, layers: Sequence[str]) -> None:
+        """Every network can be adapted so."""
+
+    def fit(self, module: nn.Module, task: Task) -> None:
+        task.train(module)
+
+    def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
+        return base.of(module)
+
+    def retrained(self, layers: Sequence[str]) -> list[str]:
+        return list(layers)
+
+
+def check_layers(named: Sequence[str], layers: Sequence[str]) -> None:
+    """Raise CaseError unless all `named` layers are among a network's `layers`."""
+    for name in named:
+        if name not in layers:
+            hint = did_you_mean(name, layers)
+            raise CaseError(
+                f"no layer {name!r}: the network has {layers[0]} … {layers[-1]}"
+                + (f"; {hint}" if hint else "")
+            )

@@ -1,0 +1,28 @@
+"""Every weight, from the base model's: what re-training can do at most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from eddyscope.config.case import Section
+from eddyscope.learning.adaptations.base import Trained
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Everything"]
+
+
+class Everything(Trained):
+    """Re-trains all layers."""
+
+    class Settings(Section):
+        """All weights of all layers."""
+
+        kind: Literal["all"] = "all"
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        return base.copy().module.requires_grad_(True)

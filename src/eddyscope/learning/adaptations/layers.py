@@ -1,0 +1,54 @@
+"""Weights and biases of named layers; all others are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from eddyscope.artefacts.key import LAYERS, adaptation_text, layers_text
+from eddyscope.config.case import Section
+from eddyscope.learning.adaptations.base import Trained, check_layers
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Layers"]
+
+
+class Layers(Trained):
+    """Re-trains the named layers."""
+
+    class Settings(Section):
+        """All weights of the named layers."""
+
+        kind: Literal["layers"] = "layers"
+        layers: list[str] = Field(min_length=1)
+        """Names such as "l02", in any order."""
+
+        @field_validator("layers")
+        @classmethod
+        def _each_once(cls, layers: list[str]) -> list[str]:
+            return layers_text(layers).split("+")
+
+    settings: Settings
+
+    @property
+    def text(self) -> str:
+        return adaptation_text(LAYERS, {"layers": layers_text(self.settings.layers)})
+
+    def check(self, layers: Sequence[str]) -> None:
+        check_layers(self.settings.layers, layers)
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        network = base.copy()
+        network.module.requires_grad_(False)
+        for name in self.settings.layers:
+            network.layers[name].requires_grad_(True)
+        return network.module
+
+    def retrained(self, layers: Sequence[str]) -> list[str]:
+        return [name for name in layers if name in self.settings.layers]

@@ -1,0 +1,90 @@
+"""Low-rank adaptation (Hu et al. 2022) of convolutions: W -> W + B·A.
+
+A weight of shape (o, i, k, k) is read as a matrix of o rows and i·k² columns; A, of `rank`
+rows, is drawn at random, B, of `rank` columns, is zero at first, so that training starts
+from the base model. Biases are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from eddyscope.artefacts.key import adaptation_text, layers_text
+from eddyscope.config.case import Section
+from eddyscope.learning.adaptations.base import Trained, check_layers
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Lora"]
+
+
+class Lora(Trained):
+    """Adds a trained matrix of low rank to the weights of the named layers."""
+
+    class Settings(Section):
+        """A matrix of low rank added to the weights of some layers."""
+
+        kind: Literal["lora"] = "lora"
+        layers: Literal["each"] | list[str] = "each"
+        """Names such as "l02"; by default every layer at once."""
+        rank: int = Field(default=4, ge=1)
+        """Rank of the added matrices."""
+
+        @field_validator("layers")
+        @classmethod
+        def _each_once(cls, layers: str | list[str]) -> str | list[str]:
+            if isinstance(layers, str):
+                return layers
+            if not layers:
+                raise ValueError('is empty; name layers, or set layers = "each"')
+            return layers_text(layers).split("+")
+
+    settings: Settings
+
+    @property
+    def text(self) -> str:
+        named: dict[str, object] = {"rank": self.settings.rank}
+        if not isinstance(self.settings.layers, str):
+            named["layers"] = layers_text(self.settings.layers)
+        return adaptation_text(self.settings.kind, named)
+
+    def check(self, layers: Sequence[str]) -> None:
+        if not isinstance(self.settings.layers, str):
+            check_layers(self.settings.layers, layers)
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        from eddyscope.learning.adaptations.replaced import Replaced, uniform
+
+        factors: dict[str, nn.Parameter] = {}
+        weights: dict[str, str] = {}
+        for number, name in enumerate(self.retrained(list(base.layers)), start=1):
+            full_name, weight = next(iter(base.parameters_of(name).items()))
+            rows, columns = len(weight), weight[0].numel()
+            weights[name] = full_name
+            factors[f"{name}_a"] = uniform((self.settings.rank, columns), (*key, number))
+            factors[f"{name}_b"] = uniform((rows, self.settings.rank), None)
+
+        def adapted(kept: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {
+                full_name: kept[full_name]
+                + (factors[f"{name}_b"] @ factors[f"{name}_a"]).reshape(kept[full_name].shape)
+                for name, full_name in weights.items()
+            }
+
+        return Replaced(base, factors, adapted)
+
+    def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
+        from eddyscope.learning.adaptations.replaced import Replaced
+
+        assert isinstance(module, Replaced)
+        return module.folded()
+
+    def retrained(self, layers: Sequence[str]) -> list[str]:
+        named = self.settings.layers
+        return [name for name in layers if isinstance(named, str) or name in named]

@@ -1,0 +1,26 @@
+"""Adaptations by the names that case files use. Imports no torch."""
+
+from __future__ import annotations
+
+from eddyscope.config.registry import Registry
+from eddyscope.learning.adaptations.base import Adaptation
+from eddyscope.learning.adaptations.everything import Everything
+from eddyscope.learning.adaptations.gain import Gain
+from eddyscope.learning.adaptations.layers import Layers
+from eddyscope.learning.adaptations.lora import Lora
+from eddyscope.learning.adaptations.scale import Scale
+from eddyscope.learning.adaptations.scratch import Scratch
+
+__all__ = ["ADAPTATIONS"]
+
+ADAPTATIONS: Registry[Adaptation] = Registry(
+    "adaptation",
+    {
+        "layers": Layers,
+        "gain": Gain,
+        "all": Everything,
+        "scratch": Scratch,
+        "scale": Scale,
+        "lora": Lora,
+    },
+)

@@ -1,0 +1,30 @@
+"""Every weight, from random ones: what the base model is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from eddyscope.config.case import Section
+from eddyscope.learning.adaptations.base import Trained
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Scratch"]
+
+
+class Scratch(Trained):
+    """Trains a network of the base model's architecture from the beginning."""
+
+    class Settings(Section):
+        """All weights of all layers, from random weights."""
+
+        kind: Literal["scratch"] = "scratch"
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        from eddyscope.networks.registry import build
+
+        return build(base.settings, base.channels, key).module

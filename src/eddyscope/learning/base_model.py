@@ -1,0 +1,104 @@
+"""Training the base model on the base system's samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model import Grid, ModelRecord, Resolved
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.learning.batches import Samples, load_fields
+from eddyscope.learning.history import History
+from eddyscope.learning.models import Model, save_model
+from eddyscope.learning.retrain import metrics_of
+from eddyscope.learning.trainer import Recipe, Saved, train
+from eddyscope.networks.registry import build
+from eddyscope.networks.settings import Channels, NetworkSettings
+from eddyscope.parallel.failure import agree
+from eddyscope.parallel.world import World
+
+__all__ = ["BaseTraining"]
+
+
+@dataclass(frozen=True)
+class BaseTraining:
+    """How the base model is made and saved."""
+
+    network: NetworkSettings
+    channels: Channels
+    n: int
+    """Points a side of the coarse grid."""
+    count: int | None
+    """Samples to train on; None for all."""
+    recipe: Recipe
+    """Its key also draws the weights."""
+    path: Path
+    """Of the artefact; the checkpoint lies beside it."""
+    identity: str
+    """Of all that decides the model; a checkpoint of another identity is not used."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(
+        self,
+        dataset: Path,
+        normalisation: Normalisation,
+        world: World,
+        report: Callable[[int, str], None],
+    ) -> None:
+        """Train on a dataset, and save the model. Collective. Raises CaseError, BlewUp."""
+        data = agree(world.comm, lambda: Dataset(dataset))
+        samples, validation = agree(world.comm, lambda: self._samples(data, normalisation))
+        saved = Saved(self.path.with_suffix(".ckpt"), self.identity)
+        network = build(self.network, self.channels, self.recipe.key)
+        began = time.monotonic()
+        history = train(network.module, samples, validation, self.recipe, world, saved, report)
+        count = sum(parameter.numel() for parameter in network.module.parameters())
+        metrics = metrics_of(history, len(samples), count, time.monotonic() - began, world)
+        model = Model(network, self._record(data, normalisation, history, metrics))
+        world.on_root(lambda: save_model(self.path, model))
+        world.on_root(lambda: saved.path.unlink(missing_ok=True))
+
+    def _samples(
+        self, dataset: Dataset, normalisation: Normalisation
+    ) -> tuple[Samples, Samples | None]:
+        """Samples to train on and to validate with. Raises CaseError."""
+        dataset.require(self.n, "train")
+        fields = load_fields(dataset, self.n, "train", self.count)
+        held_out = load_fields(dataset, self.n, "validation")
+        validation = Samples.of(held_out, normalisation) if held_out.origin else None
+        return Samples.of(fields, normalisation), validation
+
+    def _record(
+        self,
+        dataset: Dataset,
+        normalisation: Normalisation,
+        history: History,
+        metrics: dict[str, float | None],
+    ) -> ModelRecord:
+        key = ModelKey()
+        return ModelRecord(
+            key=str(key),
+            resolved=Resolved.of(
+                key,
+                samples=normalisation.samples,
+                normalisation=normalisation.name,
+                training_seed=self.recipe.key[0],
+            ),
+            network=self.network,
+            channels=self.channels,
+            normalisation=normalisation,
+            grid=Grid(n=self.n, filter_width=dataset.filter_width[self.n]),
+            retrained=[],
+            history=history.curves,
+            metrics=metrics,
+            provenance={
+                **self.provenance,
+                "dataset": dataset.digest,
+                "trained_on": [asdict(stretch) for stretch in history.stretches],
+            },
+        )
