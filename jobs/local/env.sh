@@ -1,6 +1,6 @@
 # Source this: eddyscope's environment, and mpi_run, which starts ranks on this machine.
 #
-#   source jobs/local/env.sh
+#   source jobs/local/env.sh                          EDDYSCOPE_HDF5=mpi: with parallel HDF5
 #   mpi_run 4 eddyscope dns configs/quickstart.toml
 
 _root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -10,6 +10,19 @@ if [[ ! -f $_root/.venv/bin/activate ]]; then
 fi
 # shellcheck disable=SC1091
 source "$_root/.venv/bin/activate"
+
+# EDDYSCOPE_HDF5=mpi: the h5py that is built with MPI comes before the other one.
+PYTHONPATH=:${PYTHONPATH:-}:
+PYTHONPATH=${PYTHONPATH//:"$_root/.venv/h5py-mpi":/:}
+if [[ ${EDDYSCOPE_HDF5:-serial} == mpi ]]; then
+    if [[ ! -d $_root/.venv/h5py-mpi ]]; then
+        echo "env.sh: no h5py built with MPI here yet; run: EDDYSCOPE_HDF5=mpi bash jobs/local/setup.sh" >&2
+        return 1
+    fi
+    PYTHONPATH=:$_root/.venv/h5py-mpi$PYTHONPATH
+fi
+PYTHONPATH=${PYTHONPATH#:}
+export PYTHONPATH=${PYTHONPATH%:}
 unset _root
 
 # One thread a rank: ranks are how eddyscope uses cores.

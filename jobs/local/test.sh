@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-bash jobs/local/setup.sh
+EDDYSCOPE_HDF5=mpi bash jobs/local/setup.sh
 source jobs/local/env.sh
 
 reports=test-reports
@@ -37,14 +37,22 @@ limited() { exec timeout --kill-after=15 "$@"; }
 
 serial_tests() { limited 900 python -m pytest -q -m "not mpi" --outcomes "$reports/serial" "$@"; }
 
+# Storage and kills once more, with the h5py that is built with MPI: both drivers then.
+parallel_hdf5() { EDDYSCOPE_HDF5=mpi "$@"; }
+kill_tests() {
+    # shellcheck disable=SC2016
+    limited 300 bash -c 'source jobs/local/env.sh && exec python -m pytest -q "$@"' pytest \
+        -m "not mpi" --outcomes "$reports/parallel-hdf5" tests/reliability/test_kills.py "$@"
+}
+
 # No summary: each rank prints its failures at once, since a summary would die with the job.
 rank_tests() {
-    local ranks=$1
-    shift
+    local name=$1 ranks=$2
+    shift 2
     # shellcheck disable=SC2016
     limited 600 bash -c 'source jobs/local/env.sh && mpi_run "$@"' mpi_run "$ranks" \
         python -m pytest -q --color=no --no-summary --only-mpi -m mpi \
-        --outcomes "$reports/ranks-$ranks" "$@"
+        --outcomes "$reports/$name" "$@"
 }
 
 step ruff 0 ruff check .
@@ -52,7 +60,12 @@ step format 0 ruff format --check --quiet .
 step mypy 0 mypy
 step serial 1 serial_tests "$@"
 for ranks in ${RANKS:-1 2 3 4}; do
-    step "ranks-$ranks" "$ranks" rank_tests "$ranks" "$@"
+    step "ranks-$ranks" "$ranks" rank_tests "ranks-$ranks" "$ranks" "$@"
+done
+step parallel-hdf5 1 parallel_hdf5 kill_tests "$@"
+for ranks in ${RANKS:-1 2 3 4}; do
+    name=parallel-hdf5-ranks-$ranks
+    step "$name" "$ranks" parallel_hdf5 rank_tests "$name" "$ranks" tests/mpi/test_dataset_writer.py "$@"
 done
 
 printf '\n'

@@ -23,6 +23,7 @@ from mpi4py import MPI
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World
+from eddyscope.storage.drivers.mpio import has_parallel_hdf5
 from eddyscope.storage.layout import Group, Variable
 from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.shared_file import new_file
@@ -71,7 +72,10 @@ def _mpi_library() -> Finding:
 
 
 def _hdf5_library() -> Finding:
-    return ok(f"h5py {h5py.version.version} uses HDF5 {h5py.version.hdf5_version}")
+    library = f"h5py {h5py.version.version} uses HDF5 {h5py.version.hdf5_version}"
+    if has_parallel_hdf5():
+        return ok(f'{library} with MPI: storage.driver may be "direct" or "mpio"')
+    return ok(f'{library} without MPI: storage.driver is "direct"')
 
 
 def _one_mpi() -> Finding:
