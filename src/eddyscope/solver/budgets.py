@@ -96,13 +96,13 @@ def _column_shells(
     other_hat: ComplexArray,
     other_advection_hat: ComplexArray,
     energy_weight: FloatArray,
-    layer_weight: float,
+    same: bool,
     kx: int,
     out: FloatArray,
 ) -> None:
     """out[k - 1, :] <- of one column of two layers, the sums over shell k - 1/2 < |k| <= k + 1/2 of
-    M Re(ω̂* ω̂'), Re(ω̂* ω̂'), M Re(ω̂* Ĵ') and Re(ω̂* Ĵ'), those without M layer_weight times, for k
-    from max(kx, 1); what is before is left as it is. The shells are those of `spectral/shells.py`.
+    M Re(ω̂* ω̂'), Re(ω̂* ω̂'), M Re(ω̂* Ĵ') and Re(ω̂* Ĵ'), for k from max(kx, 1); what is before is
+    left as it is. The shells are those of `spectral/shells.py`. same: whether ω' is ω.
 
     In whole numbers, shell k ends at kx² + ky² = k (k + 1), and one step of ky never passes
     more than one end.
@@ -115,22 +115,25 @@ def _column_shells(
         transfer = _product(omega_hat[0], other_advection_hat[0])
         of_energy = energy_weight[0]
         out[k - 1, 0] += square * of_energy
-        out[k - 1, 1] += layer_weight * square
+        out[k - 1, 1] += square
         out[k - 1, 2] += transfer * of_energy
-        out[k - 1, 3] += layer_weight * transfer
+        out[k - 1, 3] += transfer
     for ky in range(1, int(np.sqrt(float(shells * (shells + 1) - k2))) + 1):
         k2 += 2 * ky - 1
         passed = int(k2 > end)
         k += passed
         end += passed * 2 * k
         w, v = omega_hat[ky], omega_hat[n - ky]
-        square = _product(w, other_hat[ky]) + _product(v, other_hat[n - ky])
+        if same:
+            square = _product(w, w) + _product(v, v)
+        else:
+            square = _product(w, other_hat[ky]) + _product(v, other_hat[n - ky])
         transfer = _product(w, other_advection_hat[ky]) + _product(v, other_advection_hat[n - ky])
         of_energy = energy_weight[ky]
         out[k - 1, 0] += square * of_energy
-        out[k - 1, 1] += layer_weight * square
+        out[k - 1, 1] += square
         out[k - 1, 2] += transfer * of_energy
-        out[k - 1, 3] += layer_weight * transfer
+        out[k - 1, 3] += transfer
 
 
 @njit(cache=True)
@@ -147,14 +150,16 @@ def _all_shells(
 ) -> None:
     """out[k - 1, :] <- `_column_shells` of column i of one member, summed over the pairs of layers
     that have an energy in common; from max(kx, 1) on. work: an array like out."""
+    first = max(kx, 1) - 1
     for p in range(len(pairs)):
         one, other = pairs[p]
-        of_layer = layer_weights[one] if one == other else 0.0
         columns = omega_hat[one, i], omega_hat[other, i], advection_hat[other, i]
         found = out if p == 0 else work
-        _column_shells(*columns, energy_weights[p, i], of_layer, kx, found)
+        _column_shells(*columns, energy_weights[p, i], one == other, kx, found)
+        of_layer = layer_weights[one] if one == other else 0.0
+        if of_layer != 1.0:
+            found[first:, 1::2] *= of_layer
         if p > 0:
-            first = max(kx, 1) - 1
             out[first:] += work[first:]
 
 
