@@ -16,6 +16,7 @@ import pytest
 import synthetic
 import synthetic_models
 from eddyscope.artefacts.advice import Advice, ScoredLayers, as_json
+from eddyscope.artefacts.describe import describe
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import read_model_file
 from eddyscope.config.errors import CaseError
@@ -26,7 +27,7 @@ from eddyscope.report.axes import spread_apart
 from eddyscope.report.comparison import compare
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.results import Absent, Results, gather
-from eddyscope.stages import analyze, info
+from eddyscope.stages import analyze
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.case import Case, load_case
 from eddyscope.stages.evaluate import STAGE as evaluate
@@ -536,7 +537,7 @@ def test_a_model_file_is_read_without_torch(made: tuple[Case, Path]) -> None:
     ],
 )
 def test_info_knows_every_artefact(made: tuple[Case, Path], piece: str, words: list[str]) -> None:
-    said = "\n".join(info.describe(made[1] / piece))
+    said = "\n".join(describe(made[1] / piece))
     for word in words:
         assert word in said, said
 
@@ -546,7 +547,7 @@ def test_info_sees_a_flipped_bit(made: tuple[Case, Path], tmp_path: Path) -> Non
     # Fields take most of the file, so its middle is inside one of them.
     content[len(content) // 2] ^= 0x10
     (tmp_path / "dataset.h5").write_bytes(content)
-    said = "\n".join(info.describe(tmp_path / "dataset.h5"))
+    said = "\n".join(describe(tmp_path / "dataset.h5"))
     assert "1 committed sample(s) do not match" in said
 
 
@@ -566,14 +567,14 @@ def test_info_refuses_what_it_cannot_read(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CaseError, match=words):
-        info.describe(tmp_path / name)
+        describe(tmp_path / name)
 
 
 def test_info_refuses_folders_and_nothing(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="a folder"):
-        info.describe(tmp_path)
+        describe(tmp_path)
     with pytest.raises(CaseError, match="no such file"):
-        info.describe(tmp_path / "none.h5")
+        describe(tmp_path / "none.h5")
 
 
 def test_not_drawn_names_the_purpose(tmp_path: Path) -> None:

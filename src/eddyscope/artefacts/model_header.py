@@ -50,7 +50,7 @@ def read_model_file(path: Path) -> ModelFile:
             header = json.loads(file.read(length))
             start = file.tell()
             end = file.seek(0, 2)
-        metadata = header.pop("__metadata__", {})
+        metadata = dict(header.pop("__metadata__", {}))
         shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
         needed = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if end - start != needed:
@@ -68,5 +68,5 @@ def _parsed(text: str) -> Any:
     """The JSON value of a text, or the text itself where it is none (a format, a digest)."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

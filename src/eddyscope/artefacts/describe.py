@@ -1,0 +1,265 @@
+"""What is in an artefact, in a few plain lines: told by its bytes and its `format`.
+
+Datasets, whose checksums are verified, and all else by headers and small texts alone: a file
+may declare arrays larger than any memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from eddyscope.artefacts.advice import read_advice
+from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.evaluation import Row, read_summary
+from eddyscope.artefacts.model_header import ModelFile, read_model_file
+from eddyscope.artefacts.status import read_status
+from eddyscope.config.errors import CaseError
+from eddyscope.config.files import require_file
+from eddyscope.storage.opening import Headers, read_headers
+
+__all__ = ["describe"]
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+SHOWN = 12
+"""Groups or variables that are listed before the rest is only counted."""
+
+LARGEST_TEXT = 64 * 2**20
+"""Bytes of a JSON or CSV artefact; ours have less than one MiB."""
+
+KNOWN = "it knows HDF5 (.h5), models (.safetensors), checkpoints, .json and evaluation.csv"
+
+
+def describe(path: Path) -> list[str]:
+    """The lines about an artefact. Not collective. CaseError if missing, damaged or unknown."""
+    require_file(path, "file")
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            head = file.read(16)
+        return [f"{path} ({_bytes(size)})", *_contents(path, head)]
+    except OSError as error:
+        raise CaseError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _contents(path: Path, head: bytes) -> list[str]:
+    """Told by the bytes, not by the name, so that a damaged file is not taken for another."""
+    if head.startswith(HDF5_SIGNATURE):
+        return _hdf5(path)
+    if path.suffix in (".h5", ".hdf5"):
+        raise CaseError(
+            f"{path}: not an HDF5 file, though its name says so; it may be cut short or damaged: "
+            "make it again"
+        )
+    if path.suffix == ".json" or head[:1] == b"{":
+        return _json(path)
+    if path.suffix in (".safetensors", ".ckpt") or head[8:9] == b"{":
+        return _tensors(read_model_file(path))
+    if path.suffix == ".csv":
+        return _table(path)
+    raise CaseError(f"{path}: not an artefact of this program; {KNOWN}")
+
+
+# --- HDF5 ----------------------------------------------------------------------------------
+
+
+def _hdf5(path: Path) -> list[str]:
+    try:
+        headers = read_headers(path)
+        if str(headers.attributes.get("format")) == schema.FORMAT:
+            return _dataset(path)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, MemoryError) as error:
+        raise CaseError(f"{path}: damaged inside ({str(error).strip()}); make it again") from None
+    texts = {key: str(value) for key, value in headers.attributes.items()}
+    lines = [f"kind: {_kind(path, headers)}", *_origin(texts)]
+    for group in [g for g in headers.groups if "/" not in g]:
+        lines.append(f"group {group}: {_listed(headers.inside(group))}")
+    variables = [f"{name} {shape}" for name, shape in headers.shapes.items() if "/" not in name]
+    return lines + ([f"variables: {_listed(variables)}"] if variables else [])
+
+
+def _kind(path: Path, headers: Headers) -> str:
+    """What an HDF5 file is: by its format, else by what it holds, and where it lies."""
+    found = headers.attributes
+    if isinstance(found.get("format"), str):
+        return str(found["format"])
+    if {"clock_step", "clock_time"} <= found.keys() and "omega_hat" in headers.shapes:
+        return (
+            f"checkpoint of a simulation at step {found['clock_step']}, "
+            f"t = {found['clock_time']:g}; to go on, call the stage again"
+        )
+    if path.parent.name == "les":
+        return f"large-eddy simulation with closure {path.stem}"
+    if "case_hash" in found:
+        return path.stem
+    return "HDF5 file, not marked as this program's"
+
+
+def _dataset(path: Path) -> list[str]:
+    dataset = Dataset(path)
+    done, total = int(dataset.committed.sum()), int(dataset.committed.size)
+    grids = ", ".join(
+        f"{n} x {n} (filter width {dataset.filter_width[n]:.4g})" for n in dataset.grids
+    )
+    parts = ", ".join(f"{len(members)} {part}" for part, members in dataset.parts.items())
+    damaged = dataset.verify()
+    checked = "checksums: all match"
+    if damaged:
+        n, member, sample = damaged[0]
+        checked = (
+            f"checksums: {len(damaged)} committed sample(s) do not match; the first is grid {n}, "
+            f"member {member}, sample {sample}: make the dataset again"
+        )
+    return [
+        f"kind: dataset ({schema.FORMAT}) of the {dataset.system} system",
+        *_origin(dataset.attributes),
+        f"samples: {done} of {total} committed ({dataset.members} members x {dataset.samples}; "
+        f"{parts})",
+        f"times: {dataset.time.min():g} to {dataset.time.max():g}",
+        f"grids: {grids}",
+        f"signs: {dataset.attributes['sign_convention']}",
+        checked if done else "checksums: nothing committed yet",
+        *([f"quality: {quality(dataset).summary}"] if dataset.complete and not damaged else []),
+    ]
+
+
+# --- Tensors -------------------------------------------------------------------------------
+
+
+def _tensors(model: ModelFile) -> list[str]:
+    facts = model.metadata
+    provenance = facts.get("provenance")
+    lines = [
+        f"kind: {facts.get('format', 'safetensors file, not marked as this program’s')}",
+        *_origin(provenance if isinstance(provenance, dict) else facts),
+        f"tensors: {len(model.shapes)}, {model.parameters} numbers",
+    ]
+    named = {
+        "model": facts.get("key"),
+        "network": facts.get("network"),
+        "re-trained": facts.get("retrained"),
+        "normalised by": _normalisation(facts.get("normalisation")),
+        "epochs": len(model.losses("train")) or None,
+        "metrics": facts.get("metrics"),
+        "signs": facts.get("sign_convention"),
+    }
+    return lines + [f"{key}: {_plain(value)}" for key, value in named.items() if value is not None]
+
+
+def _normalisation(found: Any) -> str | None:
+    if not isinstance(found, dict):
+        return None
+    return f"training samples of the {found.get('system')} system ({found.get('kind')})"
+
+
+# --- Texts ---------------------------------------------------------------------------------
+
+
+def _json(path: Path) -> list[str]:
+    require_file(path, "JSON artefact", largest=LARGEST_TEXT)
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CaseError(
+            f"{path}: not readable as JSON ({error}); it may be cut short or damaged: make it again"
+        ) from None
+    if not isinstance(tree, dict):
+        raise CaseError(f"{path}: JSON, but not an artefact of this program")
+    return _facts(path, tree)
+
+
+def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
+    """What a JSON artefact says, by its reader. CaseError where it is not as it should be."""
+    if "format" in tree:
+        return [f"kind: {tree['format']}", *_origin(tree), f"keys: {_listed(list(tree))}"]
+    if {"ranking", "scores"} <= tree.keys():
+        advice = read_advice(path)
+        ranking = " > ".join(advice.by_default.ranking)
+        return [
+            "kind: advice",
+            f"advice: {ranking} (by {advice.default_score})",
+            f"reason: {advice.reason}",
+        ]
+    if "models" in tree:
+        summary = read_summary(path)
+        best = summary.best or "none: no layer was re-trained alone"
+        return ["kind: evaluation", f"models: {_listed(list(summary.models))}", f"best: {best}"]
+    if {"step", "state", "sections"} <= tree.keys():
+        return _status(path)
+    return ["kind: JSON file, not known to this program", f"keys: {_listed(list(tree))}"]
+
+
+def _status(path: Path) -> list[str]:
+    found = read_status(path)
+    if found is None:
+        raise CaseError(f"{path}: no such file")
+    return [
+        "kind: status of a step",
+        f"step: {found.step}",
+        f"state: {found.state}",
+        f"message: {found.message}",
+        f"updated: {found.updated}",
+        f"ranks: {found.ranks}",
+        f"made by: eddyscope {found.code_version}",
+    ]
+
+
+def _table(path: Path) -> list[str]:
+    """evaluation.csv, by its first line. CaseError for any other table."""
+    require_file(path, "table", largest=LARGEST_TEXT)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            columns, *rows = csv.reader(file)
+    except (ValueError, csv.Error) as error:
+        raise CaseError(f"{path}: not readable as a table ({error})") from None
+    if columns != [field.name for field in fields(Row)]:
+        raise CaseError(f"{path}: not a table of this program; {KNOWN}")
+    models = list(dict.fromkeys(row[0] for row in rows if row))
+    return [
+        "kind: evaluation, one row a model, system, metric and test member",
+        f"rows: {len(rows)}",
+        f"models: {_listed(models)}",
+    ]
+
+
+# --- Words ---------------------------------------------------------------------------------
+
+
+def _origin(attributes: Mapping[str, Any]) -> list[str]:
+    """Lines on the case and the code, from whatever names them."""
+    lines = []
+    if "case_name" in attributes or "case_hash" in attributes:
+        digest = str(attributes.get("case_hash", "not recorded"))[:16]
+        lines.append(f"case: {attributes.get('case_name', 'not recorded')} (hash {digest})")
+    if "code_version" in attributes:
+        lines.append(f"made by: eddyscope {attributes['code_version']}")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _plain(value: Any) -> str:
+    """A value as people write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(entry) for entry in value) or "nothing"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _bytes(size: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024  # type: ignore[assignment]
+    return f"{size:.1f} GiB"
