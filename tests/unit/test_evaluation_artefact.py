@@ -13,6 +13,7 @@ import xarray as xr
 
 from eddyscope.artefacts import evaluation
 from eddyscope.artefacts.evaluation import Row, Summary, interval, summarise
+from eddyscope.artefacts.json_part import json_text
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
 
@@ -89,7 +90,7 @@ def test_members_and_repeats_are_told_apart():
 def test_one_member_has_no_interval():
     found = summarise([row("base", 0.7)])["base"]["target"]["error"]
     assert (found.mean, found.low, found.high, found.repeats) == (0.7, None, None, None)
-    dumped = json.loads(evaluation.as_json(summary(models=summarise([row("l02", 0.7)]))))
+    dumped = json.loads(json_text(summary(models=summarise([row("l02", 0.7)]))))
     error = dumped["models"]["l02"]["target"]["error"]
     assert error == {"mean": 0.7, "low": None, "high": None, "repeats": None}
 
@@ -100,9 +101,7 @@ def test_the_summary_comes_back(written: Path):
 
 
 def test_what_is_not_finite_is_null(tmp_path: Path):
-    text = evaluation.as_json(
-        summary(models={"l02": {"target": {"mse": interval(np.array([[np.inf]]))}}})
-    )
+    text = json_text(summary(models={"l02": {"target": {"mse": interval(np.array([[np.inf]]))}}}))
     assert json.loads(text)["models"]["l02"]["target"]["mse"]["mean"] is None
     (tmp_path / "evaluation.json").write_text(text)
     found = evaluation.read_summary(tmp_path / "evaluation.json")
@@ -165,7 +164,7 @@ def test_a_missing_summary_and_one_without_single_layers(tmp_path: Path):
     path = tmp_path / "evaluation.json"
     with pytest.raises(CaseError, match="missing; run `eddyscope evaluate` first"):
         evaluation.read_best(path)
-    path.write_text(evaluation.as_json(summary(measured_ranking=[], best=None)))
+    path.write_text(json_text(summary(measured_ranking=[], best=None)))
     with pytest.raises(CaseError, match="no model of a single layer"):
         evaluation.read_best(path)
 

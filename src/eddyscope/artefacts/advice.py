@@ -23,23 +23,14 @@ advice.h5
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import xarray as xr
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ValidationError, model_validator
 
+from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.atomic import write_atomically
@@ -57,25 +48,7 @@ __all__ = [
 REDO = "make it again with `eddyscope advise --fresh`"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-def _from_null(value: object) -> object:
-    return math.nan if value is None else value
-
-
-def _to_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-Number = Annotated[
-    float, BeforeValidator(_from_null), PlainSerializer(_to_null, return_type=float | None)
-]
-"""A number, null in JSON where it is not finite."""
-
-
-class ScoredLayers(_Part):
+class ScoredLayers(JsonPart):
     """What one score says."""
 
     ranking: list[str]
@@ -105,7 +78,7 @@ class ScoredLayers(_Part):
         return self
 
 
-class Advice(_Part):
+class Advice(JsonPart):
     """The content of advice.json."""
 
     default_score: str
@@ -150,8 +123,7 @@ def write_advice(
 def as_json(advice: Advice) -> str:
     """The text of advice.json."""
     of_default = {"ranking": advice.by_default.ranking, "ties": advice.by_default.ties}
-    tree = {**advice.model_dump(mode="json"), **of_default}
-    return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(advice.model_copy(update=of_default))
 
 
 def curves_dataset(
@@ -194,7 +166,7 @@ def read_advice(path: Path, layers: Sequence[str] | None = None) -> Advice:
     except FileNotFoundError:
         raise CaseError(f"{path}: missing; run `eddyscope advise` first") from None
     except (OSError, ValidationError) as error:
-        raise CaseError(f"{path}: not usable as advice ({_explained(error)}); {REDO}") from None
+        raise CaseError(f"{path}: not usable as advice ({fault(error)}); {REDO}") from None
     for name, score in advice.scores.items():
         if layers is not None and set(score.ranking) != set(layers):
             raise CaseError(
@@ -210,13 +182,3 @@ def read_advice_details(path: Path) -> xr.DataTree:
     if not {"values", "error_spectrum"} <= set(tree.data_vars):
         raise CaseError(f"{path}: not usable as advice (no values in it); {REDO}")
     return tree
-
-
-def _explained(error: Exception) -> str:
-    """One line on what is wrong with the file."""
-    if not isinstance(error, ValidationError):
-        return str(getattr(error, "strerror", None) or error)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

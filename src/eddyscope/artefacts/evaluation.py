@@ -25,24 +25,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ValidationError, model_validator
 
+from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
@@ -104,25 +97,7 @@ class Row:
     value: float
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-def _from_null(value: Any) -> Any:
-    return math.nan if value is None else value
-
-
-def _to_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-Number = Annotated[
-    float, BeforeValidator(_from_null), PlainSerializer(_to_null, return_type=float | None)
-]
-"""A number, null in JSON where it is not finite."""
-
-
-class Repeats(_Part):
+class Repeats(JsonPart):
     """What repeating a training with other seeds changed."""
 
     count: int
@@ -131,7 +106,7 @@ class Repeats(_Part):
     """Least and largest of the repeats' means."""
 
 
-class Interval(_Part):
+class Interval(JsonPart):
     """A metric over the test members, see `MEANING`."""
 
     mean: Number
@@ -145,7 +120,7 @@ Card = dict[str, float | None]
 """How good a ranking was, see `advisor/score_card.py`."""
 
 
-class Summary(_Part):
+class Summary(JsonPart):
     """The content of evaluation.json."""
 
     models: dict[str, dict[System, Metrics]]
@@ -241,15 +216,7 @@ def write_evaluation(
     write_atomically(folder / "evaluation.csv", as_csv(rows))
     groups = {"table": as_dataset(rows), **details}
     write_tree(folder / "evaluation.h5", groups, {**attributes, "best": summary.best or ""})
-    text = json.dumps(
-        summary.model_dump(mode="json"), indent=1, allow_nan=False, ensure_ascii=False
-    )
-    write_atomically(folder / "evaluation.json", text + "\n")
-
-
-def as_json(summary: Summary) -> str:
-    """The text of evaluation.json."""
-    return json.dumps(summary.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "evaluation.json", json_text(summary))
 
 
 def as_csv(rows: Iterable[Row]) -> str:
@@ -279,7 +246,7 @@ def read_summary(path: Path) -> Summary:
     except FileNotFoundError:
         raise CaseError(f"{path}: missing; run `eddyscope evaluate` first") from None
     except (OSError, ValidationError) as error:
-        raise CaseError(f"{path}: not a usable evaluation ({_reason(error)}); {REDO}") from None
+        raise CaseError(f"{path}: not a usable evaluation ({fault(error)}); {REDO}") from None
 
 
 def read_best(path: Path) -> ModelKey:
@@ -303,12 +270,3 @@ def read_details(path: Path) -> xr.DataTree:
         if group not in tree.children or name not in tree[group].data_vars:
             raise CaseError(f"{path}: not a usable evaluation (no {group}/{name}); {REDO}")
     return tree
-
-
-def _reason(error: Exception) -> str:
-    """One line on what is wrong with the file."""
-    if not isinstance(error, ValidationError):
-        return str(getattr(error, "strerror", None) or error)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else str(first["msg"])

@@ -9,18 +9,12 @@ its own statistics (the target's: of the samples that `transfer` saw). Metrics a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eddyscope.artefacts.advice import Advice, read_advice
+from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.evaluation import (
-    Summary,
-    error_removed,
-    summarise,
-    write_evaluation,
-)
+from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
@@ -31,9 +25,8 @@ from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import normalise
 
 if TYPE_CHECKING:
-    from eddyscope.artefacts.normalisation import Normalisation
     from eddyscope.learning.batches import Fields
-    from eddyscope.learning.evaluation import Evaluation, Subject
+    from eddyscope.learning.evaluation import Subject
 
 OUTPUTS = ("evaluation.csv", "evaluation.h5", "evaluation.json")
 
@@ -94,6 +87,7 @@ def _test_snapshots(case: Case, system: str) -> int:
 
 
 def _evaluate(job: Job, with_advice: bool) -> None:
+    from eddyscope.advisor.summary import summary_of
     from eddyscope.learning.device import configure_torch
     from eddyscope.learning.evaluation import evaluate_all, example_details
 
@@ -108,17 +102,14 @@ def _evaluate(job: Job, with_advice: bool) -> None:
         if with_advice
         else None
     )
-    summary = _summary(found, own, tests, advice)
+    summary = summary_of(found, own, tests, advice)
     by_name = {str(subject.key): subject.model for subject in subjects}
     shown = {name: by_name[name] for name in ("base", summary.best) if name}
 
     def write() -> None:
         examples, which = example_details(shown, own["target"], tests["target"])
-        rows = found.rows + [
-            row for way, rows in found.study.items() if way != "own" for row in rows
-        ]
         details = {**found.details, "examples": examples}
-        write_evaluation(job.out, rows, details, summary, {**job.provenance(), **which})
+        write_evaluation(job.out, found.table, details, summary, {**job.provenance(), **which})
 
     world.on_root(write)
 
@@ -145,40 +136,6 @@ def _test_fields(job: Job, system: str) -> Fields:
     dataset = Dataset(job.dataset(system))
     dataset.require(job.case.network_grid, "test")
     return load_fields(dataset, job.case.network_grid, "test")
-
-
-def _summary(
-    found: Evaluation,
-    own: Mapping[str, Normalisation],
-    tests: Mapping[str, Fields],
-    advice: Advice | None,
-) -> Summary:
-    """What evaluation.json says: the table's intervals, the measured ranking, the score card."""
-    from eddyscope.advisor.score_card import card_of, controls, measured_ranking
-    from eddyscope.learning.metrics import METRICS
-
-    models = summarise(found.rows)
-    layers = [name for name in models if ModelKey.parse(name).is_single_layer]
-    errors, spectra = (
-        {name: models[name]["target"][metric].mean for name in layers}
-        for metric in ("error", "spectrum_error")
-    )
-    ranking = measured_ranking(errors)
-    scores = advice.scores if advice and ranking else {}
-    return Summary(
-        models=models,
-        error_removed=error_removed(found.rows),
-        measured_ranking=ranking,
-        best=ranking[0] if ranking else None,
-        score_card={n: card_of(score.groups, errors, spectra) for n, score in scores.items()},
-        controls=controls(errors, spectra) if ranking else {},
-        normalisation_study={
-            w: summarise(rows)["base"]["target"] for w, rows in found.study.items()
-        },
-        normalisation={system: own[system].model_dump(mode="json") for system in SYSTEMS},
-        members={s: sorted({member for member, _ in f.origin}) for s, f in tests.items()},
-        metrics=METRICS,
-    )
 
 
 STAGE = Evaluate()
