@@ -59,7 +59,7 @@ class Outcome:
     metrics: dict[str, FloatArray]
     """Metric -> values, (snapshot,), in the order of the fields."""
     spectrum: FloatArray
-    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, [layer,] wavenumber)."""
+    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, layer, wavenumber)."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,10 @@ def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.D
     }
     spectra = np.stack([outcome.spectrum for outcome in outcomes.values()])
     exact = _spectra_of_members(fields.pi, fields)
-    axes = ("member", *(["layer"] if exact.ndim == 3 else []), "wavenumber")
+    axes = ("member", "layer", "wavenumber")
     words = "sum of |Π̂| by shell (corner modes left out)"
-    variables["pi_spectrum"] = xr.Variable(
-        ("model", *axes), spectra, {"long_name": f"{words}, predicted"}
-    )
-    variables["pi_spectrum_true"] = xr.Variable(axes, exact, {"long_name": f"{words}, exact"})
+    variables["pi_spectrum"] = _stored(("model", *axes), spectra, f"{words}, predicted")
+    variables["pi_spectrum_true"] = _stored(axes, exact, f"{words}, exact")
     samples = sorted({sample for _, sample in fields.origin})
     members = sorted({member for member, _ in fields.origin})
     return xr.Dataset(
@@ -219,22 +217,28 @@ def example_details(
     """
     place = middle_snapshot(fields)
     psi, omega = fields.psi[place : place + 1], fields.omega[place : place + 1]
-    pi = [fields.pi[place : place + 1].astype(np.float64)]
-    pi += [predict(model.network, normalisation, psi, omega) for model in shown.values()]
-    pictures = [_without_lone_layer(picture)[0] for picture in pi]
-    psi, omega = _without_lone_layer(psi), _without_lone_layer(omega)
-    axes = (*(["layer"] if psi.ndim == 4 else []), "y", "x")
+    pictures = [fields.pi[place].astype(np.float64)]
+    pictures += [predict(m.network, normalisation, psi, omega)[0] for m in shown.values()]
+    axes = ("layer", "y", "x")
     points = np.arange(psi.shape[-1]) * (BOX / psi.shape[-1])
     group = xr.Dataset(
         {
-            "pi": (("field", *axes), np.stack(pictures), {"long_name": "subgrid term"}),
-            "psi": (axes, psi[0], {"long_name": "filtered streamfunction"}),
-            "omega": (axes, omega[0], {"long_name": "filtered vorticity"}),
+            "pi": _stored(("field", *axes), np.stack(pictures), "subgrid term"),
+            "psi": _stored(axes, psi[0], "filtered streamfunction"),
+            "omega": _stored(axes, omega[0], "filtered vorticity"),
         },
         {"field": np.array(["exact", *shown]), "y": points, "x": points},
     )
     member, sample = fields.origin[place]
     return group, {"example_member": member, "example_sample": sample}
+
+
+def _stored(dims: tuple[str, ...], values: RealArray, text: str) -> xr.Variable:
+    """A variable as it is stored: a lone layer has no dimension of its own."""
+    layer = dims.index("layer")
+    if values.shape[layer] == 1:
+        dims, values = (*dims[:layer], *dims[layer + 1 :]), values.squeeze(layer)
+    return xr.Variable(dims, values, {"long_name": text})
 
 
 def _snapshots(fields: Fields) -> dict[int, np.ndarray]:
@@ -244,14 +248,9 @@ def _snapshots(fields: Fields) -> dict[int, np.ndarray]:
 
 
 def _spectra_of_members(pi: RealArray, fields: Fields) -> FloatArray:
-    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, [layer,] wavenumber)."""
-    spectra = shell_spectrum(_without_lone_layer(pi))
+    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, layer, wavenumber)."""
+    spectra = shell_spectrum(pi)
     return np.stack([spectra[mine].mean(axis=0) for mine in _snapshots(fields).values()])
-
-
-def _without_lone_layer(fields: RealArray) -> RealArray:
-    """(sample, layer, y, x) as it is stored: without the axis of layers where there is one."""
-    return fields[:, 0] if fields.shape[1] == 1 else fields
 
 
 def _by_member(values: FloatArray, fields: Fields) -> FloatArray:

@@ -124,7 +124,7 @@ def _subjects(job: Job) -> list[Subject]:
             key,
             load_model(path, case.network),
             case.training.seed_or(case.seed),
-            None if key.is_base else case.transfer.samples,
+            None if key.is_base else key.samples or case.transfer.samples,
         )
         for key, path in _models(job).items()
     ]
