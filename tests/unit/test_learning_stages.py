@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from eddyscope.artefacts.evaluation import read_details, read_summary
+from eddyscope.artefacts.normalisation import read_normalisation, write_normalisation
 from eddyscope.config.errors import CaseError
+from eddyscope.config.provenance import file_digest
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
+from eddyscope.stages.case import load_case
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from eddyscope.stages.train import STAGE as train
 from eddyscope.stages.transfer import STAGE as transfer
-from synthetic import make_case, write_datasets
+from synthetic import make_case, write_case, write_datasets
 
 
 def job_of(folder: Path, *overrides: str) -> Job:
@@ -111,3 +116,86 @@ def test_without_advice_there_is_no_score_card(tmp_path: Path):
     evaluate.run(job)  # advice made later is taken up
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     assert evaluation["score_card"].keys() == {"relative_gradient", "linearised_gain"}
+
+
+@pytest.fixture(name="evaluated")
+def _evaluated(tmp_path: Path) -> Job:
+    """A case that was evaluated."""
+    job = job_of(tmp_path)
+    write_datasets(job.case, tmp_path, job.world)
+    for stage in (train, transfer, evaluate):
+        stage.run(job)
+    return job
+
+
+def test_an_evaluation_is_kept_while_nothing_changes(evaluated: Job, capsys):
+    evaluate.run(evaluated)
+    assert "evaluate: complete, unchanged" in capsys.readouterr().out
+
+
+def test_another_normalisation_of_the_target_redoes_the_evaluation(evaluated: Job, capsys):
+    """It is an input of its own, not read off whichever model comes first."""
+    before = read_summary(evaluated.out / "evaluation.json")
+    path = evaluated.normalisation("target")
+    found = read_normalisation(path)
+    std = {**found.std, "psi": 2.0 * found.std["psi"]}
+    write_normalisation(path, found.model_copy(update={"std": std}), "")
+    record = evaluated.out / "status/normalise.target.json"
+    status = json.loads(record.read_text())
+    status["outputs"] = {name: file_digest(path) for name in status["outputs"]}
+    record.write_text(json.dumps(status))
+    evaluate.run(evaluated)
+    assert "since what it reads was made anew" in capsys.readouterr().out
+    after = read_summary(evaluated.out / "evaluation.json")
+    assert after.normalisation["target"]["std"]["psi"] == std["psi"]
+    assert after.models["base"]["target"] != before.models["base"]["target"]
+
+
+def test_other_transfer_samples_redo_the_evaluation(evaluated: Job):
+    other = replace(job_of(evaluated.out, "transfer.samples=5"), fresh=True)
+    transfer.run(other)
+    evaluate.run(other)
+    found = read_summary(evaluated.out / "evaluation.json")
+    assert found.normalisation["target"]["samples"] == 5
+
+
+def test_a_changed_digit_of_a_models_metadata_is_noticed(evaluated: Job):
+    path = evaluated.transfer_folder / "l02.safetensors"
+    content = bytearray(path.read_bytes())
+    place = content.index(b"psi", content.index(b"std"))
+    place = next(i for i in range(place, place + 30) if content[i] in b"12345678")
+    content[place] += 1
+    path.write_bytes(content)
+    with pytest.raises(CaseError, match=r"l02\.safetensors"):
+        evaluate.run(replace(evaluated, fresh=True))
+
+
+@pytest.mark.parametrize(
+    ("network", "singles"),
+    [
+        (["network.kind=unet", "network.width=4", "network.kernel_size=3"], 6),
+        (["network.depth=2"], 2),
+    ],
+)
+def test_networks_and_adaptations_are_evaluated_alike(
+    network: list[str], singles: int, tmp_path: Path
+):
+    controls = 'transfer.controls=["scale", {kind="lora", layers=["l02"], rank=2}]'
+    case_file = write_case(tmp_path)
+    text = case_file.read_text()
+    for line in ("depth = 3\n", "width = 6\n", "kernel_size = 3\n"):
+        text = text.replace(line, "")
+    case_file.write_text(text)
+    job = Job(load_case(case_file, [*network, controls]), World.single(), tmp_path)
+    write_datasets(job.case, tmp_path, job.world)
+    for stage in (train, transfer, evaluate):
+        stage.run(job)
+    found = read_summary(tmp_path / "evaluation.json")
+    lora = "lora(layers=l02,rank=2)"
+    assert lora in found.models and "scale" in found.models
+    assert len(found.measured_ranking) == singles
+    table = read_details(tmp_path / "evaluation.h5")["table"].to_dataset()
+    mine = table.where(table["model"] == lora, drop=True)
+    assert set(mine["adaptation"].values) == {"lora"}
+    assert set(mine["layers"].values) == {"l02"}
+    assert set(mine["parameters"].values) == {"rank=2"}

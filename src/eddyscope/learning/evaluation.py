@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -17,9 +18,9 @@ from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
-from eddyscope.learning.models import Model
+from eddyscope.learning.models import Model, load_model
 from eddyscope.learning.prediction import normalisations, predict
-from eddyscope.networks.settings import channel_names
+from eddyscope.networks.settings import NetworkSettings, channel_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_all",
     "example_details",
     "history_details",
+    "load_subjects",
     "rows_of",
     "system_details",
 ]
@@ -77,6 +79,24 @@ class Evaluation:
         """All rows, each once."""
         others = (rows for way, rows in self.study.items() if way != OWN)
         return [*self.rows, *(row for rows in others for row in rows)]
+
+
+def load_subjects(
+    paths: Mapping[ModelKey, Path], network: NetworkSettings, training_seed: int, samples: int
+) -> list[Subject]:
+    """Read the models to evaluate. Not collective. Raises CaseError.
+
+    samples: that re-trained models saw, where their key does not say.
+    """
+    return [
+        Subject(
+            key,
+            load_model(path, network),
+            training_seed,
+            None if key.is_base else key.samples or samples,
+        )
+        for key, path in paths.items()
+    ]
 
 
 def evaluate_all(

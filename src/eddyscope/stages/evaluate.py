@@ -26,7 +26,6 @@ from eddyscope.stages.normalise import normalise
 
 if TYPE_CHECKING:
     from eddyscope.learning.batches import Fields
-    from eddyscope.learning.evaluation import Subject
 
 OUTPUTS = ("evaluation.csv", "evaluation.h5", "evaluation.json")
 
@@ -89,11 +88,12 @@ def _test_snapshots(case: Case, system: str) -> int:
 def _evaluate(job: Job, with_advice: bool) -> None:
     from eddyscope.advisor.summary import summary_of
     from eddyscope.learning.device import configure_torch
-    from eddyscope.learning.evaluation import evaluate_all, example_details
+    from eddyscope.learning.evaluation import evaluate_all, example_details, load_subjects
 
     case, world = job.case, job.world
     configure_torch(world)
-    subjects = agree(world.comm, lambda: _subjects(job))
+    seed, samples = case.training.seed_or(case.seed), case.transfer.samples
+    subjects = agree(world.comm, lambda: load_subjects(_models(job), case.network, seed, samples))
     tests = agree(world.comm, lambda: {system: _test_fields(job, system) for system in SYSTEMS})
     own = agree(world.comm, lambda: {s: read_normalisation(job.normalisation(s)) for s in SYSTEMS})
     found = evaluate_all(world, subjects, own, tests, case.training.batch_size)
@@ -112,22 +112,6 @@ def _evaluate(job: Job, with_advice: bool) -> None:
         write_evaluation(job.out, found.table, details, summary, {**job.provenance(), **which})
 
     world.on_root(write)
-
-
-def _subjects(job: Job) -> list[Subject]:
-    from eddyscope.learning.evaluation import Subject
-    from eddyscope.learning.models import load_model
-
-    case = job.case
-    return [
-        Subject(
-            key,
-            load_model(path, case.network),
-            case.training.seed_or(case.seed),
-            None if key.is_base else key.samples or case.transfer.samples,
-        )
-        for key, path in _models(job).items()
-    ]
 
 
 def _test_fields(job: Job, system: str) -> Fields:
