@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from eddyscope.analysis import activation_spectra as acts
+from eddyscope.analysis.groups import activation_groups
+from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.registry import NETWORKS, build
+from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
+from eddyscope.spectral.shells import shell_counts
 
 N = 16
 
 
-class TwoLayers:
-    """A known network: l01 blurs each channel in place, l02 adds the channels up."""
+ONE = Channels.of_flow()
+SETTINGS = NETWORKS.settings("cnn")
 
-    def __call__(self, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        h = (x + torch.roll(x, 1, dims=-1)) / 2
-        g = torch.relu(h)
-        yield "l01", h, g
-        out = g.sum(dim=1, keepdim=True)
-        yield "l02", out, out
+
+class Blur(nn.Module):
+    """Blurs each channel in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + torch.roll(x, 1, dims=-1)) / 2
+
+
+class Sum(nn.Module):
+    """Adds the channels up."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(dim=1, keepdim=True)
+
+
+def two_layers() -> LayeredModel:
+    """A known network: l01 blurs, l02 adds up, a ReLU between them."""
+    module = nn.Sequential(Blur(), nn.ReLU(), Sum())
+    return LayeredModel(module, {"l01": module[0], "l02": module[2]}, SETTINGS, ONE)
+
+
+def activations(x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """h and g of its layers."""
+    h = Blur()(x)
+    out = torch.relu(h).sum(dim=1, keepdim=True)
+    return [(h, torch.relu(h)), (out, out)]
 
 
 def probe(samples: torch.Tensor) -> acts.Probe:
-    return acts.Probe(TwoLayers(), samples)
+    return acts.Probe(two_layers(), samples)
 
 
 @pytest.fixture(name="alone")
@@ -43,9 +67,9 @@ def test_parseval_at_every_layer(alone: World) -> None:
     x = random_samples(5)
     found = acts.measure(alone, {"a": probe(x)})["a"]
     assert found.layers == ("l01", "l02")
-    for layer, (_, h, g) in enumerate(TwoLayers()(x)):
-        assert found.before[layer].sum() == pytest.approx(float((h**2).mean()), rel=1e-12)
-        assert found.after[layer].sum() == pytest.approx(float((g**2).mean()), rel=1e-12)
+    for layer, (h, g) in enumerate(activations(x)):
+        assert found.h[layer].sum() == pytest.approx(float((h**2).mean()), rel=1e-12)
+        assert found.g[layer].sum() == pytest.approx(float((g**2).mean()), rel=1e-12)
         assert found.active[layer] == pytest.approx(float((h > 0).double().mean()), rel=1e-12)
     assert np.allclose(found.inputs.sum(axis=1), (x**2).mean(dim=(0, 2, 3)).numpy(), rtol=1e-12)
 
@@ -56,18 +80,18 @@ def test_a_wave_has_its_power_in_its_shell_and_the_relu_spreads_it(alone: World)
     found = acts.measure(alone, {"wave": probe(x)})["wave"]
     factor = np.cos(3 * np.pi / N) ** 2  # the blur's gain at k = 3, squared
     assert found.inputs[:, 3] == pytest.approx([0.5, 0.5])
-    assert found.before[0, 3] == pytest.approx(0.5 * factor)
-    assert np.delete(found.before[0], 3).max() < 1e-25
+    assert found.h[0, 3] == pytest.approx(0.5 * factor)
+    assert np.delete(found.h[0], 3).max() < 1e-25
     # max(cos, 0) = 1/π + cos/2 + (2/3π) cos 2· − …: half the amplitude, and k = 0 and 6 appear.
-    assert found.after[0, 3] == pytest.approx(found.before[0, 3] / 4, rel=0.05)
-    assert found.after[0, 0] > 0.05 and found.after[0, 6] > 0.01
+    assert found.g[0, 3] == pytest.approx(found.h[0, 3] / 4, rel=0.05)
+    assert found.g[0, 0] > 0.05 and found.g[0, 6] > 0.01
 
 
 def test_the_mean_is_over_samples_whatever_the_chunks(alone: World) -> None:
     x = random_samples(7)
     whole = acts.measure(alone, {"x": probe(x)})["x"]
     singles = [acts.measure(alone, {"x": probe(x[i : i + 1])})["x"] for i in range(7)]
-    assert np.allclose(whole.before, np.mean([s.before for s in singles], axis=0), rtol=1e-12)
+    assert np.allclose(whole.h, np.mean([s.h for s in singles], axis=0), rtol=1e-12)
     assert np.allclose(whole.active, np.mean([s.active for s in singles], axis=0), rtol=1e-12)
 
 
@@ -76,8 +100,8 @@ def test_several_probes_are_kept_apart(alone: World) -> None:
     both = acts.measure(alone, {"small": probe(small), "large": probe(large)})
     for name, samples in (("small", small), ("large", large)):
         only = acts.measure(alone, {name: probe(samples)})[name]
-        assert np.array_equal(both[name].before, only.before)
-        assert np.array_equal(both[name].after, only.after)
+        assert np.array_equal(both[name].h, only.h)
+        assert np.array_equal(both[name].g, only.g)
 
 
 def test_shell_power_is_by_channel_and_sample() -> None:
@@ -85,3 +109,41 @@ def test_shell_power_is_by_channel_and_sample() -> None:
     power = acts.shell_power(x)
     assert power.shape[:2] == (3, 2)
     assert np.allclose(power.sum(axis=-1), (x**2).mean(dim=(-2, -1)).numpy(), rtol=1e-12)
+
+
+def test_coarser_grids_have_fewer_shells(alone: World) -> None:
+    """In a U-Net h is on its layer's grid, g on that of the layer after it."""
+    model = build(NETWORKS.settings("unet", width=3), ONE, (1,))
+    x = random_samples(3).float()
+    found = acts.measure(alone, {"unet": acts.Probe(model, x)})["unet"]
+    assert found.layers == tuple(model.layers)
+    calls = model.recorded(x)
+    sides = [call.output.shape[-1] for call in calls]
+    assert list(found.points) == sides and set(sides) == {N, N // 2}
+    whole, half = len(shell_counts(N)), len(shell_counts(N // 2))
+    following = [*(call.input for call in calls[1:]), model(x)]
+    for row, (call, g) in enumerate(zip(calls, following, strict=True)):
+        for spectrum, field in ((found.h[row], call.output), (found.g[row], g)):
+            known = np.isfinite(spectrum)
+            assert known.sum() == (whole if field.shape[-1] == N else half)
+            assert known[: known.sum()].all(), "the shells that are missing are the last ones"
+            mean = float(field.detach().double().square().mean())
+            assert np.nansum(spectrum) == pytest.approx(mean, rel=1e-6)
+    group = activation_groups(alone, {"unet": acts.Probe(model, x)})["activations/unet"]
+    assert group.h.dims == group.g.dims == ("layer", "wavenumber")
+    assert list(group.channel.values) == ["psi", "omega"]
+
+
+def test_what_is_no_field_has_no_spectrum(alone: World) -> None:
+    flat, wide = nn.Flatten(), nn.Linear(2 * N * N, N * N)
+    module = nn.Sequential(flat, wide, nn.Unflatten(1, (1, N, N)))
+    model = LayeredModel(module, {"l01": wide}, SETTINGS, ONE)
+    found = acts.measure(alone, {"x": acts.Probe(model, random_samples(3).float())})["x"]
+    assert np.isnan(found.h).all() and list(found.points) == [0]
+    assert np.isfinite(found.g).all(), "the output is a field"
+
+
+def test_the_network_is_left_as_it_was(alone: World) -> None:
+    model = two_layers()
+    acts.measure(alone, {"x": acts.Probe(model, random_samples(1))})
+    assert not model.module._forward_hooks and not model.layers["l01"]._forward_hooks

@@ -27,8 +27,8 @@ from eddyscope.report.axes import spread_apart
 from eddyscope.report.comparison import compare
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.results import Absent, Results, gather
-from eddyscope.stages import analyze
 from eddyscope.stages.advise import STAGE as advise
+from eddyscope.stages.analyze import STAGE as analyze
 from eddyscope.stages.case import Case, load_case
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
@@ -528,7 +528,7 @@ def test_a_model_file_is_read_without_torch(made: tuple[Case, Path]) -> None:
     ("piece", "words"),
     [
         ("base/dataset.h5", ["of the base system", "16 of 16 committed", "16 x 16", "all match"]),
-        ("analysis.h5", ["eddyscope-analysis-1", "group kernels: all, base", "synthetic"]),
+        ("analysis.h5", ["eddyscope-analysis-2", "group kernels: all, base", "synthetic"]),
         ("models/transfer/l02.safetensors", ["re-trained: l02", "target system", "laplacian(psi)"]),
         ("advice.json", ["l03 > l01 > l02", "by bad"]),
         ("evaluation.json", ["models: base, l01"]),

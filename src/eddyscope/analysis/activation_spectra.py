@@ -1,34 +1,40 @@
-"""Shell spectra of what flows through a network: before (h) and after (g) every nonlinearity.
+"""Shell spectra of what flows through a network: what each layer gives (h), and what is made of
+it (g).
 
-Layer l computes h_l = W_l ⋆ g_{l−1} + b_l and g_l = ReLU(h_l). The linear part can only
-re-weight wavenumbers that reach it; the ReLU multiplies h by the mask of its positive
-points, which spreads every wavenumber over all others. So the spectra of h and g, layer by
-layer and system by system, show where a network first meets wavenumbers it was not
-trained for, and what it makes of them.
+  h_l  what layer l gives, before anything is done to it;
+  g_l  what the layer after it, in the order of a forward pass, is given; of the last layer, the
+       network's output.
+
+In a chain of convolutions with a nonlinearity σ between them g_l = σ(h_l). A layer can only
+re-weight the wavenumbers that reach it; a nonlinearity spreads every wavenumber over all others.
+So the spectra of h and g, layer by layer and system by system, show where a network first
+meets wavenumbers it was not trained for, and what it makes of them. Where a network does more
+between two layers (pooling, joining channels), g_l shows all of it.
 
 With ĥ = FFT(h)/n², the spectrum of shell κ is S_h(κ) = Σ_{|k| ≈ κ} |ĥ(k)|², averaged over
-channels and samples; Σ_κ S_h(κ) is the mean of h² (Parseval). Shells go up to the corners.
+channels and samples; Σ_κ S_h(κ) is the mean of h² (Parseval). Shells go up to the corners. What
+is on a coarser grid has fewer shells, the rest is NaN; so is all of what is no field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
+from eddyscope.config.arrays import FloatArray, IntArray
+from eddyscope.networks.base import LayerCall, LayeredModel
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
-from eddyscope.spectral.shells import sums_over_plane
+from eddyscope.spectral.shells import shell_counts, sums_over_plane
 
 __all__ = ["CHUNK", "LayerSpectra", "Probe", "measure", "shell_power"]
 
 CHUNK = 2
 """Samples a piece of work: fixed, so that sums do not depend on the number of ranks."""
-
-Activations = Iterable[tuple[str, torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,23 @@ class LayerSpectra:
     """Spectra of every layer, averaged over channels and samples; axes (layer, wavenumber)."""
 
     layers: tuple[str, ...]
-    before: NDArray[np.float64]
-    """S_h: before the ReLU."""
-    after: NDArray[np.float64]
-    """S_g: after it (the last layer has no ReLU, so there g = h)."""
-    active: NDArray[np.float64]
+    """As a forward pass meets them; a layer that is met twice is there twice."""
+    points: IntArray
+    """Points a side of h, axis (layer); 0 if it is no field."""
+    h: FloatArray
+    g: FloatArray
+    active: FloatArray
     """Share of points with h > 0, axis (layer)."""
-    inputs: NDArray[np.float64]
+    inputs: FloatArray
     """Spectra of the network's input channels, axes (channel, wavenumber)."""
 
     def __add__(self, other: LayerSpectra) -> LayerSpectra:
         assert self.layers == other.layers
         return LayerSpectra(
             self.layers,
-            self.before + other.before,
-            self.after + other.after,
+            self.points,
+            self.h + other.h,
+            self.g + other.g,
             self.active + other.active,
             self.inputs + other.inputs,
         )
@@ -58,8 +66,9 @@ class LayerSpectra:
     def scaled(self, factor: float) -> LayerSpectra:
         return LayerSpectra(
             self.layers,
-            self.before * factor,
-            self.after * factor,
+            self.points,
+            self.h * factor,
+            self.g * factor,
             self.active * factor,
             self.inputs * factor,
         )
@@ -69,9 +78,8 @@ class LayerSpectra:
 class Probe:
     """One network looked at while it works on samples of one system."""
 
-    activations: Callable[[torch.Tensor], Activations]
-    """Input (sample, channel, y, x), normalised -> name, h and g of every layer, in order."""
-    inputs: torch.Tensor
+    model: LayeredModel
+    inputs: Tensor
     """Normalised samples, (sample, channel, y, x)."""
 
     def __len__(self) -> int:
@@ -99,30 +107,52 @@ def measure(world: World, probes: Mapping[str, Probe]) -> dict[str, LayerSpectra
 def _sum_over(probe: Probe, samples: slice) -> LayerSpectra:
     """Spectra summed over some samples, averaged over channels. Not collective."""
     inputs = probe.inputs[samples]
-    names: list[str] = []
-    before, after, active = [], [], []
-    with torch.no_grad():
-        for name, h, g in probe.activations(inputs):
-            names.append(name)
-            before.append(_channel_mean(h))
-            after.append(_channel_mean(g))
-            active.append(float((h > 0).to(torch.float64).mean()) * len(h))
+    calls, output = _recorded(probe.model, inputs)
+    given = [*(call.output for call in calls), *(call.input for call in calls), output]
+    shells = max(len(shell_counts(field.shape[-1])) for field in given if _is_field(field))
+    following = [*(call.input for call in calls[1:]), output]
     return LayerSpectra(
-        tuple(names),
-        np.stack(before),
-        np.stack(after),
-        np.array(active),
+        tuple(call.name for call in calls),
+        np.array([call.output.shape[-1] if _is_field(call.output) else 0 for call in calls]),
+        _spectra([call.output for call in calls], shells),
+        _spectra(following, shells),
+        np.array([_share_above_zero(call.output) * len(inputs) for call in calls]),
         shell_power(inputs).sum(axis=0),
     )
 
 
-def _channel_mean(field: torch.Tensor) -> NDArray[np.float64]:
-    """Spectrum averaged over channels and summed over samples, shape (wavenumber,)."""
-    mean: NDArray[np.float64] = shell_power(field).mean(axis=1).sum(axis=0)
-    return mean
+def _recorded(model: LayeredModel, inputs: Tensor) -> tuple[list[LayerCall], Tensor]:
+    """What every layer is given and gives in one forward pass, and what the network gives."""
+    outputs: list[Tensor] = []
+    handle = model.module.register_forward_hook(lambda _, __, output: outputs.append(output))
+    try:
+        with torch.no_grad():
+            return model.recorded(inputs), outputs[-1]
+    finally:
+        handle.remove()
 
 
-def shell_power(field: torch.Tensor) -> NDArray[np.float64]:
+def _share_above_zero(field: Tensor) -> float:
+    return float((field > 0).to(torch.float64).mean())
+
+
+def _is_field(values: Tensor) -> bool:
+    """Whether the axes are (sample, channel, y, x), on a square grid."""
+    return values.dim() == 4 and values.shape[-1] == values.shape[-2]
+
+
+def _spectra(fields: Sequence[Tensor], shells: int) -> FloatArray:
+    """Of each field: averaged over channels and summed over samples, NaN for shells it lacks;
+    shape (field, shells)."""
+    result = np.full((len(fields), shells), np.nan)
+    for spectrum, field in zip(result, fields, strict=True):
+        if _is_field(field):
+            own = shell_power(field).mean(axis=1).sum(axis=0)
+            spectrum[: len(own)] = own
+    return result
+
+
+def shell_power(field: Tensor) -> FloatArray:
     """S(κ) of fields (sample, channel, n, n), shape (sample, channel, shells)."""
     spectrum = torch.fft.fft2(field.to(torch.float64), norm="forward")
     power = (spectrum.real**2 + spectrum.imag**2).cpu().numpy()

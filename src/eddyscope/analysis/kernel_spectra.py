@@ -1,4 +1,4 @@
-"""Kernels of a convolution in Fourier space: gains, kinds, and what re-training moved.
+"""Kernels of a convolution in Fourier space: what they amplify, and what re-training moved.
 
 A layer computes h_j = Σ_b W_jb ⋆ g_b + b_j, where ⋆ is cross-correlation (what deep
 learning calls convolution). On a periodic grid of n × n points this is, wavenumber by
@@ -6,23 +6,23 @@ wavenumber,
 
     ĥ_j(k) = Σ_b T_jb(k) ĝ_b(k) + n² b_j δ_k0,      T = conj(FFT W̃),
 
-with W̃ the kernel zero-padded to n × n and its centre rolled to the origin. So |T| says by
-how much a kernel amplifies each wavenumber. A kernel of s × s weights has s² degrees of
-freedom: |T|² is a trigonometric polynomial of degree s − 1 along each axis, and finer
-detail than about n/s in k is interpolation.
+with W̃ the kernel zero-padded to n × n and its centre rolled to the origin. T is the
+kernel's frequency response, |T| its amplification of each wavenumber. A kernel of s × s
+weights has s² degrees of freedom: |T|² is a trigonometric polynomial of degree s − 1 along
+each axis, and finer detail than about n/s in k is interpolation. A strided convolution
+amplifies its input by |T| before it leaves points out.
 
-Arrays: weights (out, in, s, s), rows first; maps (out, in, ky, kx) in FFT order.
+Arrays: weights (out, in, row, column), of any sides; maps (out, in, ky, kx) in FFT order.
 No function here communicates.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from eddyscope.config.arrays import BoolArray, ComplexArray, FloatArray, IntArray, RealArray
 from eddyscope.spectral.shells import shell_counts, sums_over_plane
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
     "Change",
     "Shape",
     "change",
+    "amplification",
     "describe",
-    "gain",
-    "shell_gain",
-    "transfer",
+    "frequency_response",
+    "shell_amplification",
 ]
 
 KINDS = ("silent", "low-pass", "band-pass", "high-pass", "Gabor", "all-pass")
@@ -51,39 +51,40 @@ EDGE = 0.9
 PAIRS = 512
 """Most pairs of kernels in the null model."""
 
-Floats = NDArray[np.float64]
 
-
-def transfer(weights: NDArray[Any], n: int) -> NDArray[np.complex128]:
+def frequency_response(weights: RealArray, n: int) -> ComplexArray:
     """T(k) = conj(FFT W̃) of each kernel, shape (…, n, n) in FFT order.
 
-    weights: (…, s, s) with s odd and at most n.
+    weights: (…, row, column). The centre of s points is point s // 2, counted from 0. What
+    is wider than the grid goes round it, as it does where padding is circular.
     """
-    side = weights.shape[-1]
-    assert side % 2 == 1, f"kernel of even side {side}"
-    assert side <= n, f"kernel of side {side} on a grid of {n}"
-    padded = np.zeros((*weights.shape[:-2], n, n))
-    padded[..., :side, :side] = weights
-    centred = np.roll(padded, (-(side // 2), -(side // 2)), axis=(-2, -1))
-    spectrum: NDArray[np.complex128] = np.conj(np.fft.fft2(centred))
-    return spectrum
+    *kernels, rows, columns = weights.shape
+    turns = -(-rows // n), -(-columns // n)
+    padded = np.zeros((*kernels, turns[0] * n, turns[1] * n))
+    padded[..., :rows, :columns] = weights
+    wrapped = padded.reshape(*kernels, turns[0], n, turns[1], n).sum(axis=(-4, -2))
+    centred = np.roll(wrapped, (-(rows // 2), -(columns // 2)), axis=(-2, -1))
+    response: ComplexArray = np.conj(np.fft.fft2(centred))
+    return response
 
 
-def gain(weights: NDArray[Any], n: int) -> Floats:
+def amplification(weights: RealArray, n: int) -> FloatArray:
     """|T(k)|: the factor by which each kernel amplifies wavenumber k, shape (…, n, n)."""
-    amplitude: Floats = np.abs(transfer(weights, n))
-    return amplitude
+    factor: FloatArray = np.abs(frequency_response(weights, n))
+    return factor
 
 
-def wavenumbers(n: int) -> tuple[Floats, Floats]:
+def wavenumbers(n: int) -> tuple[FloatArray, FloatArray]:
     """(|k|, angle of k) on the n × n grid in FFT order, k integer from −n/2 to n/2 − 1."""
     k = np.fft.fftfreq(n, 1.0 / n)
     return np.hypot(k[:, None], k[None, :]), np.arctan2(k[:, None], k[None, :])
 
 
-def shell_gain(maps: Floats) -> Floats:
+def shell_amplification(maps: FloatArray) -> FloatArray:
     """Root mean square of |T| over each shell |k| = 0, 1, … up to the corners; (…, shells)."""
-    radial: Floats = np.sqrt(sums_over_plane(maps**2, corners=True) / shell_counts(maps.shape[-1]))
+    radial: FloatArray = np.sqrt(
+        sums_over_plane(maps**2, corners=True) / shell_counts(maps.shape[-1])
+    )
     return radial
 
 
@@ -91,21 +92,21 @@ def shell_gain(maps: Floats) -> Floats:
 class Shape:
     """What kernels look like in Fourier space; every array has the axes (out, in)."""
 
-    centroid: Floats
+    centroid: FloatArray
     """Σ|k||T|² / Σ|T|², in units of n/2; 0.77 for a kernel that favours no wavenumber."""
-    bandwidth: Floats
+    bandwidth: FloatArray
     """Standard deviation of |k| weighted by |T|², in units of n/2."""
-    anisotropy: Floats
+    anisotropy: FloatArray
     """|Σ|T|² exp(2iφ)| / Σ|T|²: 0 for rings and discs, towards 1 for two lobes at ±k."""
-    zero_share: Floats
+    zero_share: FloatArray
     """|T(0)| / max|T|: 1 for a mean, 0 for a derivative."""
-    peak: Floats
+    peak: FloatArray
     """|k| where |T| is largest, in units of n/2."""
-    kind: NDArray[np.int8]
+    kind: IntArray
     """Index into KINDS."""
 
 
-def describe(maps: Floats) -> Shape:
+def describe(maps: FloatArray) -> Shape:
     """Centroid, bandwidth, anisotropy and kind of kernels from |T|, shape (out, in, n, n)."""
     n = maps.shape[-1]
     radius, angle = (a.ravel() for a in wavenumbers(n))
@@ -129,20 +130,20 @@ def describe(maps: Floats) -> Shape:
     return Shape(centroid, bandwidth, anisotropy, zero_share, peak, kind)
 
 
-def _has_nyquist(n: int) -> NDArray[np.bool_]:
-    """Whether a wavenumber has a component n/2, shape (n²,)."""
-    nyquist = np.arange(n) == n // 2
-    either: NDArray[np.bool_] = nyquist[:, None] | nyquist[None, :]
+def _has_nyquist(n: int) -> BoolArray:
+    """Whether a wavenumber has a component n/2, shape (n²,); none has if n is odd."""
+    nyquist = 2 * np.arange(n) == n
+    either: BoolArray = nyquist[:, None] | nyquist[None, :]
     return either.ravel()
 
 
 def _kind(
-    silent: NDArray[np.bool_],
-    flatness: Floats,
-    anisotropy: Floats,
-    zero_share: Floats,
-    peak: Floats,
-) -> NDArray[np.int8]:
+    silent: BoolArray,
+    flatness: FloatArray,
+    anisotropy: FloatArray,
+    zero_share: FloatArray,
+    peak: FloatArray,
+) -> IntArray:
     """The first of the rules that holds, in the order of the tests below."""
     centred = peak <= CENTRED
     rules = [
@@ -161,9 +162,9 @@ def _kind(
 class Change:
     """How far re-training moved each kernel of a layer; arrays have the axes (out, in)."""
 
-    weights: Floats
+    weights: FloatArray
     """‖W' − W‖, Frobenius."""
-    spectrum: Floats
+    spectrum: FloatArray
     """‖|T'| − |T|‖ / n: at most `weights` (Parseval and the triangle inequality)."""
     relative: float
     """‖W' − W‖ / ‖W‖ of the whole layer."""
@@ -171,14 +172,14 @@ class Change:
     """Median of ‖|T_a| − |T_b|‖ / n over pairs of different kernels a, b of the base's layer."""
 
     @property
-    def over_null(self) -> Floats:
+    def over_null(self) -> FloatArray:
         """Spectral change in units of the null: 1 is as different as another kernel altogether."""
-        ratio: Floats = self.spectrum / self.null if self.null > 0 else self.spectrum * np.nan
+        ratio: FloatArray = self.spectrum / self.null if self.null > 0 else self.spectrum * np.nan
         return ratio
 
 
-def change(before: NDArray[Any], after: NDArray[Any], n: int, seed: int) -> Change:
-    """The change of each kernel from `before` to `after`, weights (out, in, s, s).
+def change(before: RealArray, after: RealArray, n: int, seed: int) -> Change:
+    """The change of each kernel from `before` to `after`, weights (out, in, row, column).
 
     The null model takes away the meaning of "changed": it pairs each kernel of the base
     layer with another one of that layer, drawn by `seed`.
@@ -186,13 +187,13 @@ def change(before: NDArray[Any], after: NDArray[Any], n: int, seed: int) -> Chan
     size = np.linalg.norm(before)
     moved = np.linalg.norm(after - before, axis=(-2, -1))
     # One output channel at a time: the maps of a whole layer can take gigabytes.
-    rows = (gain(b, n) - gain(a, n) for b, a in zip(before, after, strict=True))
+    rows = (amplification(b, n) - amplification(a, n) for b, a in zip(before, after, strict=True))
     distance = np.stack([np.linalg.norm(row, axis=(-2, -1)) / n for row in rows])
     relative = float(np.linalg.norm(moved) / size) if size > 0 else float("nan")
     return Change(moved, distance, relative, _null(before, n, seed))
 
 
-def _null(weights: NDArray[Any], n: int, seed: int) -> float:
+def _null(weights: RealArray, n: int, seed: int) -> float:
     kernels = weights.reshape(-1, *weights.shape[-2:])
     if len(kernels) < 2:
         return float("nan")
@@ -200,5 +201,8 @@ def _null(weights: NDArray[Any], n: int, seed: int) -> float:
     # A random cyclic order pairs every kernel with exactly one other, never with itself.
     order = random.permutation(len(kernels))[:PAIRS]
     pairs = zip(order, np.roll(order, 1), strict=True)
-    distances = [np.linalg.norm(gain(kernels[a], n) - gain(kernels[b], n)) / n for a, b in pairs]
+    distances = [
+        np.linalg.norm(amplification(kernels[a], n) - amplification(kernels[b], n)) / n
+        for a, b in pairs
+    ]
     return float(np.median(distances))

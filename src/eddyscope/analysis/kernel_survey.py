@@ -9,30 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eddyscope.analysis import kernel_spectra as ks
+from eddyscope.artefacts.key import BASE
+from eddyscope.config.arrays import RealArray
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 
-__all__ = ["BASE", "Kernels", "LayerSurvey", "Moved", "most_changed", "survey"]
+__all__ = ["Kernels", "LayerSurvey", "Moved", "most_changed", "survey"]
 
-BASE = "base"
-"""Name of the model that all others are compared with."""
-
-Kernels = Mapping[str, NDArray[Any]]
-"""Layer -> weights (out, in, s, s)."""
+Kernels = Mapping[str, RealArray]
+"""Layer -> weights (out, in, row, column)."""
 
 
 @dataclass(frozen=True)
 class LayerSurvey:
     """One layer of one model; arrays have the axes (out, in)."""
 
-    radial: NDArray[np.float32]
-    """Root mean square gain of each shell, axes (out, in, wavenumber)."""
+    radial: RealArray
+    """Root mean square of |T| over each shell, axes (out, in, wavenumber)."""
     shape: ks.Shape
     change: ks.Change | None
     """Against the base model; None for the base model itself."""
@@ -47,15 +44,16 @@ class Moved:
     input: int
     change: float
     """Spectral change, in units of the null model's."""
-    before: NDArray[Any]
-    after: NDArray[Any]
+    before: RealArray
+    after: RealArray
 
 
 def survey(
-    world: World, models: Mapping[str, Kernels], n: int, seed: int
+    world: World, models: Mapping[str, Kernels], grids: Mapping[str, int], seed: int
 ) -> dict[tuple[str, str], LayerSurvey]:
     """Every layer of the base model, and of the others those that differ. Collective.
 
+    grids: layer -> points a side of what it is given. seed: of the null model's pairs.
     Gives (model, layer) -> survey on every rank, in the order of models and layers.
     """
     items = [
@@ -68,23 +66,22 @@ def survey(
     def work(item: tuple[str, str]) -> LayerSurvey:
         model, layer = item
         before = models[BASE][layer]
-        return _survey_layer(before, None if model == BASE else models[model][layer], n, seed)
+        after = None if model == BASE else models[model][layer]
+        return _survey_layer(before, after, grids[layer], seed)
 
     return dict(zip(items, map_in_order(world, work, items), strict=True))
 
 
-def differs(before: NDArray[Any], after: NDArray[Any]) -> bool:
+def differs(before: RealArray, after: RealArray) -> bool:
     """Whether two layers' kernels differ; they must have the same shape."""
     assert before.shape == after.shape, f"kernels of shapes {before.shape} and {after.shape}"
     return not np.array_equal(before, after)
 
 
-def _survey_layer(
-    before: NDArray[Any], after: NDArray[Any] | None, n: int, seed: int
-) -> LayerSurvey:
+def _survey_layer(before: RealArray, after: RealArray | None, n: int, seed: int) -> LayerSurvey:
     weights = before if after is None else after
-    maps = (ks.gain(row[None], n) for row in weights)
-    rows = [(ks.shell_gain(m).astype(np.float32), ks.describe(m)) for m in maps]
+    maps = (ks.amplification(row[None], n) for row in weights)
+    rows = [(ks.shell_amplification(m).astype(np.float32), ks.describe(m)) for m in maps]
     shapes = [shape for _, shape in rows]
     merged = {
         f.name: np.concatenate([getattr(s, f.name) for s in shapes]) for f in fields(ks.Shape)

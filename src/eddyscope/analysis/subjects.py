@@ -1,0 +1,63 @@
+"""What is analysed: networks at work on test samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import xarray as xr
+
+from eddyscope.analysis.activation_spectra import Probe
+from eddyscope.artefacts.analysis import Run, example_group
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.learning.batches import Fields, load_fields, normalised_inputs
+from eddyscope.learning.models import Model
+from eddyscope.learning.prediction import predict
+
+__all__ = ["example_of", "probes_of", "runs_of", "test_fields"]
+
+ALL = ModelKey("all")
+
+
+def runs_of(models: Mapping[ModelKey, Model], best: ModelKey | None) -> dict[str, Run]:
+    """The base model on both systems; the best of a single layer and `all`, where there are such
+    models, on the target."""
+    runs = {"base_on_base": Run(ModelKey(), "base"), "base_on_target": Run(ModelKey(), "target")}
+    if best is not None and best in models:
+        runs["best_on_target"] = Run(best, "target")
+    if ALL in models:
+        runs["all_on_target"] = Run(ALL, "target")
+    return runs
+
+
+def test_fields(path: Path, n: int, count: int) -> Fields:
+    """Test samples of a dataset; fewer than `count` where there are fewer.
+
+    Not collective. Raises CaseError.
+    """
+    dataset = Dataset(path)
+    dataset.require(n, "test")
+    available = len(dataset.parts["test"]) * dataset.samples
+    return load_fields(dataset, n, "test", min(count, available))
+
+
+def probes_of(
+    models: Mapping[ModelKey, Model],
+    runs: Mapping[str, Run],
+    fields: Mapping[str, Fields],
+    own: Mapping[str, Normalisation],
+) -> dict[str, Probe]:
+    """What is looked at in each run; fields and normalisation by system, each its own."""
+    inputs = {s: normalised_inputs(own[s], found.psi, found.omega) for s, found in fields.items()}
+    return {
+        name: Probe(models[run.model].network, inputs[run.system]) for name, run in runs.items()
+    }
+
+
+def example_of(model: Model, fields: Fields) -> xr.Dataset:
+    """Exact and predicted Π of the first of some samples."""
+    first = fields.first(1)
+    predicted = predict(model.network, model.normalisation, first.psi, first.omega)
+    return example_group(first.pi[0], predicted[0])
