@@ -17,7 +17,7 @@ from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import normalise
+from eddyscope.stages.normalise import perform_normalised
 
 if TYPE_CHECKING:
     from eddyscope.advisor.scores.base import Evidence, Score
@@ -47,7 +47,6 @@ class Advise:
     def run(self, job: Job) -> None:
         """Score, unless it is done. Collective."""
         self.plan(job)
-        normalise(job, "target")
         step = Step(
             self.name,
             sections=("network", "advise", "transfer.samples", "filter"),
@@ -58,7 +57,7 @@ class Advise:
             ),
             outputs=(job.out / "advice.json", job.out / "advice.h5"),
         )
-        job.perform(step, lambda: _advise(job))
+        perform_normalised(job, step, lambda: _advise(job))
 
 
 def _systems(job: Job) -> list[str]:

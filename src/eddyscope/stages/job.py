@@ -80,6 +80,13 @@ class Job:
         """What `perform` would do about `step`. Changes nothing. Collective; CaseError as there."""
         return self.world.on_root(self._performance(step).review)
 
+    def foresee(self, step: Step, coming: Sequence[Path]) -> None:
+        """Refuse what `perform` would, before the inputs `coming` are made. Changes nothing.
+
+        Collective; CaseError as in `perform`.
+        """
+        self.world.on_root(lambda: self._performance(step).foresee(coming))
+
     def perform(self, step: Step, work: Callable[[], None]) -> None:
         """Do `work` unless `step` is already complete and unchanged. Collective.
 

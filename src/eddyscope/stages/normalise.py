@@ -2,19 +2,33 @@
 
 They write normalisation/base.json and normalisation/target.json (`artefacts/normalisation.py`):
 the statistics of the samples that `train` and `transfer` see. Every stage that uses one
-performs the step before its own, and declares the file among its inputs.
+declares the file among its step's inputs, and performs that step by `perform_normalised`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
 from eddyscope.stages.job import Job, Step
 
-__all__ = ["normalise"]
+__all__ = ["normalise", "perform_normalised"]
 
 SAMPLES = {"base": "training.samples", "target": "transfer.samples"}
 """System -> the setting that says how many of its samples are used."""
+
+
+def perform_normalised(job: Job, step: Step, work: Callable[[], None]) -> None:
+    """Perform `step`, and before it the normalisations that it reads. Collective.
+
+    What would be refused is refused before either; raises as `Job.perform`.
+    """
+    systems = [system for system in SAMPLES if job.normalisation(system) in step.inputs]
+    job.foresee(step, [job.normalisation(system) for system in systems])
+    for system in systems:
+        normalise(job, system)
+    job.perform(step, work)
 
 
 def normalise(job: Job, system: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, write_status
@@ -48,6 +48,13 @@ class Performance:
         """What would be done. Changes nothing. Not collective. CaseError where it is refused."""
         wanted = decisions(self.step, self.case, self.out)
         return review(self.step, wanted, self.out, self.fresh, self.resume)
+
+    def foresee(self, coming: Sequence[Path]) -> None:
+        """Refuse what `do` would, before the inputs `coming` are made. Not collective."""
+        there = [path for path in self.step.inputs if path not in coming]
+        if not replace(self, step=replace(self.step, inputs=there)).review().skip:
+            for path in there:
+                check_input(path, self.case)
 
     def do(self, work: Callable[[], None], world: World) -> None:
         """Do `work` unless the step is complete and unchanged. Collective.

@@ -15,7 +15,7 @@ from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import normalise
+from eddyscope.stages.normalise import perform_normalised
 
 RATE = 40e9
 """Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""
@@ -51,7 +51,6 @@ class Train:
     def run(self, job: Job) -> None:
         """Train, unless it is done. Collective."""
         self._check(job.case)
-        normalise(job, "base")
         step = Step(
             self.name,
             sections=("network", "training", "filter", *job.case.training.seed_keys),
@@ -59,7 +58,7 @@ class Train:
             outputs=(job.base_model,),
             scratch=(job.base_model.with_suffix(".ckpt"),),
         )
-        job.perform(step, lambda: _train(job, step))
+        perform_normalised(job, step, lambda: _train(job, step))
 
     def _check(self, case: Case) -> tuple[int, int]:
         """Samples to train on and to validate with. Raises CaseError."""

@@ -22,7 +22,7 @@ from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import normalise
+from eddyscope.stages.normalise import perform_normalised
 
 if TYPE_CHECKING:
     from eddyscope.learning.retrain import Retraining
@@ -65,7 +65,6 @@ class Transfer:
     def run(self, job: Job) -> None:
         """Make them, unless it is done. Collective."""
         self._check(job.case)
-        normalise(job, "target")
         step = Step(
             self.name,
             sections=(*SECTIONS, *job.case.transfer.seed_keys),
@@ -73,7 +72,7 @@ class Transfer:
             outputs=tuple(job.model(key) for key in job.case.transfer_models),
             scratch=(job.transfer_folder,),
         )
-        job.perform(step, lambda: _retraining(job, step).make_all(job.world))
+        perform_normalised(job, step, lambda: _retraining(job, step).make_all(job.world))
 
     def _check(self, case: Case) -> None:
         check_grid(case.network, case.network_grid)
