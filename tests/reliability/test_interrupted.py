@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from small_flows import CASE, assert_same_arrays, make_transform_on, state_of, write_case
+from synthetic import edited
 
 LIMIT = 60.0
 """Seconds for one job."""
@@ -338,14 +340,35 @@ def test_nothing_to_resume_is_said(call, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_dataset_of_unknown_origin_is_not_overwritten(call, tmp_path):
+@pytest.mark.parametrize("options", [(), ("--fresh",)])
+def test_a_dataset_of_unknown_origin_is_not_overwritten(call, tmp_path, options):
     path = tmp_path / "base" / "dataset.h5"
     path.parent.mkdir()
     path.write_text("precious")
-    status, _, errors = call(tmp_path)
+    status, _, errors = call(tmp_path, *options)
     assert status == 2
-    assert "--fresh" in errors
+    assert "--fresh" in errors and "--out" in errors
     assert path.read_text() == "precious"
+    assert [p.name for p in path.parent.iterdir()] == ["dataset.h5"]
+
+
+def test_a_dataset_that_was_put_in_the_place_of_ours_is_not_overwritten(
+    call, complete, uninterrupted, tmp_path
+):
+    out = tmp_path / "out"
+    shutil.copytree(complete, out)
+    path = out / "base" / "dataset.h5"
+    with edited(path) as file:
+        file.attrs["seed"] = 99
+    for options in ((), ("--fresh",)):
+        status, _, errors = call(out, *options)
+        assert status == 2 and str(path) in errors, errors
+    content = bytearray(uninterrupted.read_bytes())
+    content[-3000] ^= 1  # ours, but damaged: may be made again
+    path.write_bytes(content)
+    assert call(out)[0] == 2
+    assert call(out, "--fresh")[0] == 0
+    assert_same_arrays(path, uninterrupted)
 
 
 def test_fresh_redoes_the_stage(call, tmp_path, uninterrupted):

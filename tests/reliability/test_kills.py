@@ -13,8 +13,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.storage.drivers.mpio import has_parallel_hdf5
+from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 from reliability.test_interrupted import newest_checkpoint, started, wait_for
 from reliability.test_stop_resume import LIMIT
 from small_flows import CASE, assert_same_arrays, write_case
@@ -32,23 +35,29 @@ STARTING = 3
 """Every so many jobs are killed while they start, the others while they sample."""
 
 
+DRIVERS = [name for name in STORAGE_DRIVERS if name != "mpio" or has_parallel_hdf5()]
+
+
 def command(case: Path, out: Path, *options: str) -> list[str]:
     arguments = ["dns", str(case), "--system", "base", "--out", str(out), *OPTIONS, *options]
     return [sys.executable, "-m", "eddyscope", *arguments]
 
 
-def run_and_kill(case: Path, out: Path, ranks: int, delay: float, starting: bool) -> bool:
+def run_and_kill(
+    case: Path, out: Path, ranks: int, delay: float, starting: bool, driver: str
+) -> bool:
     """Start a job, and kill it so many seconds after its start, or after its first new
     checkpoint; False if it ended before that."""
     before = newest_checkpoint(out)
-    with started(ranks, command(case, out)) as process:
+    with started(ranks, command(case, out, f"storage.driver={driver}")) as process:
         if not starting:
             wait_for(lambda: newest_checkpoint(out) > before, process)
         time.sleep(delay)
         return process.poll() is None
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path, driver):
     case = write_case(tmp_path, CASE)
     out, dataset = tmp_path / "out", tmp_path / "out" / "base" / "dataset.h5"
     rng = np.random.default_rng(50)
@@ -57,7 +66,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):
     for number in range(KILLS):
         starting = number % STARTING == 0
         delay = rng.uniform(0.3, 2.5) if starting else rng.uniform(0.0, 0.1)
-        killed = run_and_kill(case, out, 1 + number % 2, delay, starting)
+        killed = run_and_kill(case, out, 1 + number % 2, delay, starting, driver)
         counts["kills" if killed else "ended before"] += 1
         if not dataset.exists():
             continue
@@ -69,7 +78,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(launch, tmp_path):
         counts["samples verified"] += committed
         done = committed
     assert counts["kills"] > 0, "every job ended before it was killed"
-    ended = launch(3, command(case, out, "checkpoint.seconds=1e6"), LIMIT)
+    last = [f"storage.driver={driver}", "checkpoint.seconds=1e6"]
+    ended = launch(3, command(case, out, *last), LIMIT)
     assert ended.returncode == 0, ended.stderr
     calm = tmp_path / "calm"
     ended = launch(2, command(case, calm, "checkpoint.seconds=1e6"), LIMIT)

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.status import Segment, Status, read_status
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
-from eddyscope.stages.step import Decisions, Step, digest_of, shown
+from eddyscope.stages.step import Decisions, Step, digest_of, is_dataset, shown
 
 __all__ = ["Review", "review"]
 
@@ -40,6 +41,7 @@ def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) 
     CaseError where what is there is of another case, damaged, or not of this program.
     """
     if fresh:
+        _refuse_to_discard(step, out)
         return Review("starting afresh", wanted, discard=True)
     found = read_status(step.status_file(out))
     if found is None:
@@ -57,6 +59,33 @@ def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) 
         return Review("complete, unchanged", wanted, skip=True)
     words = "going on after an interruption" if found.state == "interrupted" else "going on"
     return Review(words, wanted, segments=tuple(found.segments))
+
+
+def _refuse_to_discard(step: Step, out: Path) -> None:
+    """CaseError if an output is a dataset that this step has not made: data that a user put there
+    may be all there is of it."""
+    for path in step.outputs:
+        if is_dataset(path) and path.exists() and not _has_made(step, path, out):
+            raise CaseError(
+                f"{path}: there is no record of {step.name} having made this dataset, so --fresh "
+                "does not replace it; move it away, or choose another folder with --out"
+            )
+
+
+def _has_made(step: Step, path: Path, out: Path) -> bool:
+    """Whether a dataset, whole or damaged, is the step's own."""
+    try:
+        found = read_status(step.status_file(out))
+    except CaseError:
+        return True  # the record is damaged, so there was one
+    if found is None:
+        return False
+    recorded = found.outputs.get(shown(path, out))
+    try:
+        dataset = Dataset(path)
+    except CaseError:
+        return True  # damaged
+    return recorded in (None, dataset.digest) or bool(dataset.verify())
 
 
 def _refuse_another_case(step: Step, found: Status, wanted: Decisions, out: Path) -> None:
@@ -85,5 +114,9 @@ def _refuse_strangers(step: Step) -> None:
         if path.exists():
             raise CaseError(
                 f"{path} exists, but there is no record of {step.name} having made it; "
-                "use --fresh to replace it, or --out DIR to keep it"
+                + (
+                    "move it away (--fresh does not replace it), or choose another with --out"
+                    if is_dataset(path)
+                    else "use --fresh to replace it, or --out DIR to keep it"
+                )
             )
