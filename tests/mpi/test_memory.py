@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from array_bytes import array_bytes
 from eddyscope.filtering.kernels import FILTERS
 from eddyscope.filtering.subgrid import Subgrid
-from eddyscope.parallel.memory import held
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
 from small_flows import FFTW, make_flow, make_scheme, make_transform_on, state_of
@@ -22,7 +22,7 @@ def test_all_pencils_of_a_member_hold_at_most_fourteen_fields_of_the_product_gri
     flow = make_flow(transform)
     stepper, diagnostics = make_scheme(scheme, flow, 0.01), Diagnostics(flow)
     coarse = Subgrid(flow, FILTERS.settings("gaussian", n=[32]), FFTW)
-    mine = held(flow, stepper, diagnostics, coarse, state_of(transform))
+    mine = array_bytes(flow, stepper, diagnostics, coarse, state_of(transform))
     fields = world.comm.allreduce(mine + Diagnostics.memory(transform)) / (8 * 384**2)
     assert 5 < fields <= 14
     parts = world.comm.allgather(int(np.prod(transform.spectral_shape)))

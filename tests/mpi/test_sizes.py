@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from array_bytes import array_bytes
 from eddyscope.filtering.subgrid import Subgrid
-from eddyscope.parallel.memory import held
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
@@ -36,8 +36,8 @@ def test_numbers_are_those_of_the_objects(world, shared_tmp_path, everywhere, na
     simulation = run.setup.simulation(transform)
     diagnostics = Diagnostics(simulation.flow)
     subgrid = Subgrid(simulation.flow, case.filter, case.transform)
-    solver = max(world.comm.allgather(held(simulation, diagnostics)))
-    coarse = held(simulation, diagnostics, subgrid) - held(simulation, diagnostics)
+    solver = max(world.comm.allgather(array_bytes(simulation, diagnostics)))
+    coarse = array_bytes(simulation, diagnostics, subgrid) - array_bytes(simulation, diagnostics)
     everywhere(run.sizes.solver == pytest.approx(solver, rel=0.03), f"{run.sizes.solver}, {solver}")
     everywhere(run.sizes.coarse == pytest.approx(coarse, rel=0.03), f"{run.sizes.coarse}, {coarse}")
     most = max(world.comm.allgather(len(transform.owned)))

@@ -11,7 +11,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from eddyscope.parallel.memory import held
+from array_bytes import array_bytes
 from eddyscope.parallel.world import World
 from eddyscope.stages.dns import STAGE
 from eddyscope.stages.job import Job
@@ -116,4 +116,4 @@ def test_a_member_takes_at_most_fourteen_fields_of_the_product_grid(
 
 def test_held_counts_every_array_once():
     whole = np.zeros(100)
-    assert held({"a": whole, "b": [whole[3:7], whole]}) == 800
+    assert array_bytes({"a": whole, "b": [whole[3:7], whole]}) == 800

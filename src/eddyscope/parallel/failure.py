@@ -34,7 +34,7 @@ T = TypeVar("T")
 DONE, FAILED, BAD_INPUT, BLEW_UP, STOPPED = 0, 1, 2, 3, 4
 """Exit statuses of the program."""
 
-GRACE = 1.0
+TIME_TO_ANSWER = 1.0
 """Seconds a failing rank waits to learn whether the others fail too."""
 
 
@@ -109,25 +109,25 @@ def _leave(alarm: MPI.Intracomm, status: int, message: str) -> int:
 
     Polled, never blocking: the other ranks may be inside a collective that will not end.
     """
-    speaker = True
+    speaks = True
     requests = [
         alarm.isend(status, dest=other) for other in range(alarm.size) if other != alarm.rank
     ]
     heard = 0
-    deadline = time.monotonic() + GRACE
+    deadline = time.monotonic() + TIME_TO_ANSWER
     while heard < alarm.size - 1 and time.monotonic() < deadline:
         state = MPI.Status()
         if alarm.iprobe(status=state):
             alarm.recv(source=state.source)
             heard += 1
-            speaker = speaker and state.source > alarm.rank
+            speaks = speaks and state.source > alarm.rank
         else:
             time.sleep(0.005)
-    if speaker:
+    if speaks:
         print(message.rstrip(), file=sys.stderr, flush=True)
     if heard == alarm.size - 1:
         MPI.Request.waitall(requests)
         return status
-    if not speaker:
-        time.sleep(GRACE)  # let the speaker's words out before the job ends
+    if not speaks:
+        time.sleep(TIME_TO_ANSWER)  # let the speaking rank's words out before the job ends
     alarm.Abort(status)

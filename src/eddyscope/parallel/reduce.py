@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from eddyscope.config.arrays import AnyArray
+from eddyscope.parallel.world import Comm
 
 __all__ = ["largest", "total"]
 
 
-def largest(comm: MPI.Intracomm, values: ArrayLike) -> NDArray[Any]:
+def largest(comm: Comm, values: ArrayLike) -> AnyArray:
     """The largest of each element on any rank, the same bits everywhere. Collective."""
     return _reduce(comm, values, MPI.MAX)
 
 
-def total(comm: MPI.Intracomm, values: ArrayLike) -> NDArray[Any]:
+def total(comm: Comm, values: ArrayLike) -> AnyArray:
     """The sum of each element over the ranks. Collective.
 
     Its last bits depend on the number of ranks, unless all but one rank give zero: for
@@ -25,7 +26,7 @@ def total(comm: MPI.Intracomm, values: ArrayLike) -> NDArray[Any]:
     return _reduce(comm, values, MPI.SUM)
 
 
-def _reduce(comm: MPI.Intracomm, values: ArrayLike, operation: MPI.Op) -> NDArray[Any]:
+def _reduce(comm: Comm, values: ArrayLike, operation: MPI.Op) -> AnyArray:
     mine = np.asarray(values, order="C")
     result = np.empty_like(mine)
     comm.Allreduce(mine, result, op=operation)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,8 +26,12 @@ from eddyscope.parallel.world import World
 
 __all__ = ["StopRequests", "StopSettings"]
 
-LOOK = 0.25
+BETWEEN_LOOKS = 0.25
 """Seconds between looks for the STOP file: a shared file system is not asked at every step."""
+
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What `signal.signal` takes and gives."""
 
 
 class StopSettings(Section):
@@ -51,7 +56,7 @@ class StopRequests:
         self.settings = settings or StopSettings()
         self.by = ""
         """What asked, once `any` gave True: a signal's name, the file's, or the wall time."""
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[signal.Signals, Handler] = {}
         self._began = self._looked = time.monotonic()
 
     def __enter__(self) -> StopRequests:
@@ -73,7 +78,7 @@ class StopRequests:
             limit = self.settings.seconds
             if limit is not None and now - self._began >= limit:
                 self.by = f"stop.seconds = {limit:g}"
-            elif now - self._looked >= LOOK:
+            elif now - self._looked >= BETWEEN_LOOKS:
                 self._looked = now
                 if self.file.exists():
                     self.by = str(self.file)

@@ -16,12 +16,15 @@ import torch
 import torch.distributed as dist
 from mpi4py import MPI
 
+from eddyscope.parallel.world import Comm
+
 __all__ = ["pick_device", "process_group"]
 
 TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for the others before it fails."""
 
 
-def pick_device(comm: MPI.Intracomm) -> torch.device:
+def pick_device(comm: Comm) -> torch.device:
     """The GPU of this rank by its place on its node, else the CPU. Collective."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -32,7 +35,7 @@ def pick_device(comm: MPI.Intracomm) -> torch.device:
 
 
 @contextmanager
-def process_group(comm: MPI.Intracomm, device: torch.device) -> Iterator[None]:
+def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
     """Make `comm` torch's default process group for the time of a `with` block. Collective.
 
     NCCL on GPUs (one rank each), gloo on CPUs. If the ranks of a node outnumber its GPUs,
@@ -58,7 +61,7 @@ def process_group(comm: MPI.Intracomm, device: torch.device) -> Iterator[None]:
     comm.Barrier()
 
 
-def _store(comm: MPI.Intracomm) -> dist.Store:
+def _store(comm: Comm) -> dist.Store:
     if comm.size == 1:
         return dist.HashStore()
     one_node = comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -94,7 +97,7 @@ def _reachable_name() -> str:
         return str(probe.getsockname()[0])
 
 
-def _device_is_shared(comm: MPI.Intracomm, device: torch.device) -> bool:
+def _device_is_shared(comm: Comm, device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)

@@ -38,7 +38,7 @@ def block(total: int, parts: int, index: int) -> slice:
 class World:
     """A communicator of our own with the few verbs that stages need."""
 
-    comm: MPI.Intracomm
+    comm: Comm
 
     @classmethod
     def launched(cls) -> World:
@@ -120,11 +120,11 @@ class World:
 class Mesh:
     """A Cartesian mesh of `shape` = (members, y-pencils), ranks in row-major order."""
 
-    comm: MPI.Intracomm
+    comm: Comm
     shape: tuple[int, int]
-    pencil_comm: MPI.Intracomm
+    pencil_comm: Comm
     """The ranks that share this rank's members and split their rows."""
-    member_comm: MPI.Intracomm
+    member_comm: Comm
     """The ranks that hold the same rows of other members."""
     members: slice
     """This rank's members among all."""
@@ -132,9 +132,9 @@ class Mesh:
     """How many members there are on all ranks."""
 
 
-def _split(comm: MPI.Intracomm, group: int, place: int) -> MPI.Intracomm:
+def _split(comm: Comm, group: int, place: int) -> Comm:
     """The ranks of `comm` that name the same `group`, ordered by `place`. Collective."""
-    return cast(MPI.Intracomm, comm.Split(group, place))
+    return cast(Comm, comm.Split(group, place))
 
 
 def choose_mesh(size: int, members: int, rows: int) -> tuple[int, int]:
