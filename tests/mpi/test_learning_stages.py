@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eddyscope.artefacts.evaluation import read_details
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.learning.metrics import METRICS
 from eddyscope.learning.models import load_model
 from eddyscope.parallel.world import World
@@ -100,6 +101,27 @@ def check_artefacts(job: Job, everywhere: Everywhere) -> None:
         everywhere(model.normalisation.system == "target", f"{name}: {model.normalisation}")
     left = list(job.out.rglob("*.ckpt")) + list(job.out.rglob("*.tmp"))
     everywhere(not left, f"{left} was left behind")
+
+
+def test_every_stage_works_for_a_unet(world: World, shared_tmp_path: Path, everywhere: Everywhere):
+    controls = 'transfer.controls=["gain", "scale", {kind = "lora", layers = ["l03"], rank = 1}]'
+    unet = 'network={kind = "unet", width = 2}'
+    if world.size > 2:
+        pytest.skip("another network brings nothing new on more ranks")
+    job = prepared(world, shared_tmp_path, unet, controls, "training.epochs=2", "transfer.epochs=1")
+    run_all(job)
+    evaluation = json.loads((job.out / "evaluation.json").read_text())
+    layers = [f"l{number:02d}" for number in range(1, 7)]
+    names = ["base", *layers, "gain", "scale", "lora(layers=l03,rank=1)"]
+    everywhere(list(evaluation["models"]) == names, f"{list(evaluation['models'])}")
+    everywhere(sorted(evaluation["measured_ranking"]) == layers, "a layer is not ranked")
+    for name in names[1:]:
+        key = ModelKey.parse(name)
+        model, base = (load_model(job.model(k), job.case.network) for k in (key, ModelKey()))
+        old, new = (m.network.module.state_dict() for m in (base, model))
+        touched = {base.network.layer_of(k) for k in old if not (old[k] == new[k]).all()}
+        moved = [layer for layer in layers if layer in touched]
+        everywhere(moved == model.record.retrained, f"{name} changed {moved}")
 
 
 def test_transfer_makes_only_what_is_missing(

@@ -11,11 +11,13 @@ import torch
 
 from eddyscope.artefacts.tensor_file import arrays_digest
 from eddyscope.learning.batches import Samples
+from eddyscope.learning.device import configure_torch
+from eddyscope.learning.history import Stretch
 from eddyscope.learning.models import weights_of
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
-from eddyscope.networks.registry import build
+from eddyscope.networks.registry import NETWORKS, build
 from eddyscope.networks.settings import Channels, NetworkSettings
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
@@ -55,7 +57,8 @@ def test_ranks_train_what_one_rank_trains(world: World, everywhere: Everywhere):
         float((a - b).detach().abs().max())
         for a, b in zip(together.module.parameters(), alone.module.parameters(), strict=True)
     )
-    moved = float((alone.layers["l02"].weight - network().layers["l02"].weight).abs().max())
+    change = alone.layers["l02"].weight - network().layers["l02"].weight
+    moved = float(change.detach().abs().max())
     everywhere(worst < 1e-3 * moved, f"weights differ by {worst}, training moved {moved}")
     everywhere(moved > 1e-2, f"training moved weights by {moved} only, so this test says nothing")
     for part in ("train", "validation"):
@@ -97,6 +100,38 @@ def test_killed_training_goes_on_to_the_same_bits(
     everywhere(epochs == [3, 4], f"it trained epochs {epochs}, not those after the checkpoint")
     everywhere(digest(resumed) == digest(whole), "the weights have other bits")
     everywhere(found == history, f"the history is {found}, not {history}")
+
+
+def test_going_on_with_other_threads_is_said_and_kept(
+    world: World,
+    shared_tmp_path: Path,
+    everywhere: Everywhere,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    saved = Saved(shared_tmp_path / "l02.ckpt", "a")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    train(network().module, samples(), None, replace(RECIPE, epochs=3), world, saved)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    history = train(network().module, samples(), None, RECIPE, world, saved)
+    expected = [Stretch(0, world.size, 1), Stretch(2, world.size, 2)]
+    everywhere(history.stretches == expected, f"{history.stretches}")
+    said = f"l02: goes on on {world.size} rank(s) of 2 thread(s) after epochs on {world.size} rank"
+    everywhere(not world.is_root or said in capsys.readouterr().out, "it did not say so")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    configure_torch(world)
+
+
+def test_a_unet_is_trained_as_on_one_rank(world: World, everywhere: Everywhere):
+    if world.size > 2:
+        pytest.skip("another network brings nothing new on more ranks")
+    settings = NETWORKS.settings("unet", width=3)
+    together, alone = network(settings), network(settings)
+    train(together.module, samples(), None, RECIPE, world)
+    train(alone.module, samples(), None, RECIPE, World.single())
+    ours, theirs = weights_of(together), weights_of(alone)
+    worst = max(float(abs(ours[name] - theirs[name]).max()) for name in ours)
+    everywhere(worst < 1e-4, f"weights differ by {worst}")
 
 
 def test_checkpoint_of_another_training_is_not_used(

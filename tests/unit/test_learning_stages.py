@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from eddyscope.artefacts.evaluation import read_details, read_summary
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.normalisation import read_normalisation, write_normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
@@ -84,6 +86,84 @@ def test_model_of_another_architecture_is_refused(tmp_path: Path):
         with pytest.raises(CaseError, match=r"width = 6.*network\.width = 5"):
             stage.run(other)
     assert not (tmp_path / "advice.json").exists() and not (tmp_path / "models/transfer").exists()
+
+
+def test_another_training_seed_trains_anew_on_the_same_data(tmp_path: Path):
+    first = job_of(tmp_path)
+    write_datasets(first.case, tmp_path, first.world)
+    train.run(first)
+    before = [path.read_bytes() for path in (first.dataset("base"), first.base_model)]
+    other = job_of(tmp_path, "training.seed=8")
+    with pytest.raises(CaseError, match=r"seeds\.training was 3, is now 8"):
+        train.run(other)
+    train.run(replace(other, fresh=True))
+    assert first.dataset("base").read_bytes() == before[0] != before[1]
+    record = read_model(first.base_model).record
+    assert record.resolved.training_seed == 8 and first.base_model.read_bytes() != before[1]
+    train.run(replace(first, fresh=True))
+    written = first.base_model.read_bytes()
+    same = job_of(tmp_path, "training.seed=3", "transfer.seed=3")  # as the case's own
+    train.run(same)
+    assert first.base_model.read_bytes() == written
+    transfer.run(same)
+    model = read_model(same.model(ModelKey("l02"))).record
+    assert (model.resolved.training_seed, model.resolved.transfer_seed) == (3, 3)
+    assert model.resolved.base == read_model(first.base_model).digest
+
+
+def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):
+    job = job_of(tmp_path)
+    write_datasets(job.case, tmp_path, job.world)
+    train.run(job)
+    before = job.base_model.read_bytes()
+    train.run(job_of(tmp_path, "training.checkpoint_every=3"))
+    assert job.base_model.read_bytes() == before
+
+
+def test_target_statistics_follow_the_samples(tmp_path: Path):
+    job = job_of(tmp_path)
+    write_datasets(job.case, tmp_path, job.world)
+    train.run(job)
+    transfer.run(job)
+    before = read_normalisation(job.normalisation("target"))
+    assert read_model(job.model(ModelKey("all"))).record.normalisation == before
+    fewer = job_of(tmp_path, "transfer.samples=2")
+    with pytest.raises(CaseError, match=r"transfer\.samples was 3, is now 2"):
+        advise.run(fewer)
+    advise.run(replace(fewer, fresh=True))
+    after = read_normalisation(job.normalisation("target"))
+    assert (before.samples, after.samples) == (3, 2) and before.std != after.std
+    with pytest.raises(CaseError, match="transfer"):
+        transfer.run(fewer)  # made with other statistics: not taken for done
+
+
+def test_a_damaged_normalisation_is_refused(tmp_path: Path):
+    job = job_of(tmp_path)
+    write_datasets(job.case, tmp_path, job.world)
+    train.run(job)
+    path = job.normalisation("base")
+    path.write_text(path.read_text().replace('"psi": 0.0', '"psi": 0.1'))
+    with pytest.raises(CaseError, match=r"base\.json"):
+        train.run(replace(job, fresh=False))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ('transfer.layers=["l00"]', "'l00', but no layer 'l00': the network has l01 … l03"),
+        ('transfer.controls=["gian"]', "did you mean gain?"),
+        ('transfer.controls=[{kind = "lora", rang = 2}]', "did you mean rank?"),
+        ('transfer.controls=[{kind = "lora", layers = ["l04"]}]', "no layer 'l04'"),
+        ('network.kind="unett"', "did you mean unet?"),
+        ("network.kernel_size=17", "wider than the grid of 16 x 16 points"),
+    ],
+)
+def test_what_no_network_has_is_refused_when_the_case_is_read(
+    override: str, words: str, tmp_path: Path
+):
+    with pytest.raises(CaseError) as error:
+        make_case(tmp_path, override)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_too_large_a_learning_rate_blows_up(tmp_path: Path):

@@ -3,6 +3,7 @@ which only read the case start fast on many ranks."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -14,24 +15,29 @@ from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 
-__all__ = ["TrainingSettings", "TransferSettings"]
+__all__ = ["Seeds", "TrainingSettings", "TransferSettings"]
 
 
 class Seeded(Section):
     """A section with a seed of its own: another one needs no other simulation."""
 
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    # What decides is the seed in use, `Case.seeds`, not which section it was written in.
+    seed: Annotated[int | None, CHANGES_NO_RESULT] = Field(default=None, ge=0, lt=2**63)
     """Of random weights, of the order of the samples and of their rotations; by default the
     case's seed."""
 
-    def seed_or(self, seed: int) -> int:
-        """Its own seed, or else the case's."""
-        return seed if self.seed is None else self.seed
 
-    @property
-    def seed_keys(self) -> tuple[str, ...]:
-        """Dotted keys of the case, outside this section, that its randomness depends on."""
-        return ("seed",) if self.seed is None else ()
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds in use."""
+
+    training: int
+    transfer: int
+
+    @classmethod
+    def of(cls, seed: int, training: Seeded, transfer: Seeded) -> Seeds:
+        """Each section's own, or else the case's `seed`."""
+        return cls(*(seed if s.seed is None else s.seed for s in (training, transfer)))
 
 
 class TrainingSettings(Seeded):

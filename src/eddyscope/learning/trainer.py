@@ -81,7 +81,7 @@ def train(
         history = restore(saved.path, saved.identity, _trainable(network), optimiser, world)
     changed = history.go_on(world.size, threads)
     if changed and saved is not None:
-        world.say(f"{saved.path.stem}: goes on {changed}; the last bits are of neither alone")
+        world.say(f"{saved.path.stem}: goes on {changed}; the last bits will be of neither alone")
 
     def loop(model: nn.Module) -> None:
         for epoch in range(len(history.train), recipe.epochs):

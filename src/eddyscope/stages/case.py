@@ -21,7 +21,7 @@ from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.selection import check_transfer, transfer_models
-from eddyscope.learning.settings import TrainingSettings, TransferSettings
+from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import NETWORKS, check_grid, layer_names
 from eddyscope.networks.settings import Channels
@@ -104,6 +104,11 @@ class Case(Section):
         """What the network takes and gives: the fields of the flow's layers."""
         system = self.base or self.target
         return Channels.of_flow(FLOWS[system.flow.kind].layers if system else 1)
+
+    @property
+    def seeds(self) -> Seeds:
+        """The seeds of training and of transfer."""
+        return Seeds.of(self.seed, self.training, self.transfer)
 
     @property
     def transfer_models(self) -> dict[ModelKey, Adaptation]:

@@ -92,7 +92,7 @@ def _evaluate(job: Job, with_advice: bool) -> None:
 
     case, world = job.case, job.world
     configure_torch(world)
-    seed, samples = case.training.seed_or(case.seed), case.transfer.samples
+    seed, samples = case.seeds.training, case.transfer.samples
     subjects = agree(world.comm, lambda: load_subjects(_models(job), case.network, seed, samples))
     tests = agree(world.comm, lambda: {system: _test_fields(job, system) for system in SYSTEMS})
     own = agree(world.comm, lambda: {s: read_normalisation(job.normalisation(s)) for s in SYSTEMS})

@@ -53,7 +53,7 @@ class Train:
         self._check(job.case)
         step = Step(
             self.name,
-            sections=("network", "training", "filter", *job.case.training.seed_keys),
+            sections=("network", "training", "filter", "seeds.training"),
             inputs=(job.dataset("base"), job.normalisation("base")),
             outputs=(job.base_model,),
             scratch=(job.base_model.with_suffix(".ckpt"),),
@@ -85,7 +85,7 @@ def _train(job: Job, step: Step) -> None:
         epochs=training.epochs,
         batch_size=training.batch_size,
         learning_rate=training.learning_rate,
-        key=(training.seed_or(case.seed), 0),
+        key=(case.seeds.training, 0),
         rotations=training.rotations,
         checkpoint_every=training.checkpoint_every,
     )

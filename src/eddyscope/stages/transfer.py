@@ -67,7 +67,7 @@ class Transfer:
         self._check(job.case)
         step = Step(
             self.name,
-            sections=(*SECTIONS, *job.case.transfer.seed_keys),
+            sections=(*SECTIONS, "seeds.transfer"),
             inputs=(job.base_model, job.dataset("target"), job.normalisation("target")),
             outputs=tuple(job.model(key) for key in job.case.transfer_models),
             scratch=(job.transfer_folder,),
@@ -101,7 +101,7 @@ def _retraining(job: Job, step: Step) -> Retraining:
         epochs=transfer.epochs,
         batch_size=transfer.batch_size or case.training.batch_size,
         learning_rate=transfer.learning_rate or case.training.learning_rate,
-        key=(transfer.seed_or(case.seed),),
+        key=(case.seeds.transfer,),
         rotations=case.training.rotations,
         checkpoint_every=case.training.checkpoint_every,
     )
