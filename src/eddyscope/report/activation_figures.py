@@ -55,18 +55,18 @@ def spectra_before(results: Results) -> Picture:
         target. Inputs are normalised by each system's own standard deviations, so these are
         differences of shape."""
     )
-    return _spectra(results, "h", "activations_h", "Spectra before each nonlinearity", caption)
+    return _spectra(results, "h", "activations_h", "Spectra of what each layer gives", caption)
 
 
 def spectra_after(results: Results) -> Picture:
-    """Spectra after the nonlinearity that follows each layer (g)."""
+    """Spectra of what is made of each layer's fields before the next (g)."""
     caption = words(
-        """The same after the nonlinearity that follows the layer (g). A nonlinearity spreads each
-        wave over others, so power appears at wavenumbers that the layer's input did not have; a
-        convolution alone gives power to no wavenumber but those of its input. A layer without a
-        nonlinearity after it has the same curves in both pictures."""
+        """The same for what the next layer is given (g), after any nonlinearity between the two; of
+        the last layer, the network's output. A nonlinearity spreads each wave over others, so power
+        appears at wavenumbers that the layer's input did not have; a convolution alone gives power
+        to no wavenumber but those of its input."""
     )
-    return _spectra(results, "g", "activations_g", "Spectra after each nonlinearity", caption)
+    return _spectra(results, "g", "activations_g", "Spectra of what the next layer sees", caption)
 
 
 def drift(results: Results) -> Picture:
@@ -98,9 +98,9 @@ def drift(results: Results) -> Picture:
     caption = words(
         """The last two pictures at a glance: the power in each layer (rows) at each wavenumber
         (columns) on the target, over that of the base model on its own flow. Red: more than the
-        network was trained with, blue: less, white: the same; top before the nonlinearity, bottom
-        after it. Re-training is not meant to make everything white, since the target is another
-        flow."""
+        network was trained with, blue: less, white: the same; top: what the layer gives, bottom:
+        what the next one is given. Re-training is not meant to make everything white, since the
+        target is another flow."""
     )
     alt = "Maps of activation power on target over base, by layer and wavenumber."
     return Picture("drift", "How activations differ on the target", caption, alt, figure)
@@ -158,5 +158,5 @@ def _runs(results: Results) -> dict[str, Run]:
 
 def _ratio(values: FloatArray, reference: FloatArray) -> FloatArray:
     """values / reference, 1 where both are nothing."""
-    tiny = 1e-12 * max(float(reference.max()), 1e-300)
+    tiny = 1e-12 * max(float(np.nanmax(reference)), 1e-300)
     return np.asarray((values + tiny) / (reference + tiny))

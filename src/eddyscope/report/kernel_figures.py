@@ -29,6 +29,8 @@ KIND_COLOURS = ("#DDDDDD", "#332288", "#88CCEE", "#DDCC77", "#AA4499", "#999933"
 def most_changed(results: Results) -> Picture:
     """The kernels of the best single-layer model that changed most: weights and spectra."""
     best = str(results.tree("analysis").attrs["best"])
+    if not best:
+        raise Absent("no single layer was re-trained")
     found = results.group("analysis", f"most_changed/{best}")
     count = min(SHOWN, found.sizes["rank"])
     figure, axes = canvas(4, count, 6.0)
@@ -69,7 +71,7 @@ def _before_and_after(
     """
     count = axes.shape[1]
     both = [found[f"{name}_{when}"].values[:count] for when in ("before", "after")]
-    largest = float(max(np.abs(values).max() for values in both))
+    largest = float(max(np.nanmax(np.abs(values)) for values in both))
     half = float(found["kx"].values[-1]) + 1.0
     for row, values in zip(axes, both, strict=True):
         for panel, picture in zip(row, values, strict=True):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
-from eddyscope.artefacts import advice, evaluation
+from eddyscope.artefacts import advice, analysis, evaluation
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import BASE, ModelKey
@@ -127,7 +127,7 @@ def gather(out: Path, case: Case) -> Results:
     )
     for name, stage, read in (
         ("evaluation", "evaluate", evaluation.read_details),
-        ("analysis", "analyze", _tree),
+        ("analysis", "analyze", analysis.read_analysis),
     ):
         tree = results.read(out / f"{name}.h5", _made_by(stage), read)
         if tree is not None:
