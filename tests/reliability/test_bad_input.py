@@ -321,6 +321,20 @@ TABLE: dict[str, Bad] = {
     "initial field of an odd size": Bad(
         ["shape (31, 31)", "n even"], [SAVED], damage=field_saved(np.zeros((31, 31)))
     ),
+    "initial field of no points": Bad(
+        ["shape (0, 0)", "not 0"], [SAVED], damage=field_saved(np.zeros((0, 0)))
+    ),
+    "initial field without members": Bad(
+        ["shape (0, 32, 32)"], [SAVED], damage=field_saved(np.zeros((0, 32, 32)))
+    ),
+    "initial peak between no wavenumbers": Bad(
+        ["initial.peak = 0.001", "1 … 15"],
+        ["base.flow.initial={kind='random', peak=1e-3, energy=0.5}"],
+    ),
+    "more memory than the machine has": Bad(
+        ["MiB a rank", "grid.n"],
+        ["grid.n=131072"],
+    ),
     "initial field not square": Bad(
         ["shape (32, 16)"], [SAVED], damage=field_saved(np.zeros((32, 16)))
     ),

@@ -82,6 +82,19 @@ def test_all_is_said_in_one_line(rng):
     assert "decorrelation time 2.2" in words or "decorrelation time 2.3" in words
 
 
+def test_a_flow_at_rest_is_said_to_be_so(noise):
+    found = quality(Known(np.zeros(20), 0.0 * noise, palinstrophy=0.0))
+    assert found.summary == "at rest"
+    (warning,) = found.warnings
+    assert "at rest" in warning and "base.flow.initial" in warning
+
+
+def test_samples_alike_to_the_last_bit_are_told_without_a_number(noise):
+    found = quality(Known(np.ones(20), np.ones_like(noise)))
+    assert not any("nan" in words for words in (found.summary, *found.warnings))
+    assert any("raise base.ensemble.interval (now 0.5)" in warning for warning in found.warnings)
+
+
 def test_what_cannot_be_known_of_one_sample_is_left_out(noise):
     words = quality(Known(np.ones(20), noise[:, :1])).summary
     assert "correlate" not in words and "nan" not in words

@@ -33,6 +33,10 @@ from eddyscope.storage.opening import open_to_read
 __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum", "initialise"]
 
 
+TOO_FAINT = 1e-200
+"""Below it a spectrum's sum cannot be scaled to an energy: its square would be lost."""
+
+
 class Initial(Protocol):
     """Gives the initial vorticity of one layer of one member; not collective, the same on every
     rank. Made from (settings, seed)."""
@@ -55,7 +59,7 @@ class OfAnyGrid:
         """There is nothing to refuse."""
 
 
-class RandomSpectrum(OfAnyGrid):
+class RandomSpectrum:
     """E(k) = A k⁴ exp(−(k/k_p)²) with random phases; A = 4 k_p⁻⁵ / (3π) unless `energy` is given.
 
     The spectrum of the paper's decaying runs and of the spin-up of its forced ones.
@@ -71,6 +75,15 @@ class RandomSpectrum(OfAnyGrid):
     def __init__(self, settings: Settings, seed: int):
         self.settings = settings
         self.seed = seed
+
+    def check(self, n: int, members: int, layers: int = 1) -> None:
+        peak, line = self.settings.peak, np.arange(1.0, n // 2)
+        shape = (line / peak) ** 4 * np.exp(-((line / peak) ** 2))
+        if self.settings.energy is not None and not np.sum(shape) > TOO_FAINT:
+            raise CaseError(
+                f"initial.peak = {peak:g} leaves no energy on the wavenumbers 1 … {n // 2 - 1} of "
+                f"n = {n} that could be scaled to initial.energy; use a peak among them"
+            )
 
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         k, phases = modulus(n), _random_phases(n, self.seed, member, layer)

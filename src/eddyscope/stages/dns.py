@@ -20,7 +20,7 @@ from eddyscope.config.arrays import BoolArray
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import BlewUp, agree
-from eddyscope.parallel.memory import resident
+from eddyscope.parallel.memory import require_memory, resident
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.assemble import Setup, make_schedule
@@ -49,6 +49,7 @@ class Dns:
         lines = []
         for system in job.systems:
             run = Run(job, system)
+            require_memory(job.world.comm, f"dns.{system}", program + run.fields)
             run.check()
             lines += run.description(program)
             lines += run.measured() if job.measure else []
@@ -138,11 +139,16 @@ class Run:
 
         self.job.world.on_root(check)
 
-    def description(self, program: float) -> list[str]:
-        """What would be done, a line each; program: bytes of a rank without fields. Collective."""
+    @property
+    def fields(self) -> float:
+        """Bytes of a rank for fields at the peak."""
         sizes, layout = self.sizes, self.layout
         waiting = capacity(layout, sizes.owned) * sizes.owned * layout.member_bytes()
-        fields = sizes.solver + sizes.coarse + sizes.work + waiting
+        return sizes.solver + sizes.coarse + sizes.work + waiting
+
+    def description(self, program: float) -> list[str]:
+        """What would be done, a line each; program: bytes of a rank without fields. Collective."""
+        sizes, layout, fields = self.sizes, self.layout, self.fields
         dataset, checkpoints = self.step.sizes.values()
         free = self.job.world.on_root(lambda: free_space(self.job.out))
         return [

@@ -26,7 +26,8 @@ class Quality:
     """k_max·η with η = (ν²/2P)^(1/6), the scale at which viscosity ends the enstrophy
     cascade: χ = 2νP is the enstrophy that viscosity takes, η = (ν³/χ)^(1/6)."""
     drift: float
-    """Mean energy of the second half of the sampled time over that of the first, less one."""
+    """Mean energy of the second half of the sampled time over that of the first, less one; NaN
+    of a flow at rest."""
     drift_error: float
     """Standard error of `drift`, from the members; NaN for one member."""
     correlation: float
@@ -39,6 +40,8 @@ class Quality:
     @property
     def summary(self) -> str:
         """All of it in one line."""
+        if not np.isfinite(self.drift):
+            return "at rest"
         words = [f"k_max·η = {self.k_max_eta:.2f}"]
         error = f" ± {100 * self.drift_error:.0f}" if np.isfinite(self.drift_error) else ""
         words.append(f"mean energy drifts by {100 * self.drift:.0f}{error} %")
@@ -59,6 +62,11 @@ def quality(dataset: Dataset) -> Quality:
     time = -interval / np.log(correlation) if 0.0 < correlation < 1.0 else float("nan")
     warnings = []
     name = dataset.system
+    if not np.isfinite(drift):
+        warnings.append(
+            f"{name} is at rest: there is no energy in the first half of the sampled time; give it "
+            f"an initial condition or a forcing ({name}.flow.initial, {name}.flow.forcing)"
+        )
     if resolution < RESOLVED:
         wanted = int(np.ceil(n * RESOLVED / resolution / 2) * 2)
         warnings.append(
@@ -72,10 +80,11 @@ def quality(dataset: Dataset) -> Quality:
             f"(now {settings['ensemble']['spin_up']:g})"
         )
     if correlation > ALIKE:
+        # Samples that are alike to the last bit do not tell how long they are.
+        enough = f" to {1.5 * time:.2g} or more" if np.isfinite(time) else ""
         warnings.append(
             f"{name}'s samples are not independent: successive ones correlate by "
-            f"{correlation:.2f}; raise {name}.ensemble.interval to {1.5 * time:.2g} or more "
-            f"(now {interval:g})"
+            f"{correlation:.2f}; raise {name}.ensemble.interval{enough} (now {interval:g})"
         )
     return Quality(resolution, drift, error, correlation, time, tuple(warnings))
 
@@ -104,7 +113,10 @@ def _drift(dataset: Dataset) -> tuple[float, float]:
     half = energy.shape[1] // 2
     if half == 0:
         return 0.0, float("nan")
-    change = energy[:, half:].mean(axis=1) / energy[:, :half].mean(axis=1) - 1.0
+    before, after = energy[:, :half].mean(axis=1), energy[:, half:].mean(axis=1)
+    if not np.all(before > 0.0):
+        return float("nan"), float("nan")
+    change = after / before - 1.0
     members = len(change)
     error = change.std(ddof=1) / np.sqrt(members) if members > 1 else float("nan")
     return float(change.mean()), float(error)
@@ -115,5 +127,8 @@ def _correlation(dataset: Dataset) -> float:
         return float("nan")
     omega = dataset.read(dataset.grids[0], "omega").astype(np.float64)
     flat = omega.reshape(*omega.shape[:2], -1)
-    flat /= np.linalg.norm(flat, axis=2, keepdims=True)
+    size = np.linalg.norm(flat, axis=2, keepdims=True)
+    if not np.all(size > 0.0):
+        return float("nan")
+    flat /= size
     return float(np.einsum("msx,msx->ms", flat[:, :-1], flat[:, 1:]).mean())

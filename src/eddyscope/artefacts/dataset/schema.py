@@ -35,12 +35,14 @@ VARIABLES = {
 (member, sample, layer, y, x)."""
 
 SPECTRA = {
-    "energy": "energy spectrum E(k), summed over shells",
-    "enstrophy": "enstrophy spectrum Z(k), summed over shells",
+    "energy": "energy spectrum E(k) of shells k - 1/2 < |k| <= k + 1/2, without the corners beyond",
+    "enstrophy": "enstrophy spectrum Z(k) of the same shells",
     "energy_flux": "flux of energy through wavenumber k, positive to smaller scales",
     "enstrophy_flux": "flux of enstrophy through wavenumber k, positive to smaller scales",
 }
-"""Spectra of the unfiltered flow, each with axes (member, sample, wavenumber)."""
+"""Spectra of the unfiltered flow, each with axes (member, sample, wavenumber). The shells are
+k = 1 … n/2 - 1 (`spectral/shells.py`): a sum over them lacks the modes in the corners beyond, of
+the energy about 0.1 %."""
 
 DIAGNOSTICS = {
     "energy": "kinetic energy, mean of |u|²/2",
