@@ -26,7 +26,7 @@ ROOMS = {
     "networks": set(),
     "artefacts": {"storage", "spectral", "networks"},
     "learning": {"storage", "spectral", "networks", "artefacts"},
-    "closures": {"spectral", "solver", "learning", "networks", "artefacts"},
+    "closures": {"flows", "spectral", "solver", "learning", "networks", "artefacts"},
     "analysis": {"storage", "spectral", "networks", "artefacts", "learning"},
     "advisor": {"networks", "artefacts", "learning", "analysis"},
     "report": {"storage", "artefacts"},
@@ -41,7 +41,7 @@ LIBRARIES = {
     "mpi4py": ("parallel/", "storage/"),
     "h5py": ("storage/",),
     "mpi4py_fft": ("spectral/backends/",),
-    "torch": ("networks/", "learning/", "closures/learned.py", "analysis/", "advisor/",
+    "torch": ("networks/", "learning/", "analysis/", "advisor/",
               "parallel/torch_group.py", "storage/probe.py"),
 }  # fmt: skip
 """Library -> where it may be imported: folders end in a slash, files do not."""

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from eddyscope.artefacts.normalisation import Normalisation
-from eddyscope.closures.learned import LearnedClosure
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
+from eddyscope.closures.base import Sources
+from eddyscope.closures.learned import Learned
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.models import Model, save_model
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels
+from eddyscope.spectral import half_plane
+from eddyscope.spectral.half_plane import kept_modes
+from small_flows import alone, state_of, to_points
 from synthetic_models import record_of
 
 SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
@@ -32,45 +37,71 @@ def network() -> LayeredModel:
 
 
 @pytest.fixture
-def closure(tmp_path: Path) -> LearnedClosure:
-    path = tmp_path / "base.safetensors"
-    save_model(path, Model(network(), record_of("base", SETTINGS, normalisation(0.7))))
-    return LearnedClosure.from_file(path, SETTINGS)
+def sources(tmp_path: Path) -> Sources:
+    """A base model, one that was adapted, and the target's normalisation."""
+    models, normalised = tmp_path / "models", tmp_path / "normalisation.json"
+    for name in ("base", "l02"):
+        record = record_of(name, SETTINGS, normalisation(0.7))
+        save_model(ModelKey(name).path(models), Model(network(), record))
+    write_normalisation(normalised, normalisation(1.4), "of a dataset")
+    return Sources(models, normalised, tmp_path / "evaluation.json", SETTINGS)
 
 
-def test_prediction_is_the_networks_in_physical_units(closure, rng):
+def learned(sources: Sources, model: str = "l02") -> Learned:
+    return Learned(Learned.Settings(model=model), sources)
+
+
+def test_prediction_is_the_networks_in_physical_units(sources, rng):
     psi, omega = 0.1 * rng.standard_normal((11, 16, 16)), 3.0 * rng.standard_normal((11, 16, 16))
     inputs = torch.from_numpy(np.stack([psi / 0.1, omega / 3.0], axis=1).astype(np.float32))
     with torch.no_grad():
         expected = 0.7 * network()(inputs)[:, 0].double().numpy()
-    out = np.empty_like(psi)
-    found = closure.pi(psi, omega, out)
-    assert found is out and found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    found = learned(sources).pi(psi[:, None], omega[:, None])
+    assert found.dtype == np.float64 and found.shape == (11, 1, 16, 16)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_no_members_on_this_rank(closure):
-    assert closure.pi(np.empty((0, 16, 16)), np.empty((0, 16, 16))).shape == (0, 16, 16)
+def test_no_members_on_this_rank(sources):
+    nothing = np.empty((0, 1, 16, 16))
+    assert learned(sources).pi(nothing, nothing).shape == (0, 1, 16, 16)
 
 
-def test_each_member_is_predicted_on_its_own(closure, rng):
-    psi, omega = rng.standard_normal((2, 5, 16, 16))
+def test_each_member_is_predicted_on_its_own(sources, rng):
+    psi, omega = rng.standard_normal((2, 5, 1, 16, 16))
+    closure = learned(sources)
     together = closure.pi(psi, omega)
     for i in range(5):
         alone = closure.pi(psi[i : i + 1], omega[i : i + 1])[0]
         np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_other_grid_is_refused(closure):
+def test_another_grid_is_refused(sources):
     with pytest.raises(CaseError, match="trained on 16 x 16 points"):
-        closure.pi(np.zeros((1, 32, 32)), np.zeros((1, 32, 32)))
+        learned(sources).on(alone(32), 0.4)
 
 
-def test_normalisation_can_be_replaced(closure, rng):
-    psi, omega = rng.standard_normal((2, 2, 16, 16))
-    doubled = LearnedClosure(closure.model, normalisation(1.4)).pi(psi, omega)
-    np.testing.assert_allclose(doubled, 2.0 * closure.pi(psi, omega), rtol=1e-6)
-    snapshot = closure.per_snapshot()
+def test_the_base_model_has_the_normalisation_of_the_target(sources, rng):
+    psi, omega = rng.standard_normal((2, 2, 1, 16, 16))
     np.testing.assert_allclose(
-        snapshot.pi(9.0 * psi, omega), snapshot.pi(psi, omega), rtol=1e-3, atol=1e-4
+        learned(sources, "base").pi(psi, omega), 2.0 * learned(sources).pi(psi, omega), rtol=1e-6
     )
+
+
+def test_it_reads_what_decides_it(sources):
+    base = Learned.Settings(model="base")
+    assert base.reads(sources) == (sources.models / "base.safetensors", sources.normalisation)
+    with pytest.raises(CaseError, match="evaluate"):
+        Learned.Settings(model="best").reads(sources)
+
+
+def test_in_the_solver_it_sees_streamfunction_and_vorticity(sources):
+    flow = alone(16)
+    state = state_of(flow.transform)
+    kept = state.copy()
+    closure = learned(sources)
+    psi_hat = flow.streamfunction(state, flow.transform.zeros_spectral())
+    expected = closure.pi(*(to_points(flow.transform, hat)[None, None] for hat in (psi_hat, state)))
+    found = to_points(flow.transform, closure.on(flow, 0.8).pi_hat(state))
+    np.testing.assert_array_equal(state, kept)
+    mean_free = kept_modes(expected)
+    np.testing.assert_allclose(found, half_plane.to_points(mean_free)[0, 0], rtol=1e-9, atol=1e-12)

@@ -1,71 +1,97 @@
-"""A trained network as a closure: Π from ψ̄ and ω̄ on the coarse grid it was trained on."""
+"""A trained network as a closure: Π from ψ̄ and ω̄ on the coarse grid it was trained on.
+
+Reading a case must load neither torch nor xarray, so what needs them is imported where it is
+called.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
-from eddyscope.artefacts.normalisation import Normalisation
-from eddyscope.config.errors import CaseError
-from eddyscope.learning.models import Model, load_model
-from eddyscope.learning.prediction import predict
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.closures.base import ClosureSettings, Sources, SubgridModel
+from eddyscope.closures.on_points import OnPoints
+from eddyscope.config.arrays import FloatArray
+from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.flows.base import Flow
 
-__all__ = ["LearnedClosure"]
+__all__ = ["Learned"]
+
+BEST = "best"
+"""In place of a model: the best single layer, as evaluated."""
 
 BATCH = 8
 """Members predicted at once, which bounds the memory of activations."""
 
 
-class LearnedClosure:
-    """Π of psi and omega by a model. Each rank predicts the members it is given, whole fields.
+class Learned(SubgridModel):
+    """Π by a model that the case makes.
 
-    `normalisation` replaces the model's own (its `name` is part of every result): the base
-    model runs on the target with the target's, see `learning/prediction.py`.
+    The base model runs on the target with the target's normalisation, as it is evaluated; every
+    other model carries its own.
     """
 
-    def __init__(self, model: Model, normalisation: Normalisation | None = None):
-        self.model = model
-        self.normalisation = normalisation or model.normalisation
-        self.n = model.record.grid.n
-        """Points a side of the fields it takes."""
-        self.filter_width = model.record.grid.filter_width
+    class Settings(ClosureSettings):
+        kind: Literal["learned"] = "learned"
+        model: str = Field(min_length=1)
+        """Name of a model: "base", "l02", "all", …; "best" is the best single layer."""
 
-    @classmethod
-    def from_file(
-        cls,
-        path: Path,
-        expect: Any = None,
-        normalisation: Normalisation | None = None,
-    ) -> LearnedClosure:
-        """The closure in an artefact. Not collective. Raises CaseError."""
-        return cls(load_model(path, expect), normalisation)
+        @property
+        def text(self) -> str:
+            return self.model
 
-    def per_snapshot(self) -> LearnedClosure:
-        """The same, psi and omega normalised by each field's own standard deviation."""
-        return LearnedClosure(self.model, self.normalisation.per_snapshot())
-
-    def pi(
-        self,
-        psi: NDArray[Any],
-        omega: NDArray[Any],
-        out: NDArray[np.float64] | None = None,
-    ) -> NDArray[np.float64]:
-        """Π, (member, y, x), float64, of psi and omega of the same shape. Not collective.
-
-        Raises CaseError if the fields are not on the grid the model was trained on: its
-        kernels reach a number of grid points, not a length.
-        """
-        if psi.shape[1:] != (self.n, self.n) or psi.shape != omega.shape:
+        def check(self, models: Sequence[str]) -> None:
+            if self.model in (BEST, *models):
+                return
+            hint = did_you_mean(self.model, [BEST, *models])
             raise CaseError(
-                f"model {str(self.model.key)!r} was trained on {self.n} x {self.n} points, but is "
-                f"given psi {psi.shape} and omega {omega.shape}; use a model trained on that grid"
+                f"les.closures names {self.model!r}, which is neither a kind of closure nor a "
+                f"model of this case: {BEST}, {', '.join(models)}" + (f"; {hint}" if hint else "")
             )
-        layered = (psi[:, None], omega[:, None])
-        found = predict(self.model.network, self.normalisation, *layered, BATCH)[:, 0]
-        if out is None:
-            return found
-        out[...] = found
-        return out
+
+        def key(self, sources: Sources) -> ModelKey:
+            """The model's. CaseError if what is best is not known yet."""
+            if self.model != BEST:
+                return ModelKey.parse(self.model)
+            from eddyscope.artefacts.evaluation import read_best
+
+            return read_best(sources.evaluation)
+
+        def reads(self, sources: Sources) -> tuple[Path, ...]:
+            return self.key(sources).path(sources.models), sources.normalisation
+
+    def __init__(self, settings: Settings, sources: Sources):
+        from eddyscope.learning.models import load_model
+
+        super().__init__(settings, sources)
+        key = settings.key(sources)
+        self.model = load_model(key.path(sources.models), sources.network)
+        self.normalisation = self.model.normalisation
+        if key.is_base:
+            self.normalisation = read_normalisation(sources.normalisation)
+
+    @property
+    def label(self) -> str:
+        return str(self.model.key)
+
+    def on(self, flow: Flow, filter_width: float) -> OnPoints:
+        """Raises CaseError on a grid that the model was not trained on."""
+        n = self.model.record.grid.n
+        if flow.transform.grid.n != n:
+            raise CaseError(
+                f"model {str(self.model.key)!r} was trained on {n} x {n} points, but is asked for "
+                f"{flow.transform.grid.n} x {flow.transform.grid.n}: its kernels reach a number "
+                "of points, not a length; use a model trained on that grid"
+            )
+        return OnPoints(self.pi, flow)
+
+    def pi(self, psi: FloatArray, omega: FloatArray) -> FloatArray:
+        """Π in physical units, (member, layer, y, x), as psi and omega are."""
+        from eddyscope.learning.prediction import predict
+
+        return predict(self.model.network, self.normalisation, psi, omega, BATCH)

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eddyscope.config.arrays import ComplexArray
-from eddyscope.spectral.half_plane import inverse_laplacian, kept_modes, to_points
-from eddyscope.spectral.transform import Transform
+from eddyscope.config.arrays import ComplexArray, FloatArray
+from eddyscope.flows.base import Flow
+from eddyscope.spectral.half_plane import kept_modes, to_points
 
-__all__ = ["OnPoints", "PointModel"]
+__all__ = ["OnPoints", "PiOnPoints"]
 
-
-class PointModel(Protocol):
-    """Π of ψ and ω on the points of the grid, axes (member, y, x)."""
-
-    def pi(self, psi: NDArray[Any], omega: NDArray[Any]) -> NDArray[np.float64]: ...
+PiOnPoints = Callable[[FloatArray, FloatArray], FloatArray]
+"""Π of ψ and ω on n × n points, all (member, layer, y, x)."""
 
 
 class OnPoints:
-    """A solver closure from a model on n × n points. Members stay whole: no y-pencils."""
+    """A solver's closure from Π on points. Members stay whole: no y-pencils."""
 
-    def __init__(self, model: PointModel, transform: Transform):
-        if transform.mesh.shape[1] != 1:
+    def __init__(self, pi: PiOnPoints, flow: Flow):
+        if flow.transform.mesh.shape[1] != 1:
             raise ValueError("a closure on points needs whole members on each rank")
-        if transform.layers != 1:
-            raise ValueError("a closure on points works on flows of one layer")
-        self.model = model
-        self.transform = transform
-        n = transform.grid.n
-        self._inverse_k2 = inverse_laplacian(n)
-        self._pi_hat = transform.zeros_spectral()
+        self.flow = flow
+        self._pi = pi
+        self._psi_hat = flow.transform.zeros_spectral()
+        self._pi_hat = flow.transform.zeros_spectral()
 
-    def pi_hat(self, omega_hat: NDArray[Any]) -> NDArray[Any]:
-        n = self.transform.grid.n
-        whole: ComplexArray = np.concatenate(list(self.transform.gather(omega_hat, n).values()))
-        psi, omega = to_points(whole * self._inverse_k2), to_points(whole)
-        for i, pi in enumerate(self.model.pi(psi, omega)):
-            self._pi_hat[i, 0] = self.transform.take(kept_modes(pi))
+    def pi_hat(self, omega_hat: ComplexArray) -> ComplexArray:
+        """Π without mean and Nyquist modes. Collective over the pencils."""
+        psi_hat = self.flow.streamfunction(omega_hat, self._psi_hat)
+        pi = self._pi(self._points(psi_hat), self._points(omega_hat))
+        self._pi_hat[...] = self.flow.transform.take(kept_modes(pi))
         return self._pi_hat
+
+    def _points(self, field_hat: ComplexArray) -> FloatArray:
+        transform = self.flow.transform
+        return to_points(np.stack(list(transform.gather(field_hat, transform.grid.n).values())))

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from pydantic import Field, field_validator
 
+from eddyscope.closures.base import FILE_NAME
+from eddyscope.closures.learned import Learned
+from eddyscope.closures.none import Nothing
+from eddyscope.closures.registry import CLOSURES
 from eddyscope.config.case import Section
+from eddyscope.config.registry import Choice
 
 __all__ = ["LesSettings"]
+
+RESERVED = "dns"
+"""Name of the filtered direct simulation among the outputs."""
 
 
 class LesSettings(Section):
     """`[les]`: closures run back in the solver at the filter's resolution."""
 
-    closures: list[str] = ["none", "base", "best"]
-    """"none", or names of models ("base", "l02", "all", …); "best" is the best single layer."""
+    closures: list[Annotated[Any, Choice(CLOSURES)]] = Field(
+        default=[
+            Nothing.Settings(),
+            Learned.Settings(model="base"),
+            Learned.Settings(model="best"),
+        ],
+        min_length=1,
+    )
+    """Closures, as tables or plain names: "none", {kind = "learned", model = "l02"}; a name that
+    is no kind of closure is that of a model: "base", "l02", "all", …, or "best", the best single
+    layer."""
     duration: float = Field(default=10.0, gt=0.0)
     """Time simulated, from the first sample of each test member of the target."""
     dt: float | None = Field(default=None, gt=0.0)
@@ -21,9 +40,26 @@ class LesSettings(Section):
     interval: float | None = Field(default=None, gt=0.0)
     """Time between samples of the statistics; by default that of the target's dataset."""
 
+    @field_validator("closures", mode="before")
+    @classmethod
+    def _names_of_models(cls, closures: Any) -> Any:
+        """Plain names that are no kind of closure, as models."""
+        if not isinstance(closures, list):
+            return closures
+        return [
+            {"kind": "learned", "model": name}
+            if isinstance(name, str) and name not in CLOSURES.entries
+            else name
+            for name in closures
+        ]
+
     @field_validator("closures")
     @classmethod
-    def _each_once(cls, closures: list[str]) -> list[str]:
-        if not closures or len(set(closures)) != len(closures):
-            raise ValueError("name at least one closure, and each once")
+    def _each_once(cls, closures: list[Any]) -> list[Any]:
+        names = [closure.text for closure in closures]
+        for name in names:
+            if name == RESERVED or not FILE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot name a closure's output; choose another")
+            if names.count(name) > 1:
+                raise ValueError(f"names {name} twice; name each once")
         return closures

@@ -1,0 +1,78 @@
+"""A closure with a parameter is added by one new file (examples/eddy_viscosity.py), one line of
+the registry and a configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eddyscope.artefacts.les import read_les
+from eddyscope.parallel.world import World
+from synthetic import make_case, write_case, write_datasets
+
+TESTS = Path(__file__).resolve().parents[1]
+
+PROGRAM = """
+from eddyscope.closures.registry import CLOSURES
+from examples.eddy_viscosity import EddyViscosity
+CLOSURES.entries["eddy_viscosity"] = EddyViscosity  # the line, as in the registry's table
+from eddyscope.__main__ import main
+main()
+"""
+
+LIMIT = 120.0
+"""Seconds for one job."""
+
+
+@pytest.fixture
+def les(launch, tmp_path, monkeypatch):
+    """`les(closures, …)` runs the stage on synthetic data with the closure registered."""
+    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    write_datasets(make_case(tmp_path), tmp_path, World.single())
+    case = str(write_case(tmp_path))
+
+    def call(closures: str, *options: str, ranks: int = 1):
+        arguments = ["les", case, "--out", str(tmp_path), f"les.closures={closures}", *options]
+        return launch(ranks, [sys.executable, "-c", PROGRAM, *arguments], LIMIT)
+
+    return call
+
+
+def test_it_runs_through_the_stage(les, tmp_path):
+    closures = '["none", "eddy_viscosity", {kind = "eddy_viscosity", coefficient = 0.4}]'
+    short = ["les.duration=0.5", "les.interval=0.1"]
+    planned = les(closures, *short, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "closures: none, eddy_viscosity, eddy_viscosity(coefficient=0.4)" in planned.stdout
+    ended = les(closures, *short, ranks=2)
+    assert ended.returncode == 0, ended.stderr
+    names = ("none", "eddy_viscosity", "eddy_viscosity(coefficient=0.4)")
+    runs = [read_les(tmp_path / "les" / f"{name}.h5") for name in names]
+    assert [run.attrs["closure"] for run in runs] == list(names)
+    ends = [run["enstrophy"].values[:, -1] for run in runs]
+    assert np.all(ends[0] > ends[1]) and np.all(ends[1] > ends[2]), "it takes enstrophy"
+    assert read_les(tmp_path / "les" / "dns.h5")["stable"].values.all()
+
+
+@pytest.mark.parametrize(
+    ("closures", "words"),
+    [
+        ('["eddy_viscosty"]', "did you mean"),
+        ('[{kind = "eddy_viscosity", coeficient = 1.0}]', "coeficient is not a setting"),
+        ('["none", "none"]', "twice"),
+        ('[{kind = "learned"}]', "model is missing"),
+        ('["dns"]', "cannot name"),
+        ('[{kind = "learned", model = "../l02"}]', "cannot name"),
+        ("[]", "at least 1"),
+    ],
+)
+def test_what_is_no_closure_is_refused_with_one_line(les, closures, words):
+    ended = les(closures)
+    assert ended.returncode == 2, ended.stderr
+    assert words in ended.stderr and len(ended.stderr.strip().splitlines()) <= 1 + 8
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,77 @@
+"""The les stage on synthetic data, on any number of ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eddyscope.artefacts.les import read_les
+from eddyscope.parallel.world import World
+from eddyscope.stages.job import Job
+from eddyscope.stages.les import STAGE as les
+from eddyscope.stages.train import STAGE as train
+from eddyscope.stages.transfer import STAGE as transfer
+from synthetic import make_case, write_datasets
+
+pytestmark = pytest.mark.mpi
+
+SHORT = ["les.duration=0.4", "les.interval=0.1", "transfer.layers=['l02']", "training.epochs=1",
+         "transfer.epochs=1", "les.closures=['none', 'base', 'l02']"]  # fmt: skip
+
+
+def job_of(world: World, folder: Path, *overrides: str, fresh: bool = False) -> Job:
+    case = world.on_root(lambda: make_case(folder, *SHORT, *overrides))
+    return Job(case=case, world=world, out=folder, fresh=fresh)
+
+
+@pytest.fixture
+def job(world, shared_tmp_path) -> Job:
+    """With models made."""
+    job = job_of(world, shared_tmp_path)
+    write_datasets(job.case, shared_tmp_path, world)
+    train.run(job)
+    transfer.run(job)
+    return job
+
+
+def test_every_closure_leaves_its_statistics(job, world, everywhere):
+    assert les.plan(job)
+    les.run(job)
+    for name in ("dns", "none", "base", "l02"):
+        found = read_les(job.out / "les" / f"{name}.h5")
+        everywhere(dict(found.sizes)["member"] == 2, f"{name}: {found.sizes}")
+        everywhere(found.attrs["closure"] == name, f"{found.attrs['closure']}")
+        everywhere(bool(np.isfinite(found["energy"].values).all()), f"{name}: energy")
+        density = found["vorticity_pdf"].values
+        width = float(np.diff(found["vorticity_bin"].values)[0])
+        everywhere(bool(np.all(density.sum(axis=1) * width < 1.0 + 1e-9)), f"{name}: PDF")
+    start = [read_les(job.out / f"les/{n}.h5")["energy"].values[:, 0] for n in ("dns", "base")]
+    everywhere(bool(np.array_equal(*start)), "all start from the filtered DNS")
+
+
+def test_changed_target_samples_redo_it(job, world, everywhere):
+    """The base model runs with the target's normalisation, which is of those samples."""
+    les.run(job)
+    before = {n: read_les(job.out / f"les/{n}.h5")["energy"].values for n in ("none", "base")}
+    changed = job_of(world, job.out, "transfer.samples=2", fresh=True)
+    world.comm.Barrier()
+    transfer.run(changed)
+    les.run(job_of(world, job.out, "transfer.samples=2"))
+    after = {n: read_les(job.out / f"les/{n}.h5")["energy"].values for n in ("none", "base")}
+    everywhere(bool(np.array_equal(before["none"], after["none"])), "no closure, no difference")
+    everywhere(not np.array_equal(before["base"], after["base"]), "the old one was left")
+
+
+def test_a_blow_up_is_a_result(world, shared_tmp_path, everywhere):
+    wild = ["les.dt=0.1", "time.scheme='ab2cn'", "target.flow.reynolds=1e12", "les.duration=60.0"]
+    job = job_of(world, shared_tmp_path, *wild, "les.closures=['none']", "les.interval=1.0")
+    write_datasets(job.case, shared_tmp_path, world)
+    les.run(job)
+    found = read_les(shared_tmp_path / "les" / "none.h5")
+    if not found["stable"].values.all():
+        lost = found["stable"].values == 0
+        everywhere(bool(np.isfinite(found["blow_up_time"].values[lost]).all()), "its time")
+        everywhere(bool(np.isnan(found["energy"].values[lost, -1]).all()), "NaN after it")
+    everywhere(bool(np.isfinite(found["omega"].values).all()), "the last finite record")
