@@ -46,8 +46,9 @@ class ClosureSettings(Section):
         inside = ",".join(f"{k}={v}" for k, v in given.items() if v != fields[k])
         return f"{self.kind}({inside})" if inside else self.kind
 
-    def check(self, models: Sequence[str]) -> None:
-        """Raise CaseError where a case that makes these models cannot make the closure."""
+    def check(self, models: Sequence[str], kinds: Sequence[str]) -> None:
+        """Raise CaseError where a case that makes these models cannot make the closure; kinds:
+        those of all closures, for a hint."""
 
     def reads(self, sources: Sources) -> tuple[Path, ...]:
         """The files that decide it, beside its settings. CaseError if it is not known yet."""

@@ -45,13 +45,14 @@ class Learned(SubgridModel):
         def text(self) -> str:
             return self.model
 
-        def check(self, models: Sequence[str]) -> None:
+        def check(self, models: Sequence[str], kinds: Sequence[str]) -> None:
             if self.model in (BEST, *models):
                 return
-            hint = did_you_mean(self.model, [BEST, *models])
+            plain = [kind for kind in kinds if kind != self.kind]
+            hint = did_you_mean(self.model, [*plain, BEST, *models])
             raise CaseError(
-                f"les.closures names {self.model!r}, which is neither a kind of closure nor a "
-                f"model of this case: {BEST}, {', '.join(models)}" + (f"; {hint}" if hint else "")
+                f"les.closures names {self.model!r}; allowed: {', '.join([*plain, BEST, *models])}"
+                + (f"; {hint}" if hint else "")
             )
 
         def key(self, sources: Sources) -> ModelKey:

@@ -74,7 +74,7 @@ def closures_of(case: Case) -> list[str]:
     """Names of the closures. CaseError for one that this case does not make."""
     models = [str(key) for key in (ModelKey(), *case.transfer_models)]
     for closure in case.les.closures:
-        closure.check(models)
+        closure.check(models, list(CLOSURES))
     return [closure.text for closure in case.les.closures]
 
 
