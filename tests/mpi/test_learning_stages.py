@@ -119,8 +119,11 @@ def test_every_stage_works_for_a_unet(world: World, shared_tmp_path: Path, every
         key = ModelKey.parse(name)
         model, base = (load_model(job.model(k), job.case.network) for k in (key, ModelKey()))
         old, new = (m.network.module.state_dict() for m in (base, model))
-        touched = {base.network.layer_of(k) for k in old if not (old[k] == new[k]).all()}
-        moved = [layer for layer in layers if layer in touched]
+        moved = [
+            layer
+            for layer in layers
+            if not all((old[k] == new[k]).all() for k in base.network.parameters_of(layer))
+        ]
         everywhere(moved == model.record.retrained, f"{name} changed {moved}")
 
 

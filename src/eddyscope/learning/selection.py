@@ -11,7 +11,7 @@ from eddyscope.learning.adaptations.layers import Layers
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.settings import TransferSettings
 
-__all__ = ["adaptations_of", "check_transfer", "model_keys", "transfer_models"]
+__all__ = ["adaptations_of", "check_transfer", "transfer_models"]
 
 
 def adaptations_of(transfer: TransferSettings, layers: Sequence[str]) -> list[Adaptation]:
@@ -49,8 +49,3 @@ def transfer_models(
         for adaptation in adaptations
         if repeat == 0 or adaptation.is_trained
     }
-
-
-def model_keys(transfer: TransferSettings, layers: Sequence[str]) -> list[ModelKey]:
-    """The base model, then every model that is made from it."""
-    return [ModelKey(), *transfer_models(transfer, layers)]

@@ -66,11 +66,6 @@ class LayeredModel:
         own = self.layers[name].named_parameters()
         return {f"{path}.{key}": parameter for key, parameter in own}
 
-    def layer_of(self, parameter: str) -> str | None:
-        """The layer that the parameter of this full name belongs to; None for none."""
-        owners = (n for n, p in self._paths().items() if parameter.startswith(f"{p}."))
-        return next(owners, None)
-
     def recorded(self, x: Tensor) -> list[LayerCall]:
         """What every layer is given and gives when the network is given `x`, in order.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.costs import total_parameters, training_flops
+from eddyscope.networks.costs import layer_parameters, total_parameters, training_flops
 from eddyscope.networks.registry import check_grid, layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
@@ -37,9 +37,11 @@ class Train:
         seconds = training.epochs * (count + validation / 3) * flops / RATE / job.world.size
         memory = 4 * len(case.channels.names) * n * n * (count + validation)
         weights = total_parameters(case.network, case.channels)
+        by_layer = layer_parameters(case.network, case.channels)
+        largest = max(by_layer, key=lambda name: by_layer[name])
         return [
             f"network: {case.network.kind}, {len(layer_names(case.network))} layers, "
-            f"{weights} parameters",
+            f"{weights} parameters, most of them in {largest} ({by_layer[largest]})",
             f"samples: {count} for training, {validation} for validation, {n} x {n} points, "
             f"{memory / 2**20:.1f} MiB on each rank",
             f"steps: {training.epochs} epochs x {steps} batches of {training.batch_size} on "

@@ -1,0 +1,53 @@
+"""A network as a user would add it: each layer also sees what the layer before it was given.
+
+h = tanh(W_1 * x),   y = W_3 * [h, tanh(W_2 * h)]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from eddyscope.networks.settings import Channels, NetworkSettings, numbered
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Dense"]
+
+
+class Dense:
+    """Three convolutions of 3 × 3 points."""
+
+    class Settings(NetworkSettings):
+        """`[network]` of kind "dense"."""
+
+        kind: Literal["dense"] = "dense"
+        width: int = Field(default=4, ge=1)
+        """Channels of the hidden layers."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    @property
+    def layer_names(self) -> list[str]:
+        return numbered(3)
+
+    def check(self, n: int) -> None:
+        """Every grid will do."""
+
+    def module(self, channels: Channels) -> tuple[nn.Module, dict[str, nn.Module]]:
+        from torch import nn
+
+        from eddyscope.networks.blocks import Beside, chain, convolution
+
+        width = self.settings.width
+        layers: dict[str, nn.Module] = {
+            "l01": convolution(len(channels.inputs), width, 3),
+            "l02": convolution(width, width, 3),
+            "l03": convolution(2 * width, len(channels.outputs), 3),
+        }
+        inner = chain({"l02": layers["l02"], "tanh": nn.Tanh()})
+        steps = {"l01": layers["l01"], "tanh": nn.Tanh(), "both": Beside(inner)}
+        return chain({**steps, "l03": layers["l03"]}), layers

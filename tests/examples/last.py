@@ -1,0 +1,46 @@
+"""An adaptation with a parameter as a user would add it: the last layers are re-trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from eddyscope.artefacts.key import adaptation_text
+from eddyscope.config.case import Section
+from eddyscope.learning.adaptations.base import Trained
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Last"]
+
+
+class Last(Trained):
+    """Re-trains the last `count` layers."""
+
+    class Settings(Section):
+        """All weights of the last layers."""
+
+        kind: Literal["last"] = "last"
+        count: int = Field(default=2, ge=1)
+        """How many."""
+
+    settings: Settings
+
+    @property
+    def text(self) -> str:
+        return adaptation_text("last", {"count": self.settings.count})
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        network = base.copy()
+        network.module.requires_grad_(False)
+        for name in self.retrained(list(base.layers)):
+            network.layers[name].requires_grad_(True)
+        return network.module
+
+    def retrained(self, layers: Sequence[str]) -> list[str]:
+        return list(layers[-self.settings.count :])
