@@ -14,13 +14,14 @@ from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.artefacts.advice import write_advice
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.config.errors import CaseError
 from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
 
 if TYPE_CHECKING:
-    from eddyscope.advisor.scores.base import Evidence, Score
+    from eddyscope.advisor.scores.base import Evidence
     from eddyscope.learning.batches import Fields
     from eddyscope.networks.base import LayeredModel
 
@@ -34,7 +35,7 @@ class Advise:
     def plan(self, job: Job) -> list[str]:
         """What would be scored, a line each. Raises CaseError."""
         for system in _systems(job):
-            job.case.system(system)
+            _check_samples(job, system)
         advise = job.case.advise
         layers = len(layer_names(job.case.network))
         return [
@@ -66,12 +67,22 @@ def _systems(job: Job) -> list[str]:
     return ["target", "base"] if reads_base else ["target"]
 
 
+def _check_samples(job: Job, system: str) -> None:
+    """Raise CaseError unless the system has the samples that are read."""
+    name = "transfer.samples" if system == "target" else "advise.samples"
+    count = job.case.transfer.samples if system == "target" else _samples(job)
+    ensemble = job.case.system(system).ensemble
+    available = len(ensemble.parts["train"]) * ensemble.samples
+    if count > available:
+        raise CaseError(
+            f"{name} = {count}, but the {system} ensemble has {available} training samples; lower "
+            f"it, or raise {system}.ensemble.members or samples"
+        )
+
+
 def _samples(job: Job) -> int:
+    """Samples that scores look at, of each system."""
     return min(job.case.advise.samples, job.case.transfer.samples)
-
-
-def _scores(job: Job) -> dict[str, Score]:
-    return {settings.kind: SCORES.build(settings) for settings in job.case.advise.scores}
 
 
 def _advise(job: Job) -> None:
@@ -79,7 +90,8 @@ def _advise(job: Job) -> None:
     from eddyscope.advisor.ranking import rank_layers
     from eddyscope.learning.device import configure_torch
 
-    world, scores = job.world, _scores(job)
+    world = job.world
+    scores = {settings.kind: SCORES.build(settings) for settings in job.case.advise.scores}
     configure_torch(world)
     model, evidence = agree(world.comm, lambda: _read(job))
     rankings = rank_layers(

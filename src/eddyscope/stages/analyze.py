@@ -18,7 +18,7 @@ from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.stages.case import SYSTEMS
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import normalise
+from eddyscope.stages.normalise import perform_normalised
 
 
 class Analyze:
@@ -47,7 +47,6 @@ class Analyze:
         """Do it, unless it is done. Collective."""
         for system in SYSTEMS:
             _check_test_members(job, system)
-            normalise(job, system)
         step = Step(
             self.name,
             sections=("seed", "network", "transfer", "analysis"),
@@ -59,7 +58,7 @@ class Analyze:
             ),
             outputs=(job.out / "analysis.h5",),
         )
-        job.perform(step, lambda: _analyze(job))
+        perform_normalised(job, step, lambda: _analyze(job))
 
 
 def _adapted(job: Job) -> list[ModelKey]:
