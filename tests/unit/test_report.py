@@ -15,6 +15,7 @@ import pytest
 
 import synthetic
 import synthetic_models
+from eddyscope.artefacts import les
 from eddyscope.artefacts.advice import Advice, ScoredLayers, as_json
 from eddyscope.artefacts.describe import describe
 from eddyscope.artefacts.key import ModelKey
@@ -35,7 +36,6 @@ from eddyscope.stages.job import Job
 from eddyscope.stages.report import STAGE as report
 from eddyscope.stages.train import STAGE as train
 from eddyscope.stages.transfer import STAGE as transfer
-from eddyscope.storage.layout import Variable, write_artefact
 
 REMOTE = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", re.IGNORECASE)
 
@@ -100,26 +100,24 @@ def write_advice(out: Path) -> None:
 
 
 def write_closures(out: Path) -> None:
-    members, records, bins = 2, 5, 9
-    for name, stable in (("dns", [1, 1]), ("none", [1, 0]), ("l02", [1, 1])):
-        values = np.ones((members, records))
-        values[:, 3:] = np.nan if name == "none" else 1.0
-        per_record = ("member", "record")
-        variables = {
-            "member": Variable(("member",), np.arange(members)),
-            "record": Variable(("record",), np.arange(records)),
-            "wavenumber": Variable(("wavenumber",), np.arange(1.0, 8.0)),
-            "vorticity_bin": Variable(("vorticity_bin",), np.linspace(-4, 4, bins)),
-            "time": Variable(per_record, np.tile(np.arange(float(records)), (members, 1))),
-            "energy": Variable(per_record, values),
-            "enstrophy": Variable(per_record, values),
-            "energy_spectrum": Variable(("member", "wavenumber"), np.ones((members, 7))),
-            "vorticity_pdf": Variable(("member", "vorticity_bin"), np.ones((members, bins))),
-            "stable": Variable(("member",), np.array(stable, dtype="uint8")),
-            "blow_up_time": Variable(("member",), np.array([np.nan, 2.5])),
-        }
+    """Filtered DNS, no closure (one of its two runs blew up), and a model."""
+    records, bins = np.arange(5.0), 9
+    for name, reached in (("dns", (5, 5)), ("none", (5, 3)), ("l02", (5, 5))):
+        runs = [
+            les.MemberStatistics(
+                time=records,
+                energy=np.ones(count),
+                enstrophy=np.ones(count),
+                energy_spectrum=np.ones(7),
+                vorticity_pdf=np.ones(bins),
+                omega=np.ones((1, 16, 16)),
+            )
+            for count in reached
+        ]
         attributes = {"case_name": "synthetic", "closure": name, "model": name}
-        write_artefact(out / f"les/{name}.h5", variables, attributes)
+        les.write_les(
+            out / f"les/{name}.h5", (3, 4), runs, np.linspace(-4, 4, bins + 1), attributes
+        )
 
 
 def job(case: Case, out: Path) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,15 +10,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from eddyscope.artefacts.key import LAYERS, ModelKey
+from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
+from eddyscope.config.errors import CaseError
 from eddyscope.report.axes import log_limits, plain_log, wavenumber_axis
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import COLOURS, GREENS, Picture, canvas, colour_of, words
 
-__all__ = ["TRUTH", "label", "mean_over_runs", "model_of", "statistics", "trajectories"]
-
-TRUTH = "dns"
-"""Name of the filtered DNS among the closures."""
+__all__ = ["label", "mean_over_runs", "model_of", "statistics", "trajectories"]
 
 FREE = ("#7B4F9D", "#8C6D31", "#56B4E9", "#CC79A7", "#E69F00")
 """For closures that are no models of this case."""
@@ -25,7 +25,7 @@ FREE = ("#7B4F9D", "#8C6D31", "#56B4E9", "#CC79A7", "#E69F00")
 
 def statistics(results: Results) -> Picture:
     """Time-mean energy spectra and PDFs of vorticity, against the filtered DNS."""
-    truth = results.closure(TRUTH)
+    truth = results.closure(FILTERED_DNS)
     _closures(results)
     figure, axes = canvas(1, 3, 3.1)
     spectrum, ratio, pdf = axes[0]
@@ -70,9 +70,9 @@ def trajectories(results: Results) -> Picture:
     for panel, name in zip(axes[0], ("energy", "enstrophy"), strict=True):
         for closure, run in _truth_first(results).items():
             _plot_runs(panel, run, name, colours[closure])
-        if TRUTH in results.les:
+        if FILTERED_DNS in results.les:
             # A run that blows up would flatten all others.
-            limit = 3.0 * float(np.nanmax(results.les[TRUTH][name].values))
+            limit = 3.0 * float(np.nanmax(results.les[FILTERED_DNS][name].values))
             panel.set_ylim(0.0, min(limit, panel.get_ylim()[1]) if limit > 0.0 else None)
         panel.set(
             xlabel="time since the start", ylabel=name, title=f"{name.capitalize()} against time"
@@ -95,52 +95,52 @@ def mean_over_runs(values: xr.DataArray) -> FloatArray:
     return np.asarray(kept.mean(axis=0) if len(kept) else np.full(table.shape[1], np.nan))
 
 
-def model_of(run: xr.Dataset) -> str | None:
-    """The name of the model that was the closure; None for a closure that is no model."""
-    model = str(run.attrs.get("model", ""))
-    return None if model in ("", "none", TRUTH) else model
+def model_of(run: xr.Dataset) -> ModelKey | None:
+    """The model that was the closure; None for a closure that is no model."""
+    text = str(run.attrs["model"])
+    if text in ("none", FILTERED_DNS):
+        return None
+    try:
+        return ModelKey.parse(text)
+    except CaseError:
+        return None
 
 
 def label(run: xr.Dataset) -> str:
     """What a closure is called."""
-    special = {TRUTH: "filtered DNS", "none": "no closure"}
-    closure, model = str(run.attrs["closure"]), model_of(run)
-    if model is None:
+    special = {FILTERED_DNS: "filtered DNS", "none": "no closure"}
+    closure, key = str(run.attrs["closure"]), model_of(run)
+    if key is None:
         return special.get(closure, closure)
-    key = ModelKey.parse(model)
     if key.is_base:
         return "base model"
-    return f"{model} re-trained" if key.kind == LAYERS else model
+    return f"{key} re-trained" if key.kind == LAYERS else str(key)
 
 
 def _closures(results: Results) -> Mapping[str, xr.Dataset]:
-    found = {name: run for name, run in results.les.items() if name != TRUTH}
+    found = {name: run for name, run in results.les.items() if name != FILTERED_DNS}
     if not found:
         raise Absent("no closure was run in a simulation")
     return found
 
 
 def _truth_first(results: Results) -> Mapping[str, xr.Dataset]:
-    truth = {TRUTH: results.les[TRUTH]} if TRUTH in results.les else {}
+    truth = {FILTERED_DNS: results.les[FILTERED_DNS]} if FILTERED_DNS in results.les else {}
     return {**truth, **_closures(results)}
 
 
 def _colours(results: Results) -> dict[str, str]:
     """Truth black, models as their kinds, other closures apart from them."""
-    colours = {TRUTH: COLOURS["truth"], "none": COLOURS["none"]}
-    layers = others = 0
+    colours = {FILTERED_DNS: COLOURS["truth"], "none": COLOURS["none"]}
+    greens, others = itertools.cycle(GREENS), itertools.cycle(FREE)
     for name, run in results.les.items():
-        if name in colours:
-            continue
-        model = model_of(run)
-        if model is None:
-            colours[name] = FREE[others % len(FREE)]
-            others += 1
-        elif ModelKey.parse(model).kind == LAYERS:
-            colours[name] = GREENS[layers % len(GREENS)]
-            layers += 1
-        else:
-            colours[name] = colour_of(ModelKey.parse(model))
+        key = model_of(run)
+        if key is not None and key.kind == LAYERS:
+            colours[name] = next(greens)
+        elif key is not None and key.kind in COLOURS:
+            colours[name] = colour_of(key)
+        elif name not in colours:
+            colours[name] = next(others)
     return colours
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.artefacts.key import BASE
+from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.comparison import Comparison, compare, in_words
-from eddyscope.report.les_figures import TRUTH, label, mean_over_runs, model_of
+from eddyscope.report.les_figures import label, mean_over_runs, model_of
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.setting import count
 
@@ -108,7 +109,8 @@ def _les_headline(results: Results) -> list[Headline]:
     """The best layer's closure against the base model's."""
     found = results.evaluation
     before = spectrum_factor(results, BASE)
-    names = [n for n, run in results.les.items() if found and model_of(run) == found.best]
+    best = found.best if found is not None else None
+    names = [name for name, run in results.les.items() if best and str(model_of(run)) == best]
     after = spectrum_factor(results, names[0]) if names else None
     if before is None or after is None:
         return []
@@ -247,7 +249,7 @@ def _floor(compared: Comparison) -> str:
 
 def _in_the_loop(results: Results) -> list[str]:
     """What closures did in a simulation: how many runs ended, how far their spectra are off."""
-    closures = {name: run for name, run in results.les.items() if name != TRUTH}
+    closures = {name: run for name, run in results.les.items() if name != FILTERED_DNS}
     if not closures:
         return ["No closure was run back in a simulation (`eddyscope les`)."]
     told = [
@@ -272,9 +274,11 @@ def _spectrum_words(results: Results, name: str) -> str:
 
 def spectrum_factor(results: Results, name: str) -> float | None:
     """exp⟨|ln(E/E_dns)|⟩ over wavenumbers of a closure; None if there is nothing to compare."""
-    if TRUTH not in results.les or name not in results.les:
+    if FILTERED_DNS not in results.les or name not in results.les:
         return None
-    exact, found = (mean_over_runs(results.les[who]["energy_spectrum"]) for who in (TRUTH, name))
+    exact, found = (
+        mean_over_runs(results.les[who]["energy_spectrum"]) for who in (FILTERED_DNS, name)
+    )
     return _factor(exact, found)
 
 

@@ -13,14 +13,13 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
-from eddyscope.artefacts import advice, analysis, evaluation
+from eddyscope.artefacts import advice, analysis, evaluation, les
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.artefacts.status import Status, read_status
 from eddyscope.config.errors import CaseError
-from eddyscope.storage.opening import open_to_read
 
 __all__ = ["SYSTEMS", "Absent", "Case", "Gap", "Results", "gather"]
 
@@ -173,7 +172,7 @@ def _gather_closures(results: Results) -> None:
     if not paths:
         results.gaps.append(Gap("les/", "has no simulations", "make them with `eddyscope les`"))
     for path in paths:
-        found = results.read(path, _made_by("les"), _dataset)
+        found = results.read(path, _made_by("les"), les.read_les)
         if found is not None:
             results.les[path.stem] = found
 
@@ -186,14 +185,3 @@ def _gather_steps(results: Results) -> None:
         if found is not None:
             results.steps.append(found)
     results.steps.sort(key=lambda status: status.updated)
-
-
-def _tree(path: Path) -> xr.DataTree:
-    with open_to_read(path, "artefact"):
-        pass  # checked
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
-        return tree.load()
-
-
-def _dataset(path: Path) -> xr.Dataset:
-    return _tree(path).to_dataset()
