@@ -13,6 +13,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 from eddyscope.stages.job import Job, Step
+from eddyscope.stages.stage import STAGES, load_stages
 from eddyscope.storage.lock import take_lock
 from small_flows import make_case
 
@@ -206,3 +207,15 @@ def test_a_status_file_is_json_that_others_can_read(job):
     assert record["segments"][0].keys() == {"began", "ranks", "threads", "code_version"}
     summary = json.loads((job.out / "status.json").read_text())
     assert summary["record"] == "status/train.json"
+
+
+# --- Stages --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_meets_the_protocol(name):
+    (stage,) = load_stages([name])
+    assert stage.name == name
+    assert 10 < len(stage.summary) < 100
+    assert stage.plan.__doc__
+    assert stage.run.__doc__

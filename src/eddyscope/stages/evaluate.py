@@ -22,7 +22,7 @@ from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import normalise
+from eddyscope.stages.normalise import perform_normalised
 
 if TYPE_CHECKING:
     from eddyscope.learning.batches import Fields
@@ -50,8 +50,6 @@ class Evaluate:
     def run(self, job: Job) -> None:
         """Evaluate, unless it is done. Collective."""
         self.plan(job)
-        for system in SYSTEMS:
-            normalise(job, system)
         advice = job.out / "advice.json"
         read = job.world.on_root(lambda: [advice] if advice.exists() else [])
         step = Step(
@@ -60,7 +58,7 @@ class Evaluate:
             inputs=(*_models(job).values(), *_data(job), *read),
             outputs=tuple(job.out / name for name in OUTPUTS),
         )
-        job.perform(step, lambda: _evaluate(job, bool(read)))
+        perform_normalised(job, step, lambda: _evaluate(job, bool(read)))
 
 
 def _models(job: Job) -> dict[ModelKey, Path]:

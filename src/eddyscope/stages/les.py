@@ -28,7 +28,7 @@ from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import normalise
+from eddyscope.stages.normalise import perform_normalised
 from eddyscope.storage.small import Attribute
 
 
@@ -49,8 +49,6 @@ class Les:
         self.plan(job)
         sources, closures = sources_of(job), job.case.les.closures
         read = job.world.on_root(lambda: [p for c in closures for p in c.reads(sources)])
-        if sources.normalisation in read:
-            normalise(job, "target")
         names = (FILTERED_DNS, *closures_of(job.case))
         step = Step(
             name=self.name,
@@ -58,7 +56,7 @@ class Les:
             inputs=(job.dataset("target"), *dict.fromkeys(read)),
             outputs=tuple(job.out / "les" / f"{name}.h5" for name in names),
         )
-        job.perform(step, lambda: simulate_all(job))
+        perform_normalised(job, step, lambda: simulate_all(job))
 
 
 def schedule_of(case: Case) -> FixedSteps:

@@ -13,7 +13,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
 from eddyscope.stages.job import Job, Step
 
-__all__ = ["normalise", "perform_normalised"]
+__all__ = ["perform_normalised"]
 
 SAMPLES = {"base": "training.samples", "target": "transfer.samples"}
 """System -> the setting that says how many of its samples are used."""
@@ -27,11 +27,11 @@ def perform_normalised(job: Job, step: Step, work: Callable[[], None]) -> None:
     systems = [system for system in SAMPLES if job.normalisation(system) in step.inputs]
     job.foresee(step, [job.normalisation(system) for system in systems])
     for system in systems:
-        normalise(job, system)
+        _normalise(job, system)
     job.perform(step, work)
 
 
-def normalise(job: Job, system: str) -> None:
+def _normalise(job: Job, system: str) -> None:
     """Make the normalisation of a system, unless it is there. Collective. Raises CaseError."""
     step = Step(
         f"normalise.{system}",

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from eddyscope.stages.job import Job
 
@@ -25,7 +24,6 @@ STAGES = ("dns", "train", "advise", "transfer", "evaluate", "les", "analyze", "r
 """Names, in the order in which `run` goes through them."""
 
 
-@runtime_checkable
 class Stage(Protocol):
     """A piece of the program that the command line can call."""
 
@@ -46,25 +44,5 @@ class Stage(Protocol):
 
 def load_stages(names: Sequence[str]) -> list[Stage]:
     """The stages of these names. Imports their modules."""
-    return [_stage_of(importlib.import_module(f"eddyscope.stages.{name}"), name) for name in names]
-
-
-def _stage_of(module: ModuleType, name: str) -> Stage:
-    found = getattr(module, "STAGE", None)
-    return found if isinstance(found, Stage) else _Functions(module, name)
-
-
-class _Functions:
-    """A module that still has `plan` and `run` as plain functions."""
-
-    def __init__(self, module: ModuleType, name: str):
-        self.name = name
-        self.summary = (module.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
-        self._module = module
-
-    def plan(self, job: Job) -> list[str]:
-        lines: list[str] = self._module.plan(job)
-        return lines
-
-    def run(self, job: Job) -> None:
-        self._module.run(job)
+    modules = [importlib.import_module(f"eddyscope.stages.{name}") for name in names]
+    return [module.STAGE for module in modules]
