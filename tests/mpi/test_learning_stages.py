@@ -12,7 +12,8 @@ import pytest
 from eddyscope.artefacts.evaluation import read_details
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.learning.metrics import METRICS
-from eddyscope.learning.models import load_model
+from eddyscope.learning.models import Model, load_model
+from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
@@ -125,6 +126,25 @@ def test_every_stage_works_for_a_unet(world: World, shared_tmp_path: Path, every
             if not all((old[k] == new[k]).all() for k in base.network.parameters_of(layer))
         ]
         everywhere(moved == model.record.retrained, f"{name} changed {moved}")
+
+
+def test_a_full_disk_in_one_group_is_heard_by_all(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere, monkeypatch: pytest.MonkeyPatch
+):
+    job = prepared(world, shared_tmp_path, "transfer.epochs=1")
+    train.run(job)
+
+    def save(path: Path, model: Model) -> None:
+        if path.stem == "gain":
+            raise CannotWrite(f"{path}: cannot be written")
+
+    monkeypatch.setattr("eddyscope.learning.retrain.save_model", save)
+    try:
+        transfer.run(job)
+        said = ""
+    except CannotWrite as error:
+        said = str(error)
+    everywhere("gain.safetensors: cannot be written" in said, said or "no error")
 
 
 def test_transfer_makes_only_what_is_missing(

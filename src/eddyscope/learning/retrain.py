@@ -22,7 +22,7 @@ from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
-from eddyscope.parallel.failure import BlewUp
+from eddyscope.parallel.failure import BlewUp, CannotWrite
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import World
@@ -78,7 +78,8 @@ class Retraining:
     def make_all(self, world: World) -> None:
         """Make every model that is not there yet, dealt to groups of ranks. Collective.
 
-        Raises BlewUp, once all sound models are made, for those that are no longer finite.
+        Raises BlewUp, once all sound models are made, for those that are no longer finite, and
+        CannotWrite or CaseError of any group on all ranks.
         """
         everything = list(self.models)
         missing = world.on_root(lambda: [key for key in everything if not self.is_made(key)])
@@ -86,19 +87,18 @@ class Retraining:
         # decide its last bits, and a run that goes on must end like an unbroken one.
         group, index = world.split(len(everything))
         dealt = deal(everything, min(world.size, len(everything)), index)
-        blown = self._make_each([key for key in dealt if key in missing], group, index == 0)
+        failed = self._make_each([key for key in dealt if key in missing], group, index == 0)
         # A group must not end the job while another is still at work on sound models.
-        everyone = [text for texts in world.comm.allgather(blown) for text in texts]
+        everyone = [error for errors in world.comm.allgather(failed) for error in errors]
         group.comm.Free()
-        if everyone:
-            raise BlewUp("; ".join(dict.fromkeys(everyone)))
+        raise_together(everyone)
 
-    def _make_each(self, keys: Sequence[ModelKey], group: World, speaks: bool) -> list[str]:
-        """Make models on a group of ranks; gives what is said of those that blew up. Collective
+    def _make_each(self, keys: Sequence[ModelKey], group: World, speaks: bool) -> list[Exception]:
+        """Make models on a group of ranks; gives the errors of those that failed. Collective
         over the group, of which one speaks for all: their shares are alike."""
         epochs = {key: self.recipe.epochs * self.models[key].is_trained for key in keys}
         progress = Progress(group, "transfer: epoch", max(1, sum(epochs.values())))
-        blown: list[str] = []
+        failed: list[Exception] = []
         before = 0
         for key in keys:
 
@@ -109,9 +109,11 @@ class Retraining:
             try:
                 self.make(key, group, report)
             except BlewUp as error:
-                blown.append(f"{key}: {error}")
+                failed.append(BlewUp(f"{key}: {error}"))
+            except (CannotWrite, CaseError) as error:
+                return [*failed, error]  # the next model would meet it too
             before += epochs[key]
-        return blown
+        return failed
 
     def is_made(self, key: ModelKey) -> bool:
         """Whether a sound artefact of this name, made from this base model, is on the disk."""
@@ -183,6 +185,15 @@ class Retraining:
             transfer_seed=self.recipe.key[0],
             base=self.base.digest,
         )
+
+
+def raise_together(errors: Sequence[Exception]) -> None:
+    """Raise what all ranks know of: the first that ends everything, else all that blew up."""
+    for error in errors:
+        if not isinstance(error, BlewUp):
+            raise error
+    if errors:
+        raise BlewUp("; ".join(dict.fromkeys(str(error) for error in errors)))
 
 
 def metrics_of(
