@@ -1,6 +1,7 @@
 """How fast is a dataset written, against plain MPI-IO of the same bytes?
 
     python jobs/bench/output.py --ranks 1 2 --json jobs/results/output.json
+    python jobs/bench/output.py --driver mpio       where h5py is built with MPI
 
 In one process, in turn: a dataset's samples written by its writer (with checksums and spectra,
 synced, marked committed), and the same fields' bytes written one after the other by collective
@@ -59,6 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--grids", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--driver", default="direct", help="storage.driver of a case")
     parser.add_argument("--scratch", help="folder to write to (default: a temporary one)")
     parser.add_argument("--json", help="file for the raw figures")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -72,8 +74,10 @@ def work(configuration: dict[str, Any]) -> None:
     from eddyscope.artefacts.dataset import schema
     from eddyscope.artefacts.dataset.writer import DatasetWriter, Layout, capacity, create
     from eddyscope.parallel.world import World, block
+    from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 
     world = World.launched()
+    driver = STORAGE_DRIVERS.settings(configuration["driver"])
     comm, members, samples = world.comm, configuration["members"], configuration["samples"]
     layout = Layout(
         members, tuple(range(samples)), (0.0,), 128, dict.fromkeys(configuration["grids"], 0.1)
@@ -82,7 +86,7 @@ def work(configuration: dict[str, Any]) -> None:
     random = np.random.default_rng(world.rank)
     fields = {
         n: {
-            m: {v: random.standard_normal((n, n)).astype(layout.dtype) for v in schema.VARIABLES}
+            m: {v: random.standard_normal((1, n, n)).astype(layout.dtype) for v in schema.VARIABLES}
             for m in owned
         }
         for n in layout.grids
@@ -91,14 +95,14 @@ def work(configuration: dict[str, Any]) -> None:
     everything = [f.ravel() for g in fields.values() for s in g.values() for f in s.values()]
     one = np.concatenate(everything)
     # As many samples at once as the dataset's writer takes, with one sync likewise.
-    together = capacity(layout, len(owned), comm)
+    together = capacity(layout, -(-members // world.size))
     bytes_before = comm.scan(one.nbytes) - one.nbytes
 
     def dataset(path: Path) -> float:
         create(path, comm, layout, {"case": "{}", "system": "base"})
         comm.Barrier()
         began = time.perf_counter()
-        with DatasetWriter.opened(path, layout, comm, owned) as writer:
+        with DatasetWriter.opened(path, layout, comm, owned, driver) as writer:
             for sample in range(samples):
                 writer.add_sample(sample, fields, spectra)
         return elapsed(world, began)

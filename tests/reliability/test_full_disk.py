@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.model import read_model
+from eddyscope.artefacts.status import read_summary
+from eddyscope.parallel.failure import guard
 from eddyscope.parallel.launch import launch as start_ranks
+from eddyscope.storage.small import read_tree
+from reliability.test_bad_input import make_folder
 from reliability.test_interrupted import started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case
 
@@ -146,3 +152,109 @@ def test_samples_have_their_room_from_the_start(launch, small_disk, case):
         _, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, errors
     assert Dataset(dataset).complete and Dataset(dataset).verify() == []
+
+
+# --- Stages that write small artefacts -----------------------------------------------------
+
+STAGES = {
+    "train": [],
+    "advise": [],
+    "transfer": ["transfer.layers=['l02']"],
+    "evaluate": [],
+    "les": ["les.closures=['none']", "les.duration=0.1"],
+    "analyze": [],
+    "report": [],
+}
+"""Stage -> settings that keep it short."""
+
+BLOCK = 4096
+"""Bytes that files on these disks come in."""
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory) -> Path:
+    """A case whose datasets and models are there."""
+    folder: Path = tmp_path_factory.mktemp("ready")
+    make_folder(folder)
+    return folder
+
+
+def stage_command(folder: Path, stage: str) -> list[str]:
+    words = [stage, str(folder / "synthetic.toml"), "--out", str(folder / "out"), *STAGES[stage]]
+    fresh = ["--fresh"] if stage in ("train", "transfer") else []
+    return [sys.executable, "-m", "eddyscope", *words, *fresh]
+
+
+def leave_free(disk: Path, bytes_left: int) -> None:
+    """Take all of the disk but so much."""
+    with open(disk / "other", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - bytes_left)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Artefacts that are there, but for what is said about them."""
+    spoken = ("status.json", ".lock")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith(spoken) and path.parent.name != "status"
+    }
+
+
+def assert_whole(before: dict[str, bytes], folder: Path) -> None:
+    """Nothing is half written: artefacts are as they were, gone by --fresh, or new and whole."""
+    assert not list(folder.rglob("*.tmp*"))
+    for name, content in files_of(folder).items():
+        if before.get(name) != content and name.endswith(".safetensors"):
+            read_model(folder / name)
+        elif before.get(name) != content and name.endswith(".h5"):
+            read_tree(folder / name)
+        else:
+            assert before.get(name, content) == content, name
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_on_a_disk_with_some_blocks_left_leaves_nothing_half_written(
+    launch, small_disk, ready, stage
+):
+    """As a job of its own: HDF5 ends programs that cannot write a file it has open."""
+    disk = small_disk(4000)
+    folder = disk / "here"
+    shutil.copytree(ready, folder)
+    leave_free(disk, 5 * BLOCK)
+    before = files_of(folder)
+    ended = launch(1, stage_command(folder, stage), LIMIT)
+    assert ended.returncode == 1, ended.stderr
+    words = message(ended.stderr)
+    assert "No space left on device" in words and "free space" in words and "--out" in words
+    assert_whole(before, folder)
+    summary = read_summary(folder / "out")
+    assert summary is None or summary.state != "running"
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_on_a_full_disk_says_so(small_disk, ready, stage, capfd):
+    disk = small_disk(4000)
+    folder = disk / "here"
+    shutil.copytree(ready, folder)
+    leave_free(disk, 0)
+    before = files_of(folder)
+    assert guard(lambda: dispatch(stage_command(folder, stage)[3:])) == 1
+    words = message(capfd.readouterr().err)
+    assert "No space left on device" in words and "--out" in words
+    assert_whole(before, folder)
+    summary = read_summary(folder / "out")
+    assert summary is None or summary.state != "running"
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_in_a_folder_that_cannot_be_written_is_refused(small_disk, ready, stage, capfd):
+    disk = small_disk(4000)
+    folder = disk / "here"
+    shutil.copytree(ready, folder)
+    before = files_of(folder)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert guard(lambda: dispatch(stage_command(folder, stage)[3:])) == 2
+    words = message(capfd.readouterr().err)
+    assert str(disk) in words and "--out" in words
+    assert files_of(folder) == before

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eddyscope.stages.job import Job
 from eddyscope.storage.atomic import cannot_write, write_atomically
+from eddyscope.storage.disk import require_folder
 
 
 class Report:
@@ -36,6 +37,7 @@ def _report(job: Job) -> None:
     from eddyscope.report.tables import Table
 
     folder = job.out / "report"
+    require_folder(folder)
     results = gather(job.out, job.case.resolved())
     pictures = draw_all(results)
     text = page(results, pictures, _provenance(job))

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import Comm
 
 __all__ = [
     "cannot_write",
-    "check_folder",
     "fsync_folder",
     "replace_file",
     "write_atomically",
@@ -81,20 +79,3 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
         f"{path}: cannot be written ({reason}); free space there and call again to go on from "
         "what is kept, or choose another folder with --out"
     )
-
-
-def check_folder(folder: Path, comm: Comm) -> None:
-    """Make `folder` on rank 0; CaseError on all ranks if it cannot be written. Collective."""
-    problem = None
-    if comm.rank == 0:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                problem = "not writable"
-        except OSError as error:
-            problem = error.strerror or str(error)
-    problem = comm.bcast(problem)
-    if problem is not None:
-        raise CaseError(
-            f"{folder}: cannot write here ({problem}); choose another folder with --out"
-        )

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eddyscope.parallel.world import Comm
-from eddyscope.storage.atomic import check_folder, replace_file, write_on_root
+from eddyscope.parallel.world import Comm, World
+from eddyscope.storage.atomic import replace_file, write_on_root
+from eddyscope.storage.disk import require_folder
 from eddyscope.storage.drivers.base import DriverSettings, SharedFile
 from eddyscope.storage.drivers.direct import DirectFile
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
@@ -26,9 +27,9 @@ DIRECT = DirectFile.Settings()
 
 def lay_out(path: Path, comm: Comm, tree: Tree) -> None:
     """A new file at `path`, laid out and sealed by rank 0, with all its bytes on the disk.
-    Raises CannotWrite on all ranks. Collective."""
+    Raises CannotWrite, and CaseError for a folder that cannot be, on all ranks. Collective."""
     temporary = path.with_name(path.name + ".tmp")
-    check_folder(path.parent, comm)
+    World(comm).on_root(lambda: require_folder(path.parent))
 
     def work() -> None:
         image = Image(tree)
@@ -58,7 +59,7 @@ def new_file(
     synced, sealed, and renamed to `path` when complete. Raises CannotWrite on all ranks.
     Collective."""
     temporary = path.with_name(path.name + ".tmp")
-    check_folder(path.parent, comm)
+    World(comm).on_root(lambda: require_folder(path.parent))
     image = Image(tree)
     write_on_root(path, comm, lambda: image.save(temporary))
     with open_to_overwrite(temporary, comm, driver) as file:

@@ -61,9 +61,11 @@ class SharedFile(ABC):
         self.path = path
         self.comm = comm
         self.places = World(comm).on_root(lambda: _places(path))
-        with self._failing_together():  # before HDF5, which waits for ever for a rank that cannot
+        with (
+            self._errors_on_all_ranks()
+        ):  # before HDF5, which waits for ever for a rank that cannot
             self._handle = os.open(path, os.O_RDWR)
-        with self._failing_together():
+        with self._errors_on_all_ranks():
             self._open()
         self._background = ThreadPoolExecutor(max_workers=1)
         self._syncing: Future[None] | None = None
@@ -104,7 +106,7 @@ class SharedFile(ABC):
         """Collective."""
         self._background.shutdown()
         os.close(self._handle)
-        with self._failing_together():
+        with self._errors_on_all_ranks():
             self._close()
 
     def piece(self, name: str, index: tuple[int, ...], data: ArrayLike) -> Piece:
@@ -123,7 +125,7 @@ class SharedFile(ABC):
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Write the pieces of each rank, none of which overlap. Raises CannotWrite. Collective."""
-        with self._failing_together():
+        with self._errors_on_all_ranks():
             self._write(pieces)
 
     def begin_sync(self) -> None:
@@ -137,11 +139,11 @@ class SharedFile(ABC):
         Raises CannotWrite. Collective."""
         syncing = self._syncing or self._background.submit(os.fsync, self._handle)
         self._syncing = None
-        with self._failing_together():
+        with self._errors_on_all_ranks():
             syncing.result()
 
     @contextmanager
-    def _failing_together(self) -> Iterator[None]:
+    def _errors_on_all_ranks(self) -> Iterator[None]:
         """An error of writing on any rank becomes a CannotWrite on all of them. Collective."""
         reason = ""
         try:
