@@ -225,6 +225,31 @@ def test_flow_on_another_grid_is_the_same_equation_with_its_forcing(name):
     assert finer.decay_rate(5.0) == flow.decay_rate(5.0)
 
 
+@pytest.mark.parametrize("forcing", [name for name in FORCINGS if name != "none"])
+@pytest.mark.parametrize("name", list(FLOWS))
+def test_flow_on_another_grid_keeps_the_response_of_its_forcing(name, forcing):
+    """A filtered forcing stays filtered, on a grid as fine and on a finer one."""
+    settings = settings_of(FLOWS, name).model_copy(
+        update={"forcing": settings_of(FORCINGS, forcing)}
+    )
+    response = FILTERS.build(settings_of(FILTERS, "gaussian"), 16).transfer
+
+    def acts(flow: Any) -> Any:
+        """What the forcing does to the modes that both grids have."""
+        state = flow.transform.zeros_spectral()
+        flow.add_forcing(state, 0.0, 0, 1.0)
+        flow.kick(state, 0, 0.01)
+        return flow.transform.gather(state, N)[0]
+
+    coarse, fine = (make_transform_on(World.single(), n) for n in (N, 2 * N))
+    filtered = FLOWS.build(settings, coarse, response, 7)
+    plain = FLOWS.build(settings, coarse, seed=7)
+    expected = acts(filtered)
+    assert np.any(expected) and not np.array_equal(expected, acts(plain))
+    for transform in (make_transform_on(World.single(), N), fine):
+        np.testing.assert_array_equal(acts(filtered.on(transform)), expected)
+
+
 # --- Schemes -------------------------------------------------------------------------------
 
 

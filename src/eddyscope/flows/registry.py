@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from eddyscope.config.registry import Registry
+from eddyscope.flows.base import Flow
 from eddyscope.flows.navier_stokes import NavierStokes
 
 __all__ = ["FLOWS"]
 
-FLOWS: Registry[Any] = Registry("flow", {"navier_stokes": NavierStokes})
+FLOWS: Registry[Flow] = Registry("flow", {"navier_stokes": NavierStokes})

@@ -10,13 +10,12 @@ Reference: Demmel & Nguyen, "Parallel reproducible summation", IEEE Trans. Compu
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from eddyscope.config.arrays import FloatArray
 from eddyscope.parallel.reduce import largest as largest_anywhere
 from eddyscope.parallel.reduce import total as total_of
+from eddyscope.parallel.world import Comm
 
 __all__ = ["add_slices", "exact_sums", "slice_grids"]
 
@@ -25,7 +24,7 @@ SMALLEST = -1022
 """Exponent below which a grid would be finer than the finest number there is."""
 
 
-def exact_sums(terms: NDArray[np.float64], count: int, comm: Any) -> NDArray[np.float64]:
+def exact_sums(terms: FloatArray, count: int, comm: Comm) -> FloatArray:
     """Sums of `terms` over their last axis and over all ranks, shape without that axis.
 
     count: a bound on the terms of one sum on all ranks. Collective over `comm`.
@@ -42,9 +41,7 @@ def exact_sums(terms: NDArray[np.float64], count: int, comm: Any) -> NDArray[np.
         return add_slices(slices, comm)
 
 
-def slice_grids(
-    largest: NDArray[np.float64], count: int, slices: int, comm: Any
-) -> NDArray[np.float64]:
+def slice_grids(largest: FloatArray, count: int, slices: int, comm: Comm) -> FloatArray:
     """The grids on which to cut the terms of sums into slices, shape (slice, …sum).
 
     Adding a grid to a term and subtracting it again leaves the term's slice, a multiple of
@@ -55,12 +52,12 @@ def slice_grids(
     spare = int(np.ceil(np.log2(count))) + 1
     top = np.frexp(largest_anywhere(comm, largest))[1] + spare
     exponents = [np.maximum(top - s * (52 - spare), SMALLEST) for s in range(slices)]
-    grids: NDArray[np.float64] = np.ldexp(1.5, np.stack(exponents))
+    grids: FloatArray = np.ldexp(1.5, np.stack(exponents))
     return grids
 
 
-def add_slices(slices: NDArray[np.float64], comm: Any) -> NDArray[np.float64]:
+def add_slices(slices: FloatArray, comm: Comm) -> FloatArray:
     """The sums over all ranks of each rank's sums of slices, shape (slice, …sum), and over
     the slices. Collective over `comm`."""
-    total: NDArray[np.float64] = total_of(comm, slices).sum(axis=0)
+    total: FloatArray = total_of(comm, slices).sum(axis=0)
     return total
