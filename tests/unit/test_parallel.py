@@ -11,7 +11,8 @@ from eddyscope.parallel.progress import duration
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import block, check_mesh, choose_mesh
 from eddyscope.storage.atomic import write_atomically
-from eddyscope.storage.layout import Variable, write_artefact
+from eddyscope.storage.image import Image
+from eddyscope.storage.layout import Group, Variable
 from eddyscope.storage.opening import open_to_read
 
 
@@ -67,7 +68,7 @@ def test_durations_are_said_as_people_do(seconds, words):
     assert duration(seconds) == words
 
 
-# --- Artefacts -----------------------------------------------------------------------------
+# --- Files ---------------------------------------------------------------------------------
 
 
 def write_sample(path):
@@ -75,11 +76,11 @@ def write_sample(path):
     energy = Variable(("time", "x"), np.arange(10.0).reshape(2, 5), long_name="energy")
     name = Variable(("time",), ["first", "second"])
     time = Variable(("time",), np.array([0.5, 1.0]))
-    groups = {"": {"time": time, "name": name}, "line": {"x": x, "energy": energy}}
-    write_artefact(path, groups, {"case": "{}", "seed": 3})
+    root = Group({"time": time, "name": name}, {"case": "{}", "seed": 3})
+    Image({"": root, "line": Group({"x": x, "energy": energy})}).save(path)
 
 
-def test_artefact_opens_in_xarray(tmp_path):
+def test_a_laid_out_file_opens_in_xarray(tmp_path):
     path = tmp_path / "a.h5"
     write_sample(path)
     root = xr.open_dataset(path, engine="h5netcdf")
@@ -90,20 +91,6 @@ def test_artefact_opens_in_xarray(tmp_path):
     assert line["x"].attrs["units"] == "m"
     assert line["energy"].attrs["long_name"] == "energy"
     np.testing.assert_array_equal(line["energy"], np.arange(10.0).reshape(2, 5))
-
-
-def test_artefact_leaves_no_temporary_file(tmp_path):
-    write_sample(tmp_path / "a.h5")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
-
-
-def test_a_failed_write_leaves_the_old_artefact(tmp_path):
-    path = tmp_path / "a.h5"
-    write_sample(path)
-    before = path.read_bytes()
-    with pytest.raises(TypeError):
-        write_artefact(path, {"x": Variable(("x",), [object()])}, {})
-    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5])

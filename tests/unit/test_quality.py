@@ -23,7 +23,7 @@ class Known:
             },
         }
         self.time = np.broadcast_to(1.0 + 0.5 * np.arange(omega.shape[1]), (2, omega.shape[1]))
-        self.samples = omega.shape[1]
+        self.members, self.samples = omega.shape[:2]
         self.grids = [4]
         self._diagnostics = {
             "time": np.linspace(1.0, self.time.max(), records),
@@ -35,8 +35,8 @@ class Known:
     def diagnostics(self):
         return self._diagnostics
 
-    def read(self, n, name):
-        return self._omega
+    def read(self, n, name, members):
+        return self._omega[members][:, :, None]  # one layer
 
 
 @pytest.fixture
@@ -98,3 +98,10 @@ def test_samples_alike_to_the_last_bit_are_told_without_a_number(noise):
 def test_what_cannot_be_known_of_one_sample_is_left_out(noise):
     words = quality(Known(np.ones(20), noise[:, :1])).summary
     assert "correlate" not in words and "nan" not in words
+
+
+def test_what_is_not_known_is_said_to_be_so(noise):
+    """As of data from elsewhere, without diagnostics."""
+    found = quality(Known(np.full(20, np.nan), noise, palinstrophy=np.nan))
+    assert found.summary.startswith("resolution not known, energy not known, successive samples")
+    assert "nan" not in found.summary and found.warnings == ()

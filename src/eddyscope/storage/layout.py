@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from eddyscope.config.arrays import AnyArray
-from eddyscope.storage.atomic import write_atomically
 
 __all__ = [
     "FORMAT_BOUNDS",
+    "Attributes",
     "Group",
     "Parts",
     "Tree",
     "Variable",
     "allocate",
-    "attribute_texts",
     "build",
-    "write_artefact",
 ]
 
 FORMAT_BOUNDS = ("earliest", "v110")
 """Versions of HDF5's file format: readable by netCDF-4, and no consistency flag that a kill could
 leave set."""
+
+Attributes = Mapping[str, object]
+"""Names and values, as far as HDF5 can store them."""
 
 Parts = Callable[[], Iterator[AnyArray]]
 """An array's values, part after part in its order in memory."""
@@ -49,7 +47,7 @@ class Variable:
     long_name: str = ""
     shape: tuple[int, ...] = ()
     dtype: DTypeLike | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
     initial: Parts | None = None
     """Values that an allocated array begins with; zeros without."""
     fixed: bool = False
@@ -61,7 +59,7 @@ class Group:
     """Variables and attributes of a group."""
 
     variables: Mapping[str, Variable]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
 
 
 Tree = Mapping[str, Group]
@@ -126,29 +124,3 @@ def _find_scale(group: h5py.Group, dim: str) -> h5py.Dataset | None:
         if group.name == "/":
             return None
         group = group.parent
-
-
-def write_artefact(
-    path: Path,
-    groups: Mapping[str, Mapping[str, Variable]] | Mapping[str, Variable],
-    attributes: Mapping[str, Any],
-) -> None:
-    """Write a small, complete artefact atomically. Not collective: call it on one rank.
-
-    `groups` maps a group's name ("" or "/" for the root) to its variables, or is the
-    root's variables themselves.
-    """
-    first: Any = next(iter(groups.values()), None)
-    tree: Any = {"": groups} if isinstance(first, Variable) else groups
-    content = io.BytesIO()
-    with h5py.File(content, "w", libver=FORMAT_BOUNDS) as file:
-        for key, value in attributes.items():
-            file.attrs[key] = value
-        for name, variables in tree.items():
-            allocate(file.require_group(name) if name.strip("/") else file, variables)
-    write_atomically(path, content.getvalue())
-
-
-def attribute_texts(names: Sequence[str]) -> NDArray[Any]:
-    """Names as an array that h5py stores as variable-length UTF-8."""
-    return np.array(list(names), dtype=h5py.string_dtype())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,7 +20,7 @@ from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.checked import checksum_name, checksums
-from eddyscope.storage.layout import Group, Parts, Tree, Variable
+from eddyscope.storage.layout import Attributes, Group, Parts, Tree, Variable
 
 __all__ = ["Layout", "tree_of"]
 
@@ -70,7 +69,7 @@ class Layout:
         return ("layer", "y", "x"), (self.layers, n, n)
 
 
-def tree_of(layout: Layout, attributes: Mapping[str, Any]) -> Tree:
+def tree_of(layout: Layout, attributes: Attributes) -> Tree:
     """The file of a dataset. CaseError where no file can hold it."""
     fields = layout.samples * layout.sample_bytes()
     if fields > LARGEST_FILE:
@@ -89,7 +88,7 @@ def tree_of(layout: Layout, attributes: Mapping[str, Any]) -> Tree:
     return tree
 
 
-def _root(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _root(attributes: Attributes) -> Attributes:
     return {
         "format": schema.FORMAT,
         "sign_convention": schema.SIGN_CONVENTION,

@@ -27,24 +27,31 @@ class Quality:
     cascade: χ = 2νP is the enstrophy that viscosity takes, η = (ν³/χ)^(1/6)."""
     drift: float
     """Mean energy of the second half of the sampled time over that of the first, less one; NaN
-    of a flow at rest."""
+    of a flow at rest, or whose energy is not known."""
     drift_error: float
     """Standard error of `drift`, from the members; NaN for one member."""
     correlation: float
     """Mean pattern correlation of the filtered vorticity of successive samples; NaN for one."""
     decorrelation_time: float
     """−interval / ln(correlation); NaN where they are not correlated."""
+    at_rest: bool
+    """Whether there is no energy in the first half of the sampled time."""
     warnings: tuple[str, ...]
     """What to change, a line each."""
 
     @property
     def summary(self) -> str:
         """All of it in one line."""
-        if not np.isfinite(self.drift):
+        if self.at_rest:
             return "at rest"
-        words = [f"k_max·η = {self.k_max_eta:.2f}"]
+        known = np.isfinite(self.k_max_eta)
+        words = [f"k_max·η = {self.k_max_eta:.2f}" if known else "resolution not known"]
         error = f" ± {100 * self.drift_error:.0f}" if np.isfinite(self.drift_error) else ""
-        words.append(f"mean energy drifts by {100 * self.drift:.0f}{error} %")
+        words.append(
+            f"mean energy drifts by {100 * self.drift:.0f}{error} %"
+            if np.isfinite(self.drift)
+            else "energy not known"
+        )
         if np.isfinite(self.correlation):
             words.append(f"successive samples correlate by {self.correlation:.2f}")
         if np.isfinite(self.decorrelation_time):
@@ -62,7 +69,8 @@ def quality(dataset: Dataset) -> Quality:
     time = -interval / np.log(correlation) if 0.0 < correlation < 1.0 else float("nan")
     warnings = []
     name = dataset.system
-    if not np.isfinite(drift):
+    at_rest = _at_rest(dataset)
+    if at_rest:
         warnings.append(
             f"{name} is at rest: there is no energy in the first half of the sampled time; give it "
             f"an initial condition or a forcing ({name}.flow.initial, {name}.flow.forcing)"
@@ -86,7 +94,7 @@ def quality(dataset: Dataset) -> Quality:
             f"{name}'s samples are not independent: successive ones correlate by "
             f"{correlation:.2f}; raise {name}.ensemble.interval{enough} (now {interval:g})"
         )
-    return Quality(resolution, drift, error, correlation, time, tuple(warnings))
+    return Quality(resolution, drift, error, correlation, time, at_rest, tuple(warnings))
 
 
 def _sampled(dataset: Dataset, name: str) -> np.ndarray:
@@ -108,6 +116,11 @@ def k_max_eta(dataset: Dataset) -> float:
     return float((dataset.case["grid"]["n"] // 2 - 1) * eta)
 
 
+def _at_rest(dataset: Dataset) -> bool:
+    energy = _sampled(dataset, "energy")
+    return bool(energy.size and np.all(energy[:, : max(1, energy.shape[1] // 2)] == 0.0))
+
+
 def _drift(dataset: Dataset) -> tuple[float, float]:
     energy = _sampled(dataset, "energy")
     half = energy.shape[1] // 2
@@ -125,10 +138,13 @@ def _drift(dataset: Dataset) -> tuple[float, float]:
 def _correlation(dataset: Dataset) -> float:
     if dataset.samples < 2:
         return float("nan")
-    omega = dataset.read(dataset.grids[0], "omega").astype(np.float64)
-    flat = omega.reshape(*omega.shape[:2], -1)
-    size = np.linalg.norm(flat, axis=2, keepdims=True)
-    if not np.all(size > 0.0):
-        return float("nan")
-    flat /= size
-    return float(np.einsum("msx,msx->ms", flat[:, :-1], flat[:, 1:]).mean())
+    patterns = []
+    for member in range(dataset.members):  # one at a time: a dataset may not fit into memory
+        omega = dataset.read(dataset.grids[0], "omega", [member])[0].astype(np.float64)
+        flat = omega.reshape(len(omega), -1)
+        size = np.linalg.norm(flat, axis=1, keepdims=True)
+        if not np.all(size > 0.0):
+            return float("nan")
+        flat /= size
+        patterns.append(np.einsum("sx,sx->s", flat[:-1], flat[1:]))
+    return float(np.mean(patterns))

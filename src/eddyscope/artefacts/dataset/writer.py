@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from eddyscope.storage.atomic import write_on_root
 from eddyscope.storage.checked import checksum_name, checksums
 from eddyscope.storage.drivers.base import DriverSettings, Piece, SharedFile
 from eddyscope.storage.image import Image
+from eddyscope.storage.layout import Attributes
 from eddyscope.storage.seal import restore
 from eddyscope.storage.shared_file import DIRECT, lay_out, open_to_overwrite
 
@@ -55,7 +55,7 @@ def capacity(layout: Layout, owned: int) -> int:
     return max(1, min(layout.samples, together))
 
 
-def create(path: Path, comm: Comm, layout: Layout, attributes: Mapping[str, Any]) -> None:
+def create(path: Path, comm: Comm, layout: Layout, attributes: Attributes) -> None:
     """Lay out an empty dataset at `path`, complete with coordinates. Raises CannotWrite, and
     CaseError for a layout that no file can hold. Collective."""
     lay_out(path, comm, tree_of(layout, attributes))
@@ -67,7 +67,7 @@ def mend(path: Path, comm: Comm) -> None:
     write_on_root(path, comm, lambda: restore(path))
 
 
-def size(layout: Layout, attributes: Mapping[str, Any]) -> int:
+def size(layout: Layout, attributes: Attributes) -> int:
     """Bytes of the dataset's file. CaseError where no file can hold it. Not collective."""
     return Image(tree_of(layout, attributes)).sealed_size
 
