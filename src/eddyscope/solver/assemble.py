@@ -45,7 +45,7 @@ def make_schedule(name: str, ensemble: EnsembleTimes, dt: float | None) -> Sched
     """
     samples, records = ensemble.samples, ensemble.diagnostics
     if dt is None:
-        return FreeSteps.of(ensemble.spin_up, ensemble.interval, samples, records)
+        return FreeSteps.of(ensemble.spin_up, ensemble.interval, samples, records, name)
     first = whole_steps(f"{name}.spin_up", ensemble.spin_up, dt)
     every = whole_steps(f"{name}.interval", ensemble.interval, dt)
     if every < 1:

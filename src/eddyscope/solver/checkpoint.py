@@ -11,6 +11,7 @@ replace them; the others stay until the run is begun afresh (`--fresh`).
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,9 @@ from eddyscope.storage.shared_file import new_file
 __all__ = ["CheckpointSettings", "Checkpoints", "checkpoint_size"]
 
 NAME = re.compile(r"step-(\d{10,})\.h5")
+
+LARGEST_FILE = 2**62
+"""Bytes from which on neither HDF5 nor a file system can count."""
 
 WAIT_FOR_COST = 50.0
 """Times what the last checkpoint took that pass before the next: 2 % of the wall time at most."""
@@ -175,7 +179,15 @@ class Checkpoints:
 
 def checkpoint_size(types: Types, total: tuple[int, ...]) -> int:
     """Bytes of one checkpoint's file: arrays by name and type, of the shape `total` on all ranks
-    together. Nothing of that size is made. Not collective."""
+    together. Nothing of that size is made. Not collective. CaseError where no file can hold it.
+    """
+    least = sum(math.prod(total) * dtype.itemsize for dtype in types.values())
+    if least > LARGEST_FILE:
+        raise CaseError(
+            f"a checkpoint of {total[0]} members on {total[-1]} x {total[-1]} modes takes "
+            f"{least / 2**60:.3g} EiB, more than any file can hold; lower "
+            "ensemble.members or grid.n"
+        )
     facts: Facts = {"identity": provenance.digest(""), **_clock_facts(Clock().as_dict())}
     return Image(_tree(facts, types, total)).sealed_size
 

@@ -201,13 +201,16 @@ class FreeSteps:
     """Marks before the first sample."""
 
     @classmethod
-    def of(cls, first: float, every: float, samples: int, records: int) -> FreeSteps:
-        """With `records` marks an interval. CaseError where marks cannot be told apart."""
+    def of(
+        cls, first: float, every: float, samples: int, records: int, name: str = "ensemble"
+    ) -> FreeSteps:
+        """With `records` marks an interval. CaseError, naming the settings, where marks cannot be
+        told apart."""
         end = first + every * (samples - 1) if samples < LARGEST_COUNT else math.inf
         spacing = every / records if records < LARGEST_COUNT else 0.0
         if not math.isfinite(end) or spacing < RESOLVED_TIMES * math.ulp(max(end, every)):
             raise CaseError(
-                f"ensemble.interval = {every:g} with {min(records, LARGEST_COUNT)} diagnostics "
+                f"{name}.interval = {every:g} with {min(records, LARGEST_COUNT)} diagnostics "
                 f"in it: such times cannot be told apart up to t = {end:g}; use a longer "
                 "interval, or fewer samples or diagnostics, or less spin_up"
             )
