@@ -48,7 +48,13 @@ def wavenumber_axis(axes: Axes, largest: float, label: str = "wavenumber k") -> 
 
 
 def plain_log(axes: Axes) -> None:
-    """A logarithmic y axis, once its curves are drawn, with plain numbers: 0.2, 0.5, 1, 2."""
+    """A logarithmic y axis, once its curves are drawn, with plain numbers: 0.2, 0.5, 1, 2.
+
+    Over less than a factor of 1.5 it stays linear, since a logarithmic one has no marks there.
+    """
+    low, high = axes.get_ylim()
+    if 0.0 < high < 1.5 * low:
+        return
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     wide = high / max(low, 1e-300) > 12.0

@@ -19,7 +19,7 @@ from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.results import Absent, Results
 
-__all__ = ["CONTROLS", "Comparison", "Prediction", "compare", "described", "in_words"]
+__all__ = ["CONTROLS", "Comparison", "Prediction", "compare", "described", "in_words", "percent"]
 
 CONTROLS = {
     "gain": "one scale a channel",
@@ -41,6 +41,12 @@ def in_words(interval: Interval, digits: int = 3) -> str:
     if interval.low is None or interval.high is None:
         return text
     return f"{text} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+
+
+def percent(share: float) -> str:
+    """ "45", "0.6": a share in percent, with a decimal where the whole numbers say too little."""
+    value = 100.0 * share
+    return f"{value:.0f}" if abs(value) >= 9.95 or value == 0.0 else f"{value:.1f}"
 
 
 def described(key: ModelKey) -> str:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta
-from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import count
 
 __all__ = ["limits", "resolution"]
 
-UNTRAINED = 0.8
-"""Error of the base model on its own flow from which on it has learnt little: 1 is nothing."""
-
 
 def limits(results: Results) -> list[str]:
     """What this case cannot show, in sentences."""
     sentences = [_resolved(results, system) for system in SYSTEMS]
-    sentences += _chosen(results) + _few_runs(results) + _repeats(results) + _untrained(results)
+    sentences += _chosen(results) + _few_runs(results) + _repeats(results)
     return sentences
 
 
@@ -89,28 +85,3 @@ def _repeats(results: Results) -> list[str]:
         "this case."
     )
     return sentences
-
-
-def _untrained(results: Results) -> list[str]:
-    """A base model that has learnt little, or less long than the case says."""
-    sentences = []
-    model = results.models.get(ModelKey())
-    epochs, wanted = len(model.losses("train")) if model else 0, results.case["training"]["epochs"]
-    if 0 < epochs < wanted:
-        sentences.append(
-            f"The base model was trained for {count(epochs, 'epoch')}, where the case says "
-            f"{wanted}."
-        )
-    error = _error_at_home(results)
-    if error is not None and not error < UNTRAINED:
-        sentences.append(
-            f"On its own flow the base model leaves an error of {error:.2f}, where 1 is predicting "
-            "nothing: it has hardly been trained, so this case says little about re-training."
-        )
-    return sentences
-
-
-def _error_at_home(results: Results) -> float | None:
-    found = results.evaluation
-    metrics = found.models.get("base", {}).get("base", {}) if found is not None else {}
-    return metrics["error"].mean if "error" in metrics else None

@@ -15,7 +15,7 @@ import xarray as xr
 from eddyscope.artefacts.key import BASE
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
-from eddyscope.report.comparison import Comparison, compare, in_words
+from eddyscope.report.comparison import Comparison, compare, in_words, percent
 from eddyscope.report.les_figures import label, mean_over_runs, model_of
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.setting import count
@@ -82,7 +82,7 @@ def _less(share: float) -> str:
     """ " (45 % less)", or what else can be said of the share of error removed."""
     if not math.isfinite(share):
         return ""
-    return f" ({abs(100 * share):.0f} % {'less' if share >= 0 else 'more'})"
+    return f" ({percent(abs(share))} % {'less' if share >= 0 else 'more'})"
 
 
 def _advice_headline(compared: Comparison) -> list[Headline]:
@@ -93,8 +93,8 @@ def _advice_headline(compared: Comparison) -> list[Headline]:
     layer = advice.first[0]
     if not advice.tells or len(advice.first) > 1 or layer not in compared.layers:
         return []
-    cost = 100 * compared.excess(layer)
-    text = f"predicted beforehand; following it leaves {cost:.0f} % more error than the best"
+    cost = percent(compared.excess(layer))
+    text = f"predicted beforehand; following it leaves {cost} % more error than the best"
     return [Headline(layer, text)]
 
 
@@ -135,7 +135,7 @@ def _helped(compared: Comparison) -> str:
     left = in_words(compared.error(best))
     if not share > 0.0:
         return f"Re-training one layer did not help: the best, {best}, leaves {left}."
-    words = f"Re-training {best} alone leaves {left}, {100 * share:.0f} % less"
+    words = f"Re-training {best} alone leaves {left}, {percent(share)} % less"
     if "all" in compared.target:
         words += f"; re-training all layers leaves {in_words(compared.error('all'))}"
     return f"{words}. {_run_by_run(compared)}"
@@ -148,8 +148,8 @@ def _run_by_run(compared: Comparison) -> str:
     if removed.low is None or removed.high is None:
         return "This is of one test run, so how it varies from run to run is not known."
     return (
-        f"Run by run, {compared.best} removes {100 * removed.low:.0f} to "
-        f"{100 * removed.high:.0f} % of the base model's error ({compared.members} runs)."
+        f"Run by run, {compared.best} removes {percent(removed.low)} to "
+        f"{percent(removed.high)} % of the base model's error ({compared.members} runs)."
     )
 
 
@@ -160,7 +160,7 @@ def _order(compared: Comparison) -> str:
     if compared.all_alike:
         return f"All {len(compared.layers)} layers leave the same error: none is better."
     excess = compared.excess(worst)
-    more = f", {100 * excess:.0f} % more error than {best}" if math.isfinite(excess) else ""
+    more = f", {percent(excess)} % more error than {best}" if math.isfinite(excess) else ""
     return (
         f"The best layer is {best}; the worst, {worst}, leaves "
         f"{in_words(compared.error(worst))}{more}. In order: {', '.join(compared.measured)}."
@@ -202,10 +202,10 @@ def _cost(compared: Comparison, first: str) -> str:
     """What following the advice would have cost."""
     if compared.rank(first) == 1:
         return ", which is indeed the best."
-    error, spectrum = (100 * compared.excess(first, m) for m in ("error", "spectrum_error"))
+    error, spectrum = (percent(compared.excess(first, m)) for m in ("error", "spectrum_error"))
     return (
-        f"; following it would have left {error:.0f} % more error than the best layer (and "
-        f"{spectrum:.0f} % more error of the spectrum than the best in that)."
+        f"; following it would have left {error} % more error than the best layer (and "
+        f"{spectrum} % more error of the spectrum than the best in that)."
     )
 
 
@@ -223,7 +223,7 @@ def _without_advice(compared: Comparison) -> str:
     """What habits that look at no data would have cost."""
     habits = {"first_layer": "the first layer", "last_layer": "the last", "random": "any at random"}
     costs = [
-        f"{text} {100 * cost:.0f} %"
+        f"{text} {percent(cost)} %"
         for name, text in habits.items()
         if (cost := compared.controls.get(name, {}).get("regret_mse")) is not None
     ]
@@ -242,7 +242,7 @@ def _floor(compared: Comparison) -> str:
     if not best > 0.0:
         return f"{words}."
     return (
-        f"{words}, which removes {100 * max(share / best, 0.0):.0f} % of the error that "
+        f"{words}, which removes {percent(max(share / best, 0.0))} % of the error that "
         f"{compared.best} removes."
     )
 

@@ -70,7 +70,7 @@ def _spectra_on(panel: Axes, system: str, found: xr.Dataset, best: str) -> None:
     panel.set_title(f"on {system}", color=COLOURS[system])
     panel.set_ylim(log_limits(curves, 3.0))
     plain_log(panel)
-    panel.legend(loc="lower right")
+    panel.legend(loc="best")
 
 
 def _shown(system: str, best: str, found: xr.Dataset) -> Iterator[tuple[ModelKey, str]]:

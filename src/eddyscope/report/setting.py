@@ -10,10 +10,13 @@ from eddyscope.report.results import SYSTEMS, Absent, Results
 
 __all__ = ["count", "flow_settings", "setting"]
 
+UNTRAINED = 0.8
+"""Error of the base model on its own flow from which on it has learnt little: 1 is nothing."""
+
 
 def setting(results: Results) -> list[str]:
     """What the case is about, in sentences."""
-    sentences = [_aim(results), _seeds(results), _base_model(results)]
+    sentences = [_aim(results), _seeds(results), _base_model(results), *_untrained(results)]
     dataset = results.datasets.get("target")
     if dataset is not None:
         runs = count(len(dataset.parts["test"]), "run")
@@ -127,6 +130,31 @@ def _base_model(results: Results) -> str:
     if not epochs:
         return f"{words} carries no record of its training."
     return f"{words} was trained for {count(epochs, 'epoch')}."
+
+
+def _untrained(results: Results) -> list[str]:
+    """A base model that has learnt little, or less long than the case says."""
+    sentences = []
+    model = results.models.get(ModelKey())
+    epochs, wanted = len(model.losses("train")) if model else 0, results.case["training"]["epochs"]
+    if 0 < epochs < wanted:
+        sentences.append(
+            f"The base model was trained for {count(epochs, 'epoch')}, where the case says "
+            f"{wanted}."
+        )
+    error = _error_at_home(results)
+    if error is not None and not error < UNTRAINED:
+        sentences.append(
+            f"On its own flow the base model leaves an error of {error:.2f}, where 1 is predicting "
+            "nothing: it has hardly been trained, so this case says little about re-training."
+        )
+    return sentences
+
+
+def _error_at_home(results: Results) -> float | None:
+    found = results.evaluation
+    metrics = found.models.get("base", {}).get("base", {}) if found is not None else {}
+    return metrics["error"].mean if "error" in metrics else None
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

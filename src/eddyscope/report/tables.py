@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eddyscope.artefacts.evaluation import Interval
 from eddyscope.artefacts.key import BASE, ModelKey
-from eddyscope.report.comparison import CONTROLS, Comparison, described, in_words
+from eddyscope.report.comparison import CONTROLS, Comparison, described, in_words, percent
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import flow_settings
 
@@ -100,10 +100,10 @@ def _removed(share: Interval | None) -> str:
     """Percentages: mean, and range over test runs."""
     if share is None or not math.isfinite(share.mean):
         return ""
-    text = f"{100 * share.mean:.0f} %"
+    text = f"{percent(share.mean)} %"
     if share.low is None or share.high is None:
         return text
-    return f"{text} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    return f"{text} ({percent(share.low)} to {percent(share.high)})"
 
 
 def _or_nothing(interval: Interval | None) -> str:
@@ -113,7 +113,8 @@ def _or_nothing(interval: Interval | None) -> str:
 def flow_table(results: Results) -> Table:
     """What the case says of both systems, side by side."""
     columns = [_settings(results, system) for system in SYSTEMS]
-    names = dict.fromkeys(name for column in columns for name in column)
+    known = dict.fromkeys(name for column in columns for name in column)
+    names = sorted(known, key=lambda name: not name.startswith("flow."))  # else in their order
     rows = tuple((name, *(column.get(name, "–") for column in columns)) for name in names)
     notes = [
         f"The {system}: no such system in the case."
