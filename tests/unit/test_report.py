@@ -33,7 +33,9 @@ from eddyscope.stages.analyze import STAGE as analyze
 from eddyscope.stages.case import Case, load_case
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
+from eddyscope.stages.les import STAGE as les_stage
 from eddyscope.stages.report import STAGE as report
+from eddyscope.stages.stage import Stage
 from eddyscope.stages.train import STAGE as train
 from eddyscope.stages.transfer import STAGE as transfer
 
@@ -255,6 +257,20 @@ def test_damaged_pieces_are_named_and_do_not_stop_the_report(
     text = " ".join(Page((partial / "report/index.html").read_text(encoding="utf-8")).words)
     for piece in DAMAGED:
         assert f"{piece}: cannot be used (" in text
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"models": 3}'])
+@pytest.mark.parametrize("stage", [analyze, les_stage])
+def test_a_wrong_evaluation_is_one_line_to_whoever_reads_it(
+    made: tuple[Case, Path], tmp_path: Path, stage: Stage, content: str
+) -> None:
+    _, out = made
+    partial = link_all_but(out, tmp_path, "evaluation.json", "analysis.h5", "status/analyze.json")
+    (partial / "evaluation.json").write_text(content)
+    case = synthetic.make_case(tmp_path, 'les.closures=["best"]')
+    with pytest.raises(CaseError, match="not a usable evaluation") as caught:
+        stage.run(job(case, partial))
+    assert "\n" not in str(caught.value)
 
 
 def test_comparison_and_table_agree_with_the_evaluation(made: tuple[Case, Path]) -> None:
