@@ -314,6 +314,16 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino) for p in files}
 
 
+def test_the_same_run_gives_the_same_bytes(eddyscope, complete, tmp_path):
+    """Of its dataset and checkpoints, at another time and on another rank count."""
+    status, _, errors = eddyscope(tmp_path, ranks=2)
+    assert status == 0, errors
+    files = sorted(path.relative_to(complete) for path in complete.rglob("*.h5"))
+    assert len(files) == 3
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (complete / file).read_bytes(), file
+
+
 @pytest.mark.parametrize("options", [(), ("--resume",), ("checkpoint.seconds=1",)])
 def test_a_complete_stage_is_not_repeated(call, complete, options):
     before = stamps(complete)
