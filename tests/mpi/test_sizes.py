@@ -9,7 +9,7 @@ from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
-from eddyscope.stages.dns import Run
+from eddyscope.stages.ensemble import Ensemble
 from eddyscope.stages.job import Job
 from small_flows import make_case
 
@@ -31,7 +31,7 @@ CASES = {
 def test_numbers_are_those_of_the_objects(world, shared_tmp_path, everywhere, name, scheme):
     overrides = [*CASES[name], f"time.scheme='{scheme}'", "grid.n=96", "filter.n=[32, 48]"]
     case = world.on_root(lambda: make_case(shared_tmp_path, *overrides))
-    run = Run(Job(case, world, shared_tmp_path / "out"), "base")
+    run = Ensemble(Job(case, world, shared_tmp_path / "out"), "base")
     transform = run.setup.make_transform(world)
     simulation = run.setup.simulation(transform)
     diagnostics = Diagnostics(simulation.flow)

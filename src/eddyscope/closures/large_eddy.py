@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.les import MemberStatistics
 from eddyscope.closures.base import SubgridModel
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.flows.base import Flow
+from eddyscope.parallel.progress import Progress
+from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 from eddyscope.solver.assemble import assemble
 from eddyscope.solver.diagnostics import Diagnostics
@@ -22,7 +26,7 @@ from eddyscope.spectral.half_plane import kept_modes, to_points
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.spectral.transform import Transform
 
-__all__ = ["LargeEddySimulation", "bin_edges", "les_schedule"]
+__all__ = ["LargeEddySimulation", "bin_edges", "filtered_dns", "les_schedule"]
 
 BINS = 60
 """Bins of the vorticity's probability density."""
@@ -83,6 +87,31 @@ class LargeEddySimulation:
         with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up: that is a result
             return _statistics(flow, states(), np.asarray(self.schedule.times), edges)
 
+    def run_all(
+        self,
+        world: World,
+        models: Sequence[SubgridModel],
+        members: Sequence[int],
+        starts: Sequence[RealArray],
+        edges: FloatArray,
+    ) -> list[list[MemberStatistics]]:
+        """Every model on every member, dealt to the ranks; all ranks get a list for each model.
+        Collective."""
+        items = [(c, m) for c in range(len(models)) for m in range(len(members))]
+        progress = Progress(world, "les", -(-len(items) // world.size))
+        done = 0
+
+        def one(item: tuple[int, int]) -> MemberStatistics:
+            nonlocal done
+            c, m = item
+            found = self.run(models[c], members[m], starts[m], edges)
+            done += 1
+            progress.update(done, models[c].label)
+            return found
+
+        results = map_in_order(world, one, items)
+        return [results[c * len(members) : (c + 1) * len(members)] for c in range(len(models))]
+
     def of_dns(
         self, member: int, fields: RealArray, times: FloatArray, edges: FloatArray
     ) -> MemberStatistics:
@@ -97,6 +126,23 @@ class LargeEddySimulation:
         mesh = replace(mesh, members=slice(member, member + 1), ensemble=member + 1)
         settings = TRANSFORMS.settings("fftw")
         return self.make_flow(TRANSFORMS.build(settings, self.grid, mesh, self.layers))
+
+
+def filtered_dns(
+    path: Path, n: int, members: Sequence[int], duration: float
+) -> tuple[list[RealArray], list[FloatArray]]:
+    """Each member's filtered vorticity (sample, layer, y, x) over `duration` from its first
+    sample on, and the times since then. CaseError for a dataset that cannot be used. Not
+    collective."""
+    dataset = Dataset(path)
+    dataset.require(n, "test")
+    fields, times = [], []
+    for member in members:
+        since = dataset.time[member] - dataset.time[member, 0]
+        kept = int(np.count_nonzero(since <= duration + ROUNDING))
+        fields.append(dataset.read(n, "omega", [member], slice(0, kept))[0])
+        times.append(since[:kept])
+    return fields, times
 
 
 def bin_edges(fields: Iterable[RealArray]) -> FloatArray:

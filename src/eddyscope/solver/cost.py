@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +16,8 @@ from eddyscope.flows.base import Flow
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.world import Comm, World
+from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.solver.observers import SampleFilter
 from eddyscope.solver.pace import CflPace
 from eddyscope.solver.schemes.ifrk3 import RungeKutta3
 from eddyscope.solver.simulation import Simulation
@@ -61,16 +63,28 @@ def seconds_a_step(simulation: Simulation) -> StepCost:
     return StepCost(seconds or first, dt)
 
 
-def time_line(simulation: Simulation, works: Mapping[str, tuple[int, Callable[[], object]]]) -> str:
-    """The time of a whole run, in words: its steps, and each of `works`, name -> (how often,
-    what), measured on these ranks. The simulation is at its start, and is advanced. Collective.
+def time_line(simulation: Simulation, subgrid: SampleFilter) -> str:
+    """The time of a whole run in words: its steps, records and samples, measured on these ranks.
+
+    The simulation is at its start, and is advanced. Collective.
     """
-    comm = simulation.flow.transform.mesh.comm
+    schedule, comm = simulation.schedule, simulation.flow.transform.mesh.comm
+    diagnostics, state = Diagnostics(simulation.flow), simulation.omega_hat
+
+    def sample() -> None:
+        advection = simulation.stepper.advection.of(state)
+        subgrid.sample(state, advection)
+        diagnostics.spectra(state, advection)
+
     step = seconds_a_step(simulation)
-    total_steps = simulation.schedule.total_steps
-    steps = round(simulation.schedule.end / step.dt) if total_steps is None else total_steps
-    costs = [("step", steps, step.seconds)]
-    costs += [(name, count, seconds_of(comm, work)) for name, (count, work) in works.items()]
+    adapted = round(schedule.end / step.dt)
+    steps = adapted if schedule.total_steps is None else schedule.total_steps
+    record = seconds_of(comm, lambda: diagnostics.means(state, 0.0, 0))
+    costs = [
+        ("step", steps, step.seconds),
+        ("record", len(schedule.times), record),
+        ("sample", schedule.samples, seconds_of(comm, sample)),
+    ]
     parts = [f"{count} {name}s x {seconds * 1e3:.3g} ms" for name, count, seconds in costs]
     total = sum(count * seconds for _, count, seconds in costs)
     return f"time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"

@@ -98,6 +98,12 @@ class Dataset:
         section = self.case[self.system]["ensemble"]
         return schema.EnsembleSettings.model_validate(section).parts
 
+    def has(self, records: int, samples: int) -> bool:
+        """Whether the first `records` of the diagnostics and `samples` of every member are there:
+        what a run has written when it goes on from there."""
+        energy = self.diagnostics()["energy"][:, :records]
+        return bool(np.isfinite(energy).all() and self.committed[:, :samples].all())
+
     def require(self, n: int, *parts: str) -> None:
         """Raise CaseError unless grid `n` is there, all is committed, and `parts` have members."""
         if n not in self.filter_width:

@@ -1,0 +1,121 @@
+"""The ensemble of a case's system, as `dns` simulates it: its files, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from eddyscope.artefacts.dataset.writer import Layout, capacity, size
+from eddyscope.flows.registry import FLOWS
+from eddyscope.solver.assemble import Setup, make_schedule
+from eddyscope.solver.sizes import Sizes, sizes_of
+from eddyscope.spectral.grid import Grid
+from eddyscope.stages.job import Job, Step
+from eddyscope.storage.disk import free_space, require_space
+from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
+
+__all__ = ["Ensemble"]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """That of one system of a case, on the ranks and in the folder of a job."""
+
+    job: Job
+    system: str
+
+    @cached_property
+    def setup(self) -> Setup:
+        """CaseError where the case has no such system, or its times do not fit its steps."""
+        case, settings = self.job.case, self.job.case.system(self.system)
+        ensemble = settings.ensemble
+        schedule = make_schedule(f"{self.system}.ensemble", ensemble, case.time.dt)
+        return Setup(
+            flow=settings.flow,
+            grid=Grid.of(case.grid),
+            time=case.time,
+            transform=case.transform,
+            members=ensemble.members,
+            schedule=schedule,
+            seed=case.seed,
+        )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The sizes and coordinates of the dataset."""
+        case, schedule = self.job.case, self.setup.schedule
+        return Layout(
+            members=self.setup.members,
+            sample_times=schedule.sample_times,
+            record_times=schedule.times,
+            n_shells=self.setup.grid.n_shells,
+            grids={n: case.filter.delta(n) for n in case.filter.n},
+            dtype=case.filter.precision,
+            full=case.grid.n if case.filter.full_fields else None,
+            layers=FLOWS[self.setup.flow.kind].layers,
+        )
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        settings = self.job.case.filter
+        return sizes_of(self.setup, self.job.world.size, settings.n, settings.full_fields)
+
+    @cached_property
+    def step(self) -> Step:
+        """Collective."""
+        folder, dataset = self.job.out / self.system, self.job.dataset(self.system)
+        initial, attributes = self.setup.flow.initial, self.attributes
+        kept = self.job.case.checkpoint.keep + 1  # a new one is complete before the oldest goes
+        return Step(
+            name=f"dns.{self.system}",
+            sections=("seed", "grid", "time", "filter", "transform", self.system),
+            inputs=(Path(initial.path),) if hasattr(initial, "path") else (),
+            outputs=(dataset,),
+            scratch=(folder / "checkpoints", folder / "wisdom"),
+            status=folder / "status.json",
+            sizes={
+                dataset: self.job.world.on_root(lambda: size(self.layout, attributes)),
+                folder / "checkpoints": self.sizes.checkpoint * kept,
+            },
+        )
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """Of the dataset's file."""
+        return {**self.job.provenance(), "system": self.system}
+
+    def check(self) -> None:
+        """Raise CaseError for all that a run would refuse. Collective."""
+        step = self.step
+
+        def check() -> None:
+            STORAGE_DRIVERS[self.job.case.storage.driver.kind].require()
+            require_space(step.name, step.sizes, self.job.out)
+            self.setup.check()
+
+        self.job.world.on_root(check)
+
+    @property
+    def fields(self) -> float:
+        """Bytes of a rank for fields at the peak."""
+        sizes, layout = self.sizes, self.layout
+        waiting = capacity(layout, sizes.owned) * sizes.owned * layout.member_bytes()
+        return sizes.solver + sizes.coarse + sizes.work + waiting
+
+    def description(self, program: float) -> list[str]:
+        """What would be done, a line each; program: bytes of a rank without fields. Collective."""
+        sizes, layout, fields = self.sizes, self.layout, self.fields
+        dataset, checkpoints = self.step.sizes.values()
+        free = self.job.world.on_root(lambda: free_space(self.job.out))
+        return [
+            *self.setup.description(self.system, self.job.world.size),
+            f"  memory: {(program + fields) / 2**20:.0f} MiB a rank at the peak, "
+            f"{fields / 2**20:.0f} MiB of it for fields",
+            f"  dataset: {layout.samples} samples, {dataset} bytes ({dataset / 2**20:.1f} MiB), "
+            f"{layout.samples * layout.sample_bytes()} of them fields",
+            f"  checkpoints: up to {checkpoints // sizes.checkpoint} of {sizes.checkpoint} bytes "
+            f"({checkpoints / 2**20:.1f} MiB)",
+            f"  disk: {(dataset + checkpoints) / 2**20:.1f} MiB, of {free / 2**20:.1f} MiB that "
+            f"are free for {self.job.out}",
+        ]
