@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.learning.batches import Fields
+from eddyscope.learning.evaluation import Outcome, spectra_of_members, system_details
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 
 N = 16
@@ -81,3 +84,24 @@ def test_layers_are_part_of_a_snapshot():
     found = snapshot_metrics(predicted, true, true, 1.0)
     assert found["error"][0] == pytest.approx(0.5)
     assert found["spectrum_error"][0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "dims"),
+    [
+        (1, ("model", "member", "wavenumber")),
+        (2, ("model", "member", "layer", "wavenumber")),
+    ],
+)
+def test_a_lone_layer_has_no_dimension_on_the_disk(layers: int, dims: tuple[str, ...]):
+    field = np.stack([np.stack([COS + SIN] * layers)] * 3).astype("float32")
+    fields = Fields(field, field, field, ((4, 0), (4, 2), (7, 0)))
+    metrics = snapshot_metrics(0.5 * field, field, field, 1.0)
+    spectrum = 0.5 * spectra_of_members(field, fields)
+    details = system_details({ModelKey(): Outcome(metrics, spectrum)}, fields)
+    assert details["pi_spectrum"].dims == dims
+    assert details["pi_spectrum_true"].dims == dims[1:]
+    np.testing.assert_allclose(details["pi_spectrum"][0], 0.5 * details["pi_spectrum_true"])
+    error = details["error"].sel(model="base")
+    np.testing.assert_allclose(error.sel(member=4, sample=[0, 2]), 0.25)
+    assert np.isnan(error.sel(member=7, sample=2))

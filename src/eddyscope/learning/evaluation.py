@@ -36,6 +36,7 @@ __all__ = [
     "history_details",
     "load_subjects",
     "rows_of",
+    "spectra_of_members",
     "system_details",
 ]
 
@@ -140,7 +141,7 @@ def evaluate(
     stds = [normalisation.std[name] for name in channel_names("pi", predicted.shape[1])]
     pi_std = np.array(stds)[:, None, None]
     metrics = snapshot_metrics(predicted, fields.pi, fields.omega, pi_std)
-    return Outcome(metrics, _spectra_of_members(predicted, fields))
+    return Outcome(metrics, spectra_of_members(predicted, fields))
 
 
 def rows_of(
@@ -184,7 +185,7 @@ def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.D
         for name, text in METRICS.items()
     }
     spectra = np.stack([outcome.spectrum for outcome in outcomes.values()])
-    exact = _spectra_of_members(fields.pi, fields)
+    exact = spectra_of_members(fields.pi, fields)
     axes = ("member", "layer", "wavenumber")
     words = "sum of |Π̂| by shell (corner modes left out)"
     variables["pi_spectrum"] = _stored(("model", *axes), spectra, f"{words}, predicted")
@@ -267,7 +268,7 @@ def _snapshots(fields: Fields) -> dict[int, np.ndarray]:
     return {int(member): owner == member for member in np.unique(owner)}
 
 
-def _spectra_of_members(pi: RealArray, fields: Fields) -> FloatArray:
+def spectra_of_members(pi: RealArray, fields: Fields) -> FloatArray:
     """Sum of |Π̂| by shell, mean over each member's snapshots: (member, layer, wavenumber)."""
     spectra = shell_spectrum(pi)
     return np.stack([spectra[mine].mean(axis=0) for mine in _snapshots(fields).values()])
