@@ -57,7 +57,6 @@ def probes_of(
 
 
 def example_of(model: Model, fields: Fields) -> xr.Dataset:
-    """Exact and predicted Π of the first of some samples."""
-    first = fields.first(1)
-    predicted = predict(model.network, model.normalisation, first.psi, first.omega)
-    return example_group(first.pi[0], predicted[0])
+    """Exact and predicted Π of the first of `fields`."""
+    predicted = predict(model.network, model.normalisation, fields.psi, fields.omega)
+    return example_group(fields.pi[0], predicted[0])

@@ -93,7 +93,8 @@ def _analyze(job: Job) -> None:
     maps = maps_fit(case.network, case.channels, n)
     groups = kernel_groups(world, networks, n, case.seed, maps)
     groups |= activation_groups(world, subjects.probes_of(models, runs, fields, own))
-    groups["example_on_base"] = subjects.example_of(models[ModelKey()], fields["base"])
+    example = world.on_root(partial(read, job.dataset("base"), count=1))
+    groups["example_on_base"] = subjects.example_of(models[ModelKey()], example)
     others = ", ".join(left_out(networks[ModelKey()]))
     facts = {**job.provenance(), "n": n, "left_out": others}
     world.on_root(lambda: write_analysis(job.out / "analysis.h5", groups, runs, facts))
