@@ -20,7 +20,7 @@ from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build
 from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
-from example_score import BaseToTarget
+from examples.base_to_target import BaseToTarget
 
 SMALL = {"cnn": {"depth": 3, "width": 4, "kernel_size": 3}, "unet": {"width": 3}}
 
