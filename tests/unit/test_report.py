@@ -423,6 +423,7 @@ def test_a_case_with_the_base_alone(
     assert "the case has no [target] system" in text
     assert "[target]: the case has no such system" in text
     assert "dns --system target" not in text
+    assert "eddyscope transfer  needs a [target] system" in text
     drawn = len(Page(page).figures)
     assert drawn == (4 if with_data else 0)  # three of the flow, and the base model's training
 

@@ -120,15 +120,17 @@ def gather(out: Path, case: Case) -> Results:
     for system in SYSTEMS:
         _gather_dataset(results, system)
     _gather_models(results)
-    results.advice = results.read(out / "advice.json", _made_by("advise"), advice.read_advice)
+    results.advice = results.read(
+        out / "advice.json", _made_by(results, "advise"), advice.read_advice
+    )
     results.evaluation = results.read(
-        out / "evaluation.json", _made_by("evaluate"), evaluation.read_summary
+        out / "evaluation.json", _made_by(results, "evaluate"), evaluation.read_summary
     )
     for name, stage, read in (
         ("evaluation", "evaluate", evaluation.read_details),
         ("analysis", "analyze", analysis.read_analysis),
     ):
-        tree = results.read(out / f"{name}.h5", _made_by(stage), read)
+        tree = results.read(out / f"{name}.h5", _made_by(results, stage), read)
         if tree is not None:
             results.trees[name] = tree
     _gather_closures(results)
@@ -136,7 +138,14 @@ def gather(out: Path, case: Case) -> Results:
     return results
 
 
-def _made_by(stage: str) -> str:
+NEED_TARGET = ("advise", "transfer", "evaluate", "les", "analyze")
+"""Stages that a case without a target cannot do."""
+
+
+def _made_by(results: Results, stage: str) -> str:
+    """How an artefact is made."""
+    if stage in NEED_TARGET and results.case.get("target") is None:
+        return f"`eddyscope {stage}` needs a [target] system"
     return f"make it with `eddyscope {stage}`"
 
 
@@ -145,7 +154,7 @@ def _gather_dataset(results: Results, system: str) -> None:
     if results.case.get(system) is None:
         results.gaps.append(Gap(f"[{system}]", "the case has no such system", ""))
         return
-    dataset = results.read(path, _made_by(f"dns --system {system}"), Dataset)
+    dataset = results.read(path, _made_by(results, f"dns --system {system}"), Dataset)
     if dataset is not None:
         results.datasets[system] = dataset
 
@@ -158,11 +167,11 @@ def _gather_models(results: Results) -> None:
         if key is not None:
             paths[key] = path
     if len(paths) == 1:
-        gap = Gap("models/transfer/", "has no models", "make them with `eddyscope transfer`")
+        gap = Gap("models/transfer/", "has no models", _made_by(results, "transfer"))
         results.gaps.append(gap)
     for key, path in paths.items():
         stage = "train" if key.adaptation == BASE else "transfer"
-        found = results.read(path, _made_by(stage), read_model_file)
+        found = results.read(path, _made_by(results, stage), read_model_file)
         if found is not None:
             results.models[key] = found
 
@@ -170,9 +179,9 @@ def _gather_models(results: Results) -> None:
 def _gather_closures(results: Results) -> None:
     paths = sorted((results.out / "les").glob("*.h5"))
     if not paths:
-        results.gaps.append(Gap("les/", "has no simulations", "make them with `eddyscope les`"))
+        results.gaps.append(Gap("les/", "has no simulations", _made_by(results, "les")))
     for path in paths:
-        found = results.read(path, _made_by("les"), les.read_les)
+        found = results.read(path, _made_by(results, "les"), les.read_les)
         if found is not None:
             results.les[path.stem] = found
 
