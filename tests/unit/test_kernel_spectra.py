@@ -215,3 +215,11 @@ def test_wide_kernels_on_a_fine_grid_are_surveyed(side: int) -> None:
     model = LayeredModel(nn.Sequential(layer), {"l01": layer}, NETWORKS.settings("cnn"), ONE)
     groups = kernel_groups(World.single(), {ModelKey(): model}, 36, seed=1, maps=True)
     assert groups["kernels/base/l01"].sizes["ky"] == min(36, 2 * side)
+
+
+def test_a_network_without_convolutions_has_no_kernels() -> None:
+    layer = nn.Linear(N, N)
+    model = LayeredModel(nn.Sequential(layer), {"l01": layer}, NETWORKS.settings("cnn"), ONE)
+    models = {ModelKey(): model, ModelKey("all"): model.copy()}
+    assert kernel_groups(World.single(), models, N, seed=1, maps=True) == {}
+    assert left_out(model) == ["l01"]

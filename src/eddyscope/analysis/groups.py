@@ -57,7 +57,8 @@ def kernel_groups(
     }
     others = [key for key in models if not key.is_base]
     layers = list(kernels_of(base))
-    groups["changes"] = changes_group(others, layers, _changes(found, others, layers))
+    if layers:
+        groups["changes"] = changes_group(others, layers, _changes(found, others, layers))
     for key in others:
         moved = most_changed(found, kernels, str(key), SHOWN)
         if moved:
