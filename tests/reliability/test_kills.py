@@ -18,6 +18,8 @@ import pytest
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.storage.drivers.mpio import has_parallel_hdf5
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
+from eddyscope.storage.small import read_tree
+from reliability.test_bad_input import make_folder
 from reliability.test_interrupted import newest_checkpoint, started, wait_for
 from reliability.test_stop_resume import LIMIT
 from small_flows import CASE, assert_same_arrays, write_case
@@ -94,3 +96,32 @@ def keep(counts: dict[str, int]) -> None:
     words = f"EDDYSCOPE_KILLS={KILLS} python -m pytest tests/reliability/test_kills.py"
     record = {"command": words, "same bits at the end": True, **counts}
     Path(str(RESULT)).write_text(json.dumps(record, indent=1) + "\n")
+
+
+SMALL_ARTEFACTS = {"advise": "advice", "evaluate": "evaluation"}
+"""Stage -> the name of its .h5 and .json."""
+
+
+@pytest.mark.parametrize("stage", list(SMALL_ARTEFACTS))
+def test_a_stage_that_is_killed_leaves_no_half_artefact(launch, tmp_path, stage):
+    """Whatever is there is whole; called again, the stage ends with what a calm run gives."""
+    (tmp_path / "here").mkdir()
+    make_folder(tmp_path / "here")
+    out, name = tmp_path / "here" / "out", SMALL_ARTEFACTS[stage]
+    case = tmp_path / "here" / "synthetic.toml"
+    words = [sys.executable, "-m", "eddyscope", stage, str(case), "--out", str(out)]
+    rng = np.random.default_rng(7)
+    for path in out.glob(f"{name}.*"):  # made up, for tests of what reads them
+        path.unlink()
+    for _ in range(max(2, KILLS // 2)):
+        with started(1, words) as process:
+            wait_for((out / "status" / f"{stage}.json").exists, process)
+            time.sleep(rng.uniform(0.0, 1.0))
+        if (out / f"{name}.h5").exists():
+            read_tree(out / f"{name}.h5")
+        if (out / f"{name}.json").exists():
+            json.loads((out / f"{name}.json").read_text())
+    ended = launch(1, words, LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    assert read_tree(out / f"{name}.h5").attrs["case_name"] == "synthetic"
+    assert not list(out.rglob("*.tmp"))
