@@ -413,3 +413,65 @@ def test_a_blow_up_is_told_and_leaves_what_is_committed(eddyscope, tmp_path, whe
     good = list((tmp_path / "base" / "checkpoints").glob("step-*.h5"))
     assert not dataset.complete
     assert dataset.committed.any() == (when == "after a while") == (len(good) == 2)
+
+
+# --- Files that are passed over ------------------------------------------------------------
+
+
+def test_files_passed_over_never_crowd_out_sound_ones(kept):
+    """A damaged newest and one of another run stay, and do not count among those that are kept."""
+    checkpoints, newest, _ = kept
+    newest.write_bytes(newest.read_bytes()[:-7])
+    elsewhere = newest.parent / "elsewhere"
+    other = Checkpoints(elsewhere, CheckpointSettings(), "other", checkpoints.transform)
+    state = {"omega_hat": state_of(checkpoints.transform)}
+    other.save({"step": 10**9}, state)
+    foreign = newest.with_name("step-1000000000.h5")
+    (elsewhere / foreign.name).rename(foreign)
+    elsewhere.rmdir()
+    assert load(checkpoints)[0] == 1
+    reasons = checkpoints.passed_over
+    assert list(reasons) == [foreign, newest]
+    assert "another run" in reasons[foreign] and "damaged" in reasons[newest]
+    for step in (3, 4, 5):
+        checkpoints.save({"step": step}, state)
+    left = {path.name for path in newest.parent.iterdir()}
+    assert left == {foreign.name, newest.name, "step-0000000004.h5", "step-0000000005.h5"}
+    assert load(checkpoints)[0] == 5
+    checkpoints.save({"step": 2}, state)  # what was damaged is replaced
+    assert newest not in checkpoints.passed_over
+
+
+def test_a_checkpoint_that_does_not_serve_is_passed_over_with_the_reason(kept):
+    checkpoints, newest, states = kept
+    found = {"omega_hat": checkpoints.transform.zeros_spectral()}
+
+    def unusable(clock):
+        return "too new" if clock["step"] > 1 else ""
+
+    clock = checkpoints.load({"step": 0}, found, unusable)
+    assert clock == {"step": 1}
+    np.testing.assert_array_equal(found["omega_hat"], states[1])
+    assert checkpoints.passed_over == {newest: "too new"}
+
+
+def test_checkpoints_without_their_dataset_are_not_gone_on_from(
+    eddyscope, unfinished, uninterrupted
+):
+    """The samples and records before them would be missing; and they are not removed."""
+    (unfinished / "base" / "dataset.h5").unlink()
+    before = {path.name for path in (unfinished / "base" / "checkpoints").glob("step-*.h5")}
+    status, words, errors = eddyscope(unfinished)
+    assert status == 0, errors
+    assert words.count("the dataset has not all samples and records before it") == len(before) > 0
+    assert "from the checkpoint" not in words
+    assert_same_arrays(unfinished / "base" / "dataset.h5", uninterrupted)
+
+
+def test_fresh_removes_every_checkpoint(eddyscope, unfinished):
+    folder = unfinished / "base" / "checkpoints"
+    (folder / "step-9999999999.h5").write_bytes(b"damaged")
+    status, words, errors = eddyscope(unfinished, "--fresh")
+    assert status == 0, errors
+    assert "not used" not in words
+    assert not (folder / "step-9999999999.h5").exists()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.status import read_status
 from eddyscope.parallel.launch import launch as start_ranks
 from reliability.test_interrupted import descendants, started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case
@@ -214,3 +215,55 @@ def assert_finite(path: Path) -> None:
             assert np.isfinite(file[f"spectra/{name}"][()][dataset.committed]).all()
         for name, values in file["diagnostics"].items():
             assert not np.isinf(values[()]).any(), name
+
+
+# --- What sampling changes, and what a run on several rank counts says -----------------------
+
+
+def last_field(launch, folder: Path, time: str, interval: float, samples: int) -> np.ndarray:
+    """Filtered vorticity at t = 0.4 of a run with samples so often."""
+    options = [f"time={time}", f"base.ensemble.interval={interval}", "base.ensemble.spin_up=0.0",
+               f"base.ensemble.samples={samples}", "filter.precision='float64'"]  # fmt: skip
+    arguments = ["dns", str(write_case(folder)), "--system", "base", "--out", str(folder / "out")]
+    ended = launch(1, [sys.executable, "-m", "eddyscope", *arguments, *options], 60.0)
+    assert ended.returncode == 0, ended.stderr
+    return Dataset(folder / "out" / "base" / "dataset.h5").read(8, "omega", [0])[0, -1]
+
+
+@pytest.mark.parametrize(("time", "is_same"), [("{dt=0.01}", True), ("{cfl=0.4}", False)])
+def test_sampling_more_often_changes_nothing_with_a_fixed_step(launch, tmp_path, time, is_same):
+    """Steps that adapt end at marks, so there it changes the solution by the scheme's error, as
+    `time.cfl` says."""
+    fields = []
+    for number, (interval, samples) in enumerate(((0.4, 2), (0.1, 5))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        fields.append(last_field(launch, folder, time, interval, samples))
+    assert (fields[0].tobytes() == fields[1].tobytes()) is is_same
+    np.testing.assert_allclose(fields[0], fields[1], rtol=0, atol=1e-4 * np.abs(fields[0]).max())
+
+
+def test_every_segments_ranks_are_recorded(launch, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["dns", str(write_case(tmp_path)), "--system", "base", "--out", str(out)]
+    slow = ["base.ensemble.samples=400", "stop.seconds=0.05"]
+    command = [sys.executable, "-m", "eddyscope", *arguments, *slow]
+    assert launch(2, command, 60.0).returncode == 4
+    assert launch(1, [*command[:-1], "stop.seconds=1e6"], 60.0).returncode == 0
+    status = read_status(out / "base" / "status.json")
+    assert [segment.ranks for segment in status.segments] == [2, 1]
+    assert status.ranks == "2, then 1"
+    assert all(segment.threads >= 1 for segment in status.segments)
+
+
+@pytest.mark.parametrize("time", ["{dt=0.01}", "{cfl=0.5}"])
+def test_a_flow_at_rest_is_said_to_be_in_plain_words(launch, tmp_path, time):
+    np.save(tmp_path / "rest.npy", np.zeros((16, 16)))
+    out = ["--system", "base", "--out", str(tmp_path / "out"), f"time={time}"]
+    rest = ["base.flow.forcing={kind='none'}", "base.flow.initial={kind='file',path='rest.npy'}"]
+    arguments = ["dns", str(write_case(tmp_path)), *out, *rest]
+    ended = launch(1, [sys.executable, "-m", "eddyscope", *arguments], 60.0)
+    assert ended.returncode == 0, ended.stderr
+    assert "nan" not in ended.stdout + ended.stderr and "inf" not in ended.stdout
+    assert "at rest" in ended.stdout
+    assert "Warning" not in ended.stderr
