@@ -201,3 +201,22 @@ def test_coupled_layers_have_their_energy_in_common(rng):
         np.testing.assert_allclose(spectra[name][0], sums, rtol=1e-12)
     flux = np.cumsum(np.bincount(shell.ravel(), weights=form(state, advection).ravel())[1 : N // 2])
     np.testing.assert_allclose(spectra["energy_flux"][0], flux, atol=1e-12 * np.abs(flux).max())
+
+
+def test_energy_of_two_quasi_geostrophic_layers_is_such_a_form(rng):
+    """What `flows/base.py` says of them: ½ Σ_l δ_l ω_l* ψ_l is their kinetic and potential energy,
+    and its matrix is symmetric."""
+    kd2, delta = 7.0, 0.2
+    first, second = delta / (1.0 + delta), 1.0 / (1.0 + delta)
+    coupling = np.array([kd2 / (1.0 + delta), delta * kd2 / (1.0 + delta)])
+    weights = np.array([first, second])
+    for k2 in (1.0, 5.0, 400.0):
+        psi = rng.standard_normal(2) + 1j * rng.standard_normal(2)
+        of_psi = np.diag(k2 + coupling) - np.array([[0, coupling[0]], [coupling[1], 0]])
+        matrix = weights[:, None] * np.linalg.inv(of_psi)
+        np.testing.assert_allclose(matrix, matrix.T, rtol=1e-12)
+        omega = of_psi @ psi
+        found = 0.5 * (omega.conj() @ matrix @ omega).real
+        kinetic = 0.5 * k2 * (weights * np.abs(psi) ** 2).sum()
+        potential = 0.5 * kd2 * first * second * abs(psi[0] - psi[1]) ** 2
+        assert found == pytest.approx(kinetic + potential, rel=1e-12)
