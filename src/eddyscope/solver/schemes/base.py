@@ -134,4 +134,7 @@ def by_layer(factor: AnyArray, omega_hat: ComplexArray) -> AnyArray:
 
     factor: shape (1, 1, kx, ky) or (1, layer, kx, ky); omega_hat: (member, layer, kx, ky).
     """
-    return np.broadcast_to(factor[0], omega_hat.shape[1:])
+    layers: AnyArray = factor[0]
+    if len(layers) == omega_hat.shape[1]:
+        return layers  # at once: it is asked for at every step
+    return np.broadcast_to(layers, omega_hat.shape[1:])
