@@ -41,7 +41,7 @@ CASES = {
     "uneven": ["grid.n=22", "base.ensemble.members=3", "filter.n=[8, 14, 22]"],
     "one member": ["base.ensemble.members=1", "time.scheme='ifrk3'", "filter.n=[8, 10]"],
     "five members": ["base.ensemble.members=5", "grid.precision='float32'"],
-    "few rows": ["grid.n=8", "base.ensemble.members=2", "filter.n=[4]"],
+    "few rows": ["grid.n=8", "base.ensemble.members=2", "filter.n=[4]", "network.kernel_size=3"],
     "all terms": [
         "grid.n=18",
         "time={cfl=0.2}",
