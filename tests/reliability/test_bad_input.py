@@ -406,6 +406,17 @@ TABLE: dict[str, Bad] = {
         ["folder"], ["--fresh"], "transfer", folder_instead("out/models/base.safetensors")
     ),
     "model with a flipped bit": Bad(["damaged"], ["--fresh"], "transfer", flipped_weight),
+    # large-eddy simulation, refused before anything is simulated
+    "best of no single layer": Bad(
+        ['"best"', "transfer.layers"],
+        ["transfer.layers=['l01+l02']", "les.closures=['none', 'best']", "--dry-run"],
+        "run",
+    ),
+    "forcing beyond the coarse grid": Bad(
+        ["les runs", "n = 16", "wavenumbers up to 7"],
+        ["target.flow.forcing={kind='deterministic', wavenumber=9}", "--dry-run"],
+        "run",
+    ),
     # info
     "info on nothing": Bad(["no such file"], raw=["info", "gone.h5"]),
     "info on a case file": Bad(["not an artefact"], raw=["info", "{folder}/synthetic.toml"]),

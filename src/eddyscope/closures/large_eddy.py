@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from eddyscope.closures.base import SubgridModel
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.flows.base import Flow
+from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
@@ -66,6 +68,14 @@ class LargeEddySimulation:
     filter_width: float
     time: TimeSettings
     schedule: FixedSteps
+
+    @staticmethod
+    def check(settings: Any, grid: Grid) -> None:
+        """CaseError where the coarse grid does not resolve the flow that its `settings` say."""
+        try:
+            FLOWS[settings.kind].check(settings, grid)
+        except CaseError as error:
+            raise CaseError(f"les runs the target on n = {grid.n}: {error}") from None
 
     def run(
         self, model: SubgridModel, member: int, start: RealArray, edges: FloatArray

@@ -46,6 +46,8 @@ class Learned(SubgridModel):
             return self.model
 
         def check(self, models: Sequence[str], kinds: Sequence[str]) -> None:
+            if self.model == BEST:
+                _check_best(models)
             if self.model in (BEST, *models):
                 return
             plain = [kind for kind in kinds if kind != self.kind]
@@ -96,3 +98,12 @@ class Learned(SubgridModel):
         from eddyscope.learning.prediction import predict
 
         return predict(self.model.network, self.normalisation, psi, omega, BATCH)
+
+
+def _check_best(models: Sequence[str]) -> None:
+    """Raise CaseError where a case that makes these models has none of a single layer."""
+    if not any(ModelKey.parse(name).is_single_layer for name in models):
+        raise CaseError(
+            'les.closures names "best", the best single layer, but no layer is re-trained alone; '
+            'leave it out, or name at least one layer alone in transfer.layers, or set it to "each"'
+        )

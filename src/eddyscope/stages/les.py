@@ -32,6 +32,7 @@ class Les:
     def plan(self, job: Job) -> list[str]:
         case, schedule = job.case, schedule_of(job.case)
         names, members, n = closures_of(case), test_members(case), case.network_grid
+        LargeEddySimulation.check(case.system("target").flow, Grid(n, case.grid.dealias))
         return [
             f"closures: {', '.join(names)}; {len(members)} test member(s) of the target",
             f"{schedule.total_steps} steps of dt = {schedule.dt:g} on {n} x {n} modes",
