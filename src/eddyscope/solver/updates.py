@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
+from eddyscope.config.arrays import ComplexArray, RealArray
+
 __all__ = ["ab2cn_update", "rk_update", "subtract_waves"]
+
+Real = np.floating[Any]
+"""A number in the fields' own precision."""
 
 
 @njit(cache=True)
 def ab2cn_update(
-    omega_hat: Any,
-    advection: Any,
-    previous: Any,
-    before: Any,
-    inverse_after: Any,
-    now: Any,
-    then: Any,
+    omega_hat: ComplexArray,
+    advection: ComplexArray,
+    previous: ComplexArray,
+    before: RealArray,
+    inverse_after: RealArray,
+    now: Real,
+    then: Real,
 ) -> None:
     """ω̂ <- (before·ω̂ − now·Ĵ + then·Ĵ₋) · inverse_after, and Ĵ₋ <- Ĵ; axes (kx, ky).
 
@@ -33,7 +39,13 @@ def ab2cn_update(
 
 @njit(cache=True)
 def rk_update(
-    omega_hat: Any, loss: Any, increment: Any, decay: Any, a: Any, b: Any, dt: Any
+    omega_hat: ComplexArray,
+    loss: ComplexArray,
+    increment: ComplexArray,
+    decay: RealArray | ComplexArray,
+    a: Real,
+    b: Real,
+    dt: Real,
 ) -> None:
     """G <- a G − Δt·loss; ω̂ <- decay·(ω̂ + b G); G <- decay·G; axes (kx, ky)."""
     for i in range(omega_hat.shape[0]):
@@ -44,7 +56,7 @@ def rk_update(
 
 
 @njit(cache=True)
-def subtract_waves(loss: Any, dispersion: Any, omega_hat: Any) -> None:
+def subtract_waves(loss: ComplexArray, dispersion: RealArray, omega_hat: ComplexArray) -> None:
     """loss <- loss − i · dispersion · ω̂; axes (kx, ky)."""
     for i in range(loss.shape[0]):
         for j in range(loss.shape[1]):
