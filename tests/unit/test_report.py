@@ -117,7 +117,11 @@ def write_closures(out: Path) -> None:
             )
             for count in reached
         ]
-        attributes = {"case_name": "synthetic", "closure": name, "model": name}
+        attributes = {
+            "case_name": "synthetic",
+            "closure": name,
+            "model": name if name == "l02" else "",
+        }
         les.write_les(
             out / f"les/{name}.h5", (3, 4), runs, np.linspace(-4, 4, bins + 1), attributes
         )
@@ -264,6 +268,22 @@ def test_damaged_pieces_are_named_and_do_not_stop_the_report(
     text = " ".join(Page((partial / "report/index.html").read_text(encoding="utf-8")).words)
     for piece in DAMAGED:
         assert f"{piece}: cannot be used (" in text
+
+
+def test_sound_artefacts_in_each_others_places_are_named(
+    made: tuple[Case, Path], tmp_path: Path, few_pictures: None
+) -> None:
+    case, out = made
+    moved = {"les/dns.h5": "evaluation.h5", "evaluation.h5": "analysis.h5"}
+    moved["analysis.h5"] = "les/dns.h5"
+    partial = link_all_but(out, tmp_path, *moved)
+    for place, other in moved.items():
+        (partial / place).parent.mkdir(parents=True, exist_ok=True)
+        (partial / place).write_bytes((out / other).read_bytes())
+    report.run(job(case, partial))
+    text = " ".join(Page((partial / "report/index.html").read_text(encoding="utf-8")).words)
+    for place in moved:
+        assert f"{place}: cannot be used (" in text
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "null", '{"models": 3}'])

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from eddyscope.artefacts import les
 from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.quality import quality
@@ -86,17 +87,17 @@ def _hdf5(path: Path) -> list[str]:
 
 
 def _kind(path: Path, headers: Headers) -> str:
-    """What an HDF5 file is: by its format, else by what it holds, and where it lies."""
+    """What an HDF5 file is: by its format, else by what it holds, and what it is called."""
     found = headers.attributes
-    if isinstance(found.get("format"), str):
-        return str(found["format"])
+    kind = found.get("format")
+    if isinstance(kind, str):
+        is_les = kind == les.FORMAT
+        return f"large-eddy simulation with closure {found.get('closure')}" if is_les else kind
     if {"clock_step", "clock_time"} <= found.keys() and "omega_hat" in headers.shapes:
         return (
             f"checkpoint of a simulation at step {found['clock_step']}, "
             f"t = {found['clock_time']:g}; to go on, call the stage again"
         )
-    if path.parent.name == "les":
-        return f"large-eddy simulation with closure {path.stem}"
     if "case_hash" in found:
         return path.stem
     return "HDF5 file, not marked as this program's"

@@ -11,7 +11,7 @@ of the filtered direct simulation over the same time. Layout, writer and reader.
     member, record, wavenumber, vorticity_bin, y, x    coordinates
 
 Lengths are those of the box 2π, times those of the equations: nothing has units. Attributes:
-`closure` (its text, or "dns"), `model` (the key of the model behind it, or the closure's text),
+`format`, `closure` (its text, or "dns"), `model` (the key of the model behind it; "" if none is),
 `dt`, and the provenance that all artefacts carry.
 """
 
@@ -25,10 +25,13 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.config.arrays import AnyArray, FloatArray
+from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.small import Attribute, read_tree, write_tree
 
-__all__ = ["FILTERED_DNS", "MemberStatistics", "read_les", "write_les"]
+__all__ = ["FILTERED_DNS", "FORMAT", "MemberStatistics", "read_les", "write_les"]
+
+FORMAT = "eddyscope-les-1"
 
 FILTERED_DNS = "dns"
 """Name of the filtered direct simulation among closures."""
@@ -72,12 +75,18 @@ def write_les(
 
     edges: of the bins of vorticity, (vorticity_bin + 1,). Raises CannotWrite.
     """
-    write_tree(path, {"": _dataset(members, found, edges)}, attributes)
+    write_tree(path, {"": _dataset(members, found, edges)}, {**attributes, "format": FORMAT})
 
 
 def read_les(path: Path) -> xr.Dataset:
-    """The statistics, verified. CaseError if they are missing or damaged. Not collective."""
-    return read_tree(path, "large-eddy simulation").to_dataset()
+    """The statistics. Not collective. CaseError if missing, damaged or of another kind."""
+    tree = read_tree(path, "large-eddy simulation")
+    if tree.attrs.get("format") != FORMAT:
+        raise CaseError(
+            f"{path}: not a large-eddy simulation of format {FORMAT}; make it again with "
+            "`eddyscope les --fresh`"
+        )
+    return tree.to_dataset()
 
 
 def _dataset(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.case import Section
 from eddyscope.flows.base import Flow
 from eddyscope.solver.closure import Closure
@@ -70,10 +71,9 @@ class SubgridModel(ABC):
         self.settings = settings
 
     @property
-    def label(self) -> str:
-        """What it is made from, for its outputs: a model's key, or its own text."""
-        text: str = self.settings.text
-        return text
+    def key(self) -> ModelKey | None:
+        """Which model of the case it is made from; None for none."""
+        return None
 
     @abstractmethod
     def on(self, flow: Flow, filter_width: float) -> Closure:

@@ -116,7 +116,7 @@ class LargeEddySimulation:
             c, m = item
             found = self.run(models[c], members[m], starts[m], edges)
             done += 1
-            progress.update(done, models[c].label)
+            progress.update(done, models[c].settings.text)
             return found
 
         results = map_in_order(world, one, items)

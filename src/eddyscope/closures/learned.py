@@ -79,8 +79,8 @@ class Learned(SubgridModel):
             self.normalisation = read_normalisation(sources.normalisation)
 
     @property
-    def label(self) -> str:
-        return str(self.model.key)
+    def key(self) -> ModelKey:
+        return self.model.key
 
     def on(self, flow: Flow, filter_width: float) -> OnPoints:
         """Raises CaseError on a grid that the model was not trained on."""

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
-from eddyscope.config.errors import CaseError
 from eddyscope.report.axes import log_limits, plain_log, wavenumber_axis
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import COLOURS, GREENS, Picture, canvas, colour_of, words
@@ -98,12 +97,7 @@ def mean_over_runs(values: xr.DataArray) -> FloatArray:
 def model_of(run: xr.Dataset) -> ModelKey | None:
     """The model that was the closure; None for a closure that is no model."""
     text = str(run.attrs["model"])
-    if text in ("none", FILTERED_DNS):
-        return None
-    try:
-        return ModelKey.parse(text)
-    except CaseError:
-        return None
+    return ModelKey.parse(text) if text else None
 
 
 def label(run: xr.Dataset) -> str:

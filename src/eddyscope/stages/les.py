@@ -112,16 +112,16 @@ def simulate_all(job: Job) -> None:
     edges = bin_edges(field for fields_of in fields for field in fields_of)
     found = les.run_all(world, models, members, [samples[0] for samples in fields], edges)
 
-    def write(name: str, model: str, statistics: list[MemberStatistics]) -> None:
-        facts: dict[str, Attribute] = {"closure": name, "model": model, "dt": les.schedule.dt}
-        facts |= job.provenance()
+    def write(name: str, key: ModelKey | None, statistics: list[MemberStatistics]) -> None:
+        facts: dict[str, Attribute] = {**job.provenance(), "dt": les.schedule.dt}
+        facts |= {"closure": name, "model": str(key or "")}
         write_les(job.out / f"les/{name}.h5", members, statistics, edges, facts)
 
     def write_all() -> None:
         each = zip(members, fields, times, strict=True)
-        write(FILTERED_DNS, FILTERED_DNS, [les.of_dns(*of_member, edges) for of_member in each])
+        write(FILTERED_DNS, None, [les.of_dns(*of_member, edges) for of_member in each])
         for closure, model, statistics in zip(closures, models, found, strict=True):
-            write(closure.text, model.label, statistics)
+            write(closure.text, model.key, statistics)
 
     world.on_root(write_all)
 
