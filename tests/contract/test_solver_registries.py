@@ -356,7 +356,7 @@ def test_steps_have_the_same_bits_on_every_mesh(world, scheme, flow, precision):
 def test_filter_keeps_the_mean_and_is_even(name):
     k = np.arange(-8.0, 9.0)
     settings = settings_of(FILTERS, name)
-    factor = FILTERS.build(settings, 16).transfer(k[None, :], k[:, None])
+    factor = FILTERS.build(settings, 16).response(k[None, :], k[:, None])
     assert factor.dtype == np.float64
     assert factor[8, 8] == 1.0
     assert np.all(np.abs(factor) <= 1.0)

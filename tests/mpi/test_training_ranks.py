@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eddyscope.artefacts.tensor_file import arrays_digest
+from eddyscope.config import provenance
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.device import configure_torch
 from eddyscope.learning.history import Stretch
@@ -46,7 +46,8 @@ def network(settings: NetworkSettings = SETTINGS) -> LayeredModel:
 
 
 def digest(trained: LayeredModel) -> str:
-    return arrays_digest(weights_of(trained))
+    arrays = weights_of(trained)
+    return provenance.digest({name: array.tobytes().hex() for name, array in arrays.items()})
 
 
 def test_ranks_train_what_one_rank_trains(world: World, everywhere: Everywhere):

@@ -157,7 +157,7 @@ def test_gaussian_transfer_function(width, n):
     delta = width * 2.0 * np.pi / n
     assert settings.delta(n) == pytest.approx(delta)
     k = np.arange(5.0)
-    found = FILTERS.build(settings, n).transfer(k[None, :], k[:, None])
+    found = FILTERS.build(settings, n).response(k[None, :], k[:, None])
     for kx in range(5):
         for ky in range(5):
             expected = np.exp(-(kx**2 + ky**2) * delta**2 / 24.0)
@@ -166,5 +166,5 @@ def test_gaussian_transfer_function(width, n):
 
 def test_the_gaussian_at_the_cutoff_of_the_paper():
     """Δ = 2 spacings: exp(−π²/6) at k = n/2."""
-    found = FILTERS.build(FILTERS.settings("gaussian"), 64).transfer(np.array(32.0), np.array(0.0))
+    found = FILTERS.build(FILTERS.settings("gaussian"), 64).response(np.array(32.0), np.array(0.0))
     assert found == pytest.approx(np.exp(-(np.pi**2) / 6.0))

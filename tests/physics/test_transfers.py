@@ -22,7 +22,7 @@ from small_flows import (
 
 
 def transfer(settings, n, kx, ky):
-    return FILTERS.build(settings, n).transfer(kx, ky)
+    return FILTERS.build(settings, n).response(kx, ky)
 
 
 def wavenumbers(n):

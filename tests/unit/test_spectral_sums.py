@@ -8,7 +8,6 @@ import pytest
 from eddyscope.spectral.half_plane import (
     from_columns,
     interpolated,
-    inverse_laplacian,
     kept_modes,
     modulus,
     to_modes,
@@ -40,13 +39,6 @@ def test_points_come_back_from_their_modes(fields):
 
 def test_weights_count_every_mode_of_the_full_plane_once(n):
     assert weights(n).sum() * n == n * n
-
-
-def test_psi_of_a_single_wave(n):
-    kx, ky = wavenumbers(n)
-    wave = ((kx == 1) & (ky == -1)).astype(complex)
-    assert (wave * inverse_laplacian(n))[-1, 1] == 0.5
-    assert inverse_laplacian(n)[0, 0] == 0.0
 
 
 def test_kept_modes_have_neither_mean_nor_nyquist(fields, n):

@@ -1,1 +1,1 @@
-"""What was learned: spectra of kernels and activations, and scores that rank layers."""
+"""What was learned: spectra of kernels and activations. Uses torch."""

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.key import ModelKey, layers_text
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
@@ -144,7 +144,7 @@ def changes_group(
     """Changes by (model, layer): relative, spectral and null."""
     named = {
         "adaptation": np.array([key.kind for key in models]),
-        "adapted_layers": np.array(["+".join(key.layers) for key in models]),
+        "adapted_layers": np.array([layers_text(key.layers) for key in models]),
     }
     axes = {"model": [str(key) for key in models], "layer": list(layers)}
     return _group(CHANGES, {**arrays, **named}).assign_coords(axes)

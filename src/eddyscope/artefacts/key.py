@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from eddyscope.config.errors import CaseError, did_you_mean
 
-__all__ = ["BASE", "LAYERS", "ModelKey", "adaptation_text", "layers_text"]
+__all__ = ["BASE", "LAYERS", "ModelKey", "adaptation_text", "in_one_order", "layers_text"]
 
 BASE = "base"
 """Adaptation of the base model: none."""
@@ -133,9 +133,14 @@ def adaptation_text(kind: str, parameters: Mapping[str, object]) -> str:
     return f"{kind}({inside})" if inside else kind
 
 
+def in_one_order(layers: Iterable[str]) -> list[str]:
+    """Names of layers, each once and sorted: one list for one set."""
+    return sorted(set(layers), key=lambda name: (len(name), name))
+
+
 def layers_text(layers: Iterable[str]) -> str:
-    """Names of layers joined by +, each once and sorted: one text for one set."""
-    return "+".join(sorted(set(layers), key=lambda name: (len(name), name)))
+    """The names `in_one_order`, joined by +."""
+    return "+".join(in_one_order(layers))
 
 
 def _taken_apart(adaptation: str) -> tuple[str, dict[str, str]]:

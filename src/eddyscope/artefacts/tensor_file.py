@@ -15,7 +15,7 @@ from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.atomic import write_atomically
 
-__all__ = ["arrays_digest", "read_tensors", "write_tensors"]
+__all__ = ["read_tensors", "write_tensors"]
 
 DIGEST = "digest"
 """Name, among the texts, of the SHA-256 of all arrays and all other texts."""
@@ -71,11 +71,6 @@ def read_tensors(path: Path, form: str, what: str) -> tuple[dict[str, AnyArray],
             "changed by hand: make it again with --fresh"
         )
     return arrays, texts
-
-
-def arrays_digest(arrays: Mapping[str, AnyArray]) -> str:
-    """SHA-256 of arrays: names, types, shapes and bytes, in the order of the names."""
-    return _digest(arrays, {})
 
 
 def _digest(arrays: Mapping[str, AnyArray], texts: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Spectral filters: their transfer functions Ĝ(k) and the table of them."""
+"""Spectral filters: their responses Ĝ(k) and the table of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FilterSettings(Section):
 class Filter(Protocol):
     """The filter of one coarse grid; made from (settings, n), n its modes a direction."""
 
-    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+    def response(self, kx: RealArray, ky: RealArray) -> FloatArray:
         """Ĝ(kx, ky), of which Ĝ(0, 0) = 1."""
 
 
@@ -59,7 +59,7 @@ class Gaussian:
     def __init__(self, settings: Settings, n: int):
         self.width = settings.delta(n)
 
-    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+    def response(self, kx: RealArray, ky: RealArray) -> FloatArray:
         factor: FloatArray = np.exp(-(kx * kx + ky * ky) * (self.width**2 / 24.0))
         return factor
 
@@ -73,7 +73,7 @@ class Box:
     def __init__(self, settings: Settings, n: int):
         self.width = settings.delta(n)
 
-    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+    def response(self, kx: RealArray, ky: RealArray) -> FloatArray:
         to_sinc = self.width / (2.0 * np.pi)  # numpy's sinc has π in it
         factor: FloatArray = np.sinc(kx * to_sinc) * np.sinc(ky * to_sinc)
         return factor
@@ -88,7 +88,7 @@ class Sharp:
     def __init__(self, settings: Settings, n: int):
         self.width = settings.delta(n)
 
-    def transfer(self, kx: RealArray, ky: RealArray) -> FloatArray:
+    def response(self, kx: RealArray, ky: RealArray) -> FloatArray:
         cut = np.pi / self.width * (1.0 - 1e-12)
         return np.asarray((np.abs(kx) < cut) & (np.abs(ky) < cut), dtype=np.float64)
 

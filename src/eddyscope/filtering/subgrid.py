@@ -102,7 +102,7 @@ class CoarseGrid:
         grid = Grid(n, flow.transform.grid.dealias)
         columns = TRANSFORMS.build(transform.estimated(), grid, mesh, flow.layers)
         self.flow = flow.unforced(columns)
-        self.filter = FILTERS.build(settings, n).transfer(columns.kx[0, 0], columns.ky[0, 0])
+        self.filter = FILTERS.build(settings, n).response(columns.kx[0, 0], columns.ky[0, 0])
 
     def fields(self, omega_hat: ComplexArray, advection_hat: ComplexArray) -> FloatArray:
         """psi, omega and pi, shape (3, layer, y, x), from unfiltered coefficients truncated to n

@@ -1,1 +1,1 @@
-"""The CNN closure: network, artefact, training, transfer and offline metrics. Uses torch."""
+"""Samples, training, adaptations of a base model, offline metrics. Uses torch."""

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.artefacts.evaluation import Row
-from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.key import ModelKey, layers_text
 from eddyscope.artefacts.normalisation import Normalisation
-from eddyscope.config.arrays import FloatArray, RealArray
+from eddyscope.config.arrays import BoolArray, FloatArray, RealArray
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 from eddyscope.learning.models import Model, load_model
@@ -157,7 +157,7 @@ def rows_of(
         Row(
             model=str(key),
             adaptation=key.kind,
-            layers="+".join(key.layers),
+            layers=layers_text(key.layers),
             parameters=parameters,
             samples=subject.samples,
             training_seed=subject.training_seed,
@@ -262,7 +262,7 @@ def _stored(dims: tuple[str, ...], values: RealArray, text: str) -> xr.Variable:
     return xr.Variable(dims, values, {"long_name": text})
 
 
-def _snapshots(fields: Fields) -> dict[int, np.ndarray]:
+def _snapshots(fields: Fields) -> dict[int, BoolArray]:
     """Member, in ascending order -> which snapshots are its own, (snapshot,)."""
     owner = np.array([member for member, _ in fields.origin])
     return {int(member): owner == member for member in np.unique(owner)}

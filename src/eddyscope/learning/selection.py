@@ -20,7 +20,7 @@ def adaptations_of(transfer: TransferSettings, layers: Sequence[str]) -> list[Ad
     layers: names of the network's.
     """
     named = layers if isinstance(transfer.layers, str) else transfer.layers
-    chosen = [Layers.Settings(layers=text.split("+")) for text in named]
+    chosen = [Layers.Settings(layers=list(ModelKey(text).layers)) for text in named]
     built = [ADAPTATIONS.build(settings) for settings in [*chosen, *transfer.controls]]
     return list({adaptation.text: adaptation for adaptation in built}.values())
 

@@ -7,7 +7,10 @@ from functools import cache
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
 
-__all__ = ["forward_flops", "layer_parameters", "total_parameters", "training_flops"]
+__all__ = ["CORE_RATE", "forward_flops", "layer_parameters", "total_parameters", "training_flops"]
+
+CORE_RATE = 40e9
+"""Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""
 
 BACKWARD = 2.0
 """A backward pass over a forward one: products with weights and with inputs."""

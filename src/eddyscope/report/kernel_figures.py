@@ -23,7 +23,7 @@ ROWS = 30
 """Models in the table of changes; more would fill pages."""
 
 KIND_COLOURS = ("#DDDDDD", "#332288", "#88CCEE", "#DDCC77", "#AA4499", "#999933")
-"""silent, low-pass, band-pass, high-pass, Gabor, all-pass: Tol's muted palette, none of ours."""
+"""Of the kinds of kernels, in the order of the analysis: Tol's muted palette, none of ours."""
 
 
 def most_changed(results: Results) -> Picture:
@@ -126,14 +126,15 @@ def kinds(results: Results) -> Picture:
     layers = _children(results, "kernels/base")
     if not layers:
         raise Absent("analysis.h5 has no kernels of the base model")
-    before = np.array([_shares(results, "base", layer) for layer in layers])
-    after = np.array([_shares(results, layer, layer) for layer in layers])
+    names = _kind_names(results.group("analysis", f"kernels/base/{layers[0]}"))
+    before = np.array([_shares(results, "base", layer, len(names)) for layer in layers])
+    after = np.array([_shares(results, layer, layer, len(names)) for layer in layers])
     figure, axes = canvas(1, 2, 3.0, sharey=True)
     for panel, shares, title, colour in (
         (axes[0, 0], before, "Base model", COLOURS["base"]),
         (axes[0, 1], after, "Each layer re-trained alone", COLOURS["layers"]),
     ):
-        _stack(panel, shares, layers)
+        _stack(panel, shares, layers, names)
         panel.set_title(title, color=colour)
     axes[0, 0].set_ylabel("share of kernels, %")
     entries = {text: bar for panel in axes[0] for bar, text in zip(*_legend(panel), strict=True)}
@@ -167,12 +168,17 @@ def _children(results: Results, group: str) -> list[str]:
         return []
 
 
-def _shares(results: Results, model: str, layer: str) -> list[float]:
+def _kind_names(kernels: xr.Dataset) -> list[str]:
+    """What the kinds of kernels are called, in the order of their numbers."""
+    return str(kernels["kind"].attrs["flag_meanings"]).split()
+
+
+def _shares(results: Results, model: str, layer: str, kinds: int) -> list[float]:
     """Percentages of each kind; zeros if that model was not made."""
     if layer not in _children(results, f"kernels/{model}"):
-        return [0.0] * len(KIND_COLOURS)
+        return [0.0] * kinds
     kind = results.group("analysis", f"kernels/{model}/{layer}")["kind"].values
-    counts = np.bincount(kind.ravel(), minlength=len(KIND_COLOURS))
+    counts = np.bincount(kind.ravel(), minlength=kinds)
     return [float(share) for share in 100.0 * counts / kind.size]
 
 
@@ -182,8 +188,7 @@ def _legend(axes: Axes) -> tuple[list[Artist], list[str]]:
     return list(handles), list(texts)
 
 
-def _stack(axes: Axes, shares: FloatArray, layers: Sequence[str]) -> None:
-    names = ("silent", "low-pass", "band-pass", "high-pass", "Gabor", "all-pass")
+def _stack(axes: Axes, shares: FloatArray, layers: Sequence[str], names: Sequence[str]) -> None:
     bottom = np.zeros(len(layers))
     for column, (name, colour) in enumerate(zip(names, KIND_COLOURS, strict=True)):
         if shares[:, column].any():

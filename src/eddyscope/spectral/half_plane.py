@@ -14,7 +14,6 @@ from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray
 __all__ = [
     "from_columns",
     "interpolated",
-    "inverse_laplacian",
     "kept_modes",
     "modulus",
     "to_modes",
@@ -37,14 +36,6 @@ def modulus(n: int) -> FloatArray:
     kx, ky = wavenumbers(n)
     k: FloatArray = np.hypot(ky, kx)
     return k
-
-
-def inverse_laplacian(n: int) -> FloatArray:
-    """1/k², by which ψ̂ follows from ω̂ = k² ψ̂; 0 at k = 0. Shape (n, n/2 + 1)."""
-    kx, ky = wavenumbers(n)
-    k2 = kx**2 + ky**2
-    inverse: FloatArray = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
-    return inverse
 
 
 def weights(n: int) -> FloatArray:

@@ -86,7 +86,7 @@ def sources_of(job: Job) -> Sources:
 def simulation_of(case: Case) -> LargeEddySimulation:
     """What all runs have in common."""
     n, settings = case.network_grid, case.system("target").flow
-    response = FILTERS.build(case.filter, n).transfer
+    response = FILTERS.build(case.filter, n).response
 
     def make_flow(transform: Transform) -> Flow:
         flow: Flow = FLOWS.build(settings, transform, forcing_response=response, seed=case.seed)

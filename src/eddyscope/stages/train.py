@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.costs import layer_parameters, total_parameters, training_flops
-from eddyscope.networks.registry import check_grid, layer_names
+from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
+from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
-
-RATE = 40e9
-"""Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""
 
 
 class Train:
@@ -34,7 +31,7 @@ class Train:
         n, training = case.network_grid, case.training
         steps = -(-count // training.batch_size)
         flops = training_flops(case.network, case.channels, n)
-        seconds = training.epochs * (count + validation / 3) * flops / RATE / job.world.size
+        seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
         memory = 4 * len(case.channels.names) * n * n * (count + validation)
         weights = total_parameters(case.network, case.channels)
         by_layer = layer_parameters(case.network, case.channels)
@@ -74,7 +71,6 @@ class Train:
                 f"samples ({members} members of {ensemble.samples}); lower it, or raise "
                 "base.ensemble.members or samples"
             )
-        check_grid(case.network, case.network_grid)
         return count, len(ensemble.parts["validation"]) * ensemble.samples
 
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.costs import total_parameters, training_flops
-from eddyscope.networks.registry import check_grid
+from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.stages.case import Case
@@ -26,9 +25,6 @@ from eddyscope.stages.normalise import perform_normalised
 
 if TYPE_CHECKING:
     from eddyscope.learning.retrain import Retraining
-
-RATE = 40e9
-"""Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""
 
 SECTIONS = ("network", "training.batch_size", "training.learning_rate", "training.rotations",
             "transfer", "filter")  # fmt: skip
@@ -58,7 +54,7 @@ class Transfer:
             f"samples: {transfer.samples} of the target",
             f"steps: {transfer.epochs} epochs x {steps} batches of {batch} a model, in {groups} "
             f"group(s) of ranks (at most {-(-job.world.size // groups)} rank(s) each)",
-            f"time: about {duration(work / RATE / job.world.size)} on CPU cores, one a rank",
+            f"time: about {duration(work / CORE_RATE / job.world.size)} on CPU cores, one a rank",
             f"writes {len(models)} files of {weights / 2**20:.2f} MiB to models/transfer/",
         ]
 
@@ -75,7 +71,6 @@ class Transfer:
         perform_normalised(job, step, lambda: _retraining(job, step).make_all(job.world))
 
     def _check(self, case: Case) -> None:
-        check_grid(case.network, case.network_grid)
         ensemble = case.system("target").ensemble
         members = len(ensemble.parts["train"])
         if case.transfer.samples > members * ensemble.samples:

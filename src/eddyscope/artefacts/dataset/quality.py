@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.arrays import FloatArray
 
 __all__ = ["RESOLVED", "Quality", "k_max_eta", "quality"]
 
@@ -97,11 +98,11 @@ def quality(dataset: Dataset) -> Quality:
     return Quality(resolution, drift, error, correlation, time, at_rest, tuple(warnings))
 
 
-def _sampled(dataset: Dataset, name: str) -> np.ndarray:
+def _sampled(dataset: Dataset, name: str) -> FloatArray:
     """A diagnostic over the sampled time, axes (member, record)."""
     diagnostics = dataset.diagnostics()
     window = diagnostics["time"] >= dataset.time.min() - 1e-9
-    values: np.ndarray = diagnostics[name][:, window]
+    values: FloatArray = diagnostics[name][:, window]
     return values
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from eddyscope.artefacts.key import LAYERS, adaptation_text, layers_text
+from eddyscope.artefacts.key import LAYERS, adaptation_text, in_one_order, layers_text
 from eddyscope.config.case import Section
 from eddyscope.learning.adaptations.base import Trained, check_layers
 
@@ -32,7 +32,7 @@ class Layers(Trained):
         @field_validator("layers")
         @classmethod
         def _each_once(cls, layers: list[str]) -> list[str]:
-            return layers_text(layers).split("+")
+            return in_one_order(layers)
 
     settings: Settings
 

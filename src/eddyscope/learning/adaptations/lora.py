@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from eddyscope.artefacts.key import adaptation_text, layers_text
+from eddyscope.artefacts.key import adaptation_text, in_one_order, layers_text
 from eddyscope.config.case import Section
 from eddyscope.learning.adaptations.base import Trained, check_layers
 
@@ -43,7 +43,7 @@ class Lora(Trained):
                 return layers
             if not layers:
                 raise ValueError('is empty; name layers, or set layers = "each"')
-            return layers_text(layers).split("+")
+            return in_one_order(layers)
 
     settings: Settings
 

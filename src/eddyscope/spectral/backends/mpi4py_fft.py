@@ -62,7 +62,7 @@ class Mpi4pyFft(FieldLayout):
     @staticmethod
     def memory(grid: Grid, share: Share) -> int:
         """Bytes that it keeps, about: PFFT's field in points, between its transposes and in
-        modes; the velocity and vorticity gradients that a flow asks of it; the modes kept."""
+        modes; the velocities and their products that a flow asks of it; the modes kept."""
         columns = share.columns * grid.n_product * grid.complex.itemsize
         points = share.rows * grid.n_product * grid.real.itemsize
         fields = share.members * share.layers * 4 * points
