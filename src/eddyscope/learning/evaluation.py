@@ -50,9 +50,16 @@ class Subject:
 
     key: ModelKey
     model: Model
-    training_seed: int
-    samples: int | None
-    """Target samples that it was re-trained on; None for the base model."""
+
+    @property
+    def samples(self) -> int | None:
+        """Target samples that it was re-trained on; None for the base model."""
+        return None if self.key.is_base else self.model.record.resolved.samples
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of the base model's training."""
+        return self.model.record.resolved.training_seed
 
 
 @dataclass(frozen=True)
@@ -82,22 +89,9 @@ class Evaluation:
         return [*self.rows, *(row for rows in others for row in rows)]
 
 
-def load_subjects(
-    paths: Mapping[ModelKey, Path], network: NetworkSettings, training_seed: int, samples: int
-) -> list[Subject]:
-    """Read the models to evaluate. Not collective. Raises CaseError.
-
-    samples: that re-trained models saw, where their key does not say.
-    """
-    return [
-        Subject(
-            key,
-            load_model(path, network),
-            training_seed,
-            None if key.is_base else key.samples or samples,
-        )
-        for key, path in paths.items()
-    ]
+def load_subjects(paths: Mapping[ModelKey, Path], network: NetworkSettings) -> list[Subject]:
+    """Read the models to evaluate. Not collective. Raises CaseError."""
+    return [Subject(key, load_model(path, network)) for key, path in paths.items()]
 
 
 def evaluate_all(

@@ -54,7 +54,7 @@ class Evaluate:
         read = job.world.on_root(lambda: [advice] if advice.exists() else [])
         step = Step(
             "evaluate",
-            sections=("network", "transfer", "filter"),
+            sections=("network", "training.batch_size", "transfer", "filter"),
             inputs=(*_models(job).values(), *_data(job), *read),
             outputs=tuple(job.out / name for name in OUTPUTS),
         )
@@ -90,8 +90,7 @@ def _evaluate(job: Job, with_advice: bool) -> None:
 
     case, world = job.case, job.world
     configure_torch(world)
-    seed, samples = case.seeds.training, case.transfer.samples
-    subjects = agree(world.comm, lambda: load_subjects(_models(job), case.network, seed, samples))
+    subjects = agree(world.comm, lambda: load_subjects(_models(job), case.network))
     tests = agree(world.comm, lambda: {system: _test_fields(job, system) for system in SYSTEMS})
     own = agree(world.comm, lambda: {s: read_normalisation(job.normalisation(s)) for s in SYSTEMS})
     found = evaluate_all(world, subjects, own, tests, case.training.batch_size)
