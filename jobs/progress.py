@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from eddyscope.artefacts.status import read_summary
+from eddyscope.artefacts.status import read_last
 
-found = read_summary(Path(sys.argv[1]))
+found = read_last(Path(sys.argv[1]))
 print(f"{found.state} {found.step} {found.message}" if found else "not started")

@@ -10,12 +10,12 @@ import numpy as np
 from eddyscope.config.arrays import ComplexArray, RealArray
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral import half_plane
+from eddyscope.spectral.distribution import Distribution, Share, edges
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.layout import FieldLayout, Share, edges
 from eddyscope.spectral.transform import TransformSettings
 
 
-class NumpyFft(FieldLayout):
+class NumpyFft(Distribution):
     """Every rank gathers a field whole, transforms it, and keeps its own part."""
 
     class Settings(TransformSettings):

@@ -23,10 +23,10 @@ from eddyscope.storage.drivers import base, direct
 from eddyscope.storage.drivers.direct import Bytes, DirectFile
 from eddyscope.storage.drivers.mpio import has_parallel_hdf5
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
-from eddyscope.storage.layout import Group, Tree, Variable
 from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.seal import footer_of, is_sealed, keep_aside
 from eddyscope.storage.shared_file import lay_out, new_file, open_to_overwrite
+from eddyscope.storage.variables import Group, Tree, Variable
 
 pytestmark = pytest.mark.mpi
 

@@ -15,7 +15,7 @@ import pytest
 from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model import read_model
-from eddyscope.artefacts.status import read_summary
+from eddyscope.artefacts.status import read_last
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.launch import launch as start_ranks
 from eddyscope.storage.small import read_tree
@@ -228,7 +228,7 @@ def test_a_stage_on_a_disk_with_some_blocks_left_leaves_nothing_half_written(
     words = message(ended.stderr)
     assert "No space left on device" in words and "free space" in words and "--out" in words
     assert_whole(before, folder)
-    summary = read_summary(folder / "out")
+    summary = read_last(folder / "out")
     assert summary is None or summary.state != "running"
 
 
@@ -243,7 +243,7 @@ def test_a_stage_on_a_full_disk_says_so(small_disk, ready, stage, capfd):
     words = message(capfd.readouterr().err)
     assert "No space left on device" in words and "--out" in words
     assert_whole(before, folder)
-    summary = read_summary(folder / "out")
+    summary = read_last(folder / "out")
     assert summary is None or summary.state != "running"
 
 

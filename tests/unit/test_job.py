@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eddyscope.artefacts.status import Status, lock_file, read_status, read_summary
+from eddyscope.artefacts.status import Status, lock_file, read_last, read_status
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
@@ -143,13 +143,13 @@ def test_ranks_are_told_in_their_order():
 def test_a_killed_step_reads_interrupted_and_a_working_one_running(job):
     def looks() -> None:
         assert recorded(job).state == "running"
-        assert read_summary(job.out).state == "running"
+        assert read_last(job.out).state == "running"
         raise KeyboardInterrupt  # nothing is recorded, as after a kill
 
     with pytest.raises(KeyboardInterrupt):
         job.perform(step_of(job), looks)
     assert recorded(job).state == "interrupted"
-    assert read_summary(job.out).state == "interrupted"
+    assert read_last(job.out).state == "interrupted"
     assert job.review(step_of(job)).words == "going on after an interruption"
 
 

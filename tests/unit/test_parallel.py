@@ -12,8 +12,8 @@ from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import block, check_mesh, choose_mesh
 from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.image import Image
-from eddyscope.storage.layout import Group, Variable
 from eddyscope.storage.opening import open_to_read
+from eddyscope.storage.variables import Group, Variable
 
 
 @pytest.mark.parametrize("total", [0, 1, 5, 12])

@@ -37,7 +37,7 @@ from eddyscope.parallel.world import World
 from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.lock import is_locked
 
-__all__ = ["Segment", "Status", "lock_file", "now", "read_status", "read_summary", "write_status"]
+__all__ = ["Segment", "Status", "lock_file", "now", "read_last", "read_status", "write_status"]
 
 States = Literal[
     "running", "interrupted", "complete", "stopped early", "blew up", "bad input", "failed"
@@ -96,7 +96,7 @@ class Status(_Record):
         return self.segments[-1].code_version if self.segments else "not recorded"
 
 
-class Summary(_Record):
+class LastStep(_Record):
     """What status.json says of the step that was last at work."""
 
     step: str
@@ -130,24 +130,24 @@ def read_status(path: Path) -> Status | None:
     return found.model_copy(update={"state": _state(found.state, path)})
 
 
-def read_summary(out: Path) -> Summary | None:
+def read_last(out: Path) -> LastStep | None:
     """What was last at work in an output folder; as `read_status`."""
     path = out / "status.json"
     text = _read(path)
     if text is None:
         return None
     try:
-        found = Summary.model_validate_json(text)
+        found = LastStep.model_validate_json(text)
     except ValidationError as error:
         raise CaseError(_unreadable(path, error)) from None
     return found.model_copy(update={"state": _state(found.state, out / found.record)})
 
 
 def write_status(path: Path, status: Status, out: Path) -> None:
-    """Replace a step's status, and the summary in `out`. Not collective. Raises CannotWrite."""
+    """Replace a step's status, and the last step's in `out`. Not collective. Raises CannotWrite."""
     _write(path, status)
-    facts = {name: getattr(status, name) for name in Summary.model_fields if name != "record"}
-    _write(out / "status.json", Summary(**facts, record=str(path.relative_to(out))))
+    facts = {name: getattr(status, name) for name in LastStep.model_fields if name != "record"}
+    _write(out / "status.json", LastStep(**facts, record=str(path.relative_to(out))))
 
 
 def _write(path: Path, record: _Record) -> None:

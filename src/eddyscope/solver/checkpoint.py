@@ -30,10 +30,10 @@ from eddyscope.solver.simulation import Clock
 from eddyscope.spectral.transform import Transform
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
 from eddyscope.storage.image import Image
-from eddyscope.storage.layout import Group, Tree, Variable
 from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.seal import is_sealed
 from eddyscope.storage.shared_file import new_file
+from eddyscope.storage.variables import Group, Tree, Variable
 
 __all__ = ["CheckpointSettings", "Checkpoints", "checkpoint_size"]
 

@@ -17,8 +17,8 @@ from eddyscope.flows.registry import FLOWS
 from eddyscope.solver.assemble import Setup
 from eddyscope.solver.checkpoint import checkpoint_size
 from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.spectral.distribution import Share
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.layout import Share
 from eddyscope.spectral.registry import TRANSFORMS
 
 __all__ = ["INITIAL_WORK", "UNFILTERED_WORK", "Sizes", "sizes_of"]

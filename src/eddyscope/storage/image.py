@@ -19,8 +19,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from eddyscope.storage.layout import FORMAT_BOUNDS, Tree, build
 from eddyscope.storage.seal import Extent, footer_size
+from eddyscope.storage.variables import FORMAT_BOUNDS, Tree, build
 
 __all__ = ["Image", "Place", "places"]
 

@@ -24,9 +24,9 @@ from eddyscope.parallel.failure import guard
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World
 from eddyscope.storage.drivers.mpio import has_parallel_hdf5
-from eddyscope.storage.layout import Group, Variable
 from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.shared_file import new_file
+from eddyscope.storage.variables import Group, Variable
 
 __all__ = ["SET_UP", "Finding", "check_libraries", "check_ranks", "fail", "ok", "report", "warn"]
 

@@ -17,8 +17,8 @@ from eddyscope.storage.drivers.base import DriverSettings, SharedFile
 from eddyscope.storage.drivers.direct import DirectFile
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 from eddyscope.storage.image import Image
-from eddyscope.storage.layout import Tree
 from eddyscope.storage.seal import seal
+from eddyscope.storage.variables import Tree
 
 __all__ = ["lay_out", "new_file", "open_to_overwrite"]
 

@@ -20,7 +20,7 @@ from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.checked import checksum_name, checksums
-from eddyscope.storage.layout import Attributes, Group, Parts, Tree, Variable
+from eddyscope.storage.variables import Attributes, Group, Parts, Tree, Variable
 
 __all__ = ["Layout", "tree_of"]
 

@@ -29,9 +29,9 @@ from eddyscope.storage.atomic import write_on_root
 from eddyscope.storage.checked import checksum_name, checksums
 from eddyscope.storage.drivers.base import DriverSettings, Piece, SharedFile
 from eddyscope.storage.image import Image
-from eddyscope.storage.layout import Attributes
 from eddyscope.storage.seal import restore
 from eddyscope.storage.shared_file import DIRECT, lay_out, open_to_overwrite
+from eddyscope.storage.variables import Attributes
 
 __all__ = ["CoarseFields", "DatasetWriter", "Layout", "capacity", "create", "mend", "size"]
 
@@ -39,10 +39,10 @@ WAITING = 2**25
 """Bytes of samples that a rank keeps in memory before they are written, at the most; one sample
 where that is larger."""
 
-Fields = Mapping[str, RealArray]
+MemberFields = Mapping[str, RealArray]
 """psi, omega and pi of one member at one time, each of shape (layer, y, x)."""
 
-CoarseFields = Mapping[int, Mapping[int, Fields]]
+CoarseFields = Mapping[int, Mapping[int, MemberFields]]
 """Coarse grid n -> member -> its fields; a rank gives the members it owns."""
 
 Spectra = Mapping[int, Mapping[str, RealArray]]

@@ -25,6 +25,7 @@ import numpy as np
 from eddyscope.config.arrays import AnyArray, ComplexArray, RealArray
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.backends.wisdom import kept_wisdom
+from eddyscope.spectral.distribution import Distribution, Share, edges
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.kernels.transposes import (
     columns_to_rows,
@@ -32,7 +33,6 @@ from eddyscope.spectral.kernels.transposes import (
     rows_to_columns,
     unpack,
 )
-from eddyscope.spectral.layout import FieldLayout, Share, edges
 from eddyscope.spectral.transform import ColumnFunction, PointFunction, TransformSettings
 
 __all__ = ["Fftw"]
@@ -58,7 +58,7 @@ def leave(columns: slice, plus: ComplexArray, minus: ComplexArray) -> None:
     """Do nothing to the columns."""
 
 
-class Fftw(FieldLayout):
+class Fftw(Distribution):
     """See `spectral.transform.Transform` and `FusedKernel`: it is both."""
 
     class Settings(TransformSettings):

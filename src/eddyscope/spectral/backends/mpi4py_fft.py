@@ -10,14 +10,14 @@ import numpy as np
 
 from eddyscope.config.arrays import ComplexArray, RealArray
 from eddyscope.parallel.world import Mesh
+from eddyscope.spectral.distribution import Distribution, Share, edges
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.layout import FieldLayout, Share, edges
 from eddyscope.spectral.transform import TransformSettings
 
 __all__ = ["Mpi4pyFft"]
 
 
-class Mpi4pyFft(FieldLayout):
+class Mpi4pyFft(Distribution):
     """See `spectral.transform.Transform`. Without a fused kernel.
 
     PFFT has the columns kx = 0 … n/2, of which the last, the Nyquist modes, carries nothing and

@@ -12,7 +12,7 @@ from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.half_plane import from_columns
 
-__all__ = ["FieldLayout", "Share", "edges"]
+__all__ = ["Distribution", "Share", "edges"]
 
 
 def edges(total: int, ranks: int) -> IntArray:
@@ -44,7 +44,7 @@ class Share:
         return cls(here, layers, columns, rows, -(-here // pencils), pencils)
 
 
-class FieldLayout:
+class Distribution:
     """Shapes, wavenumbers and whole fields, as `spectral.transform.Transform` has them."""
 
     def __init__(self, grid: Grid, mesh: Mesh, layers: int, columns: IntArray, rows: IntArray):
