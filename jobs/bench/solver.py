@@ -91,7 +91,7 @@ def parse() -> argparse.Namespace:
         print(
             f"{'n':>5} {'grid':>5} {'ranks':>5} {'mesh':>7} {'type':>8} {'planner':>9} "
             f"{'scheme':>6} {'unit ms':>8} {'step ms':>8} {'units':>6} {'4 FFTs':>7} "
-            f"{'rest %':>6} {'sample':>6} {'gain':>5} {'/meas':>5} {'/f64':>5} {'PFFT/':>5} "
+            f"{'rest %':>6} {'sample':>6} {'/rank':>5} {'/meas':>5} {'/f64':>5} {'PFFT/':>5} "
             f"{'Mpts/s/core':>11}"
         )
     return arguments
@@ -367,18 +367,18 @@ def table(records: list[dict[str, Any]]) -> str:
     """The records in Markdown, for people."""
     lines = [
         "| product grid | mesh | precision | planner | step, units | four transforms, units "
-        "| transposes (of plain MPI) | rest | sample, steps | gain on one rank (of memory) "
+        "| transposes (of plain MPI) | rest | sample, steps | speed-up over one rank (of memory) "
         "| over measured plans | over float64 | PFFT's steps over these | Mpoints/s, core "
         "| MiB a rank |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
         low, high = r["step_units_spread"]
-        gain = measured = of_double = sent = beside = ""
+        faster = measured = of_double = sent = beside = ""
         if "transposes_over_plain" in r:
             sent = f"{100 * r['transposes_share']:.0f} % ({r['transposes_over_plain']:.2f})"
         if "throughput_over_one_rank" in r:
-            gain = f"{r['throughput_over_one_rank']:.2f} ({r['copy_over_one_rank']:.2f})"
+            faster = f"{r['throughput_over_one_rank']:.2f} ({r['copy_over_one_rank']:.2f})"
         if "step_over_measure" in r:
             measured = f"{r['step_over_measure']:.2f}"
         if "mpi4py_fft_over_step" in r:
@@ -389,7 +389,7 @@ def table(records: list[dict[str, Any]]) -> str:
             f"| {r['product_grid']}² | {r['mesh'][0]} × {r['mesh'][1]} | {r['precision']} "
             f"| {r['planner']} | {r['step_units']:.2f} ({low:.2f}–{high:.2f}) "
             f"| {r['transforms_units']:.2f} | {sent} | {100 * r['pointwise_share']:.0f} % "
-            f"| {r['sample_steps']:.2f} | {gain} | {measured} | {of_double} | {beside} "
+            f"| {r['sample_steps']:.2f} | {faster} | {measured} | {of_double} | {beside} "
             f"| {r['points_per_second_and_core'] / 1e6:.0f} "
             f"| {r['memory_mib_per_rank']:.0f} |"
         )

@@ -37,6 +37,25 @@ TOO_FAINT = 1e-200
 """Below it a spectrum's sum cannot be scaled to an energy: its square would be lost."""
 
 
+class InitialSettings(Section):
+    """What the settings of all initial conditions have; each adds `kind`, a Literal of its name."""
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that it is read from: they decide a run, beside its settings."""
+        return ()
+
+
+class FileSettings(InitialSettings):
+    """Those of initial conditions that are read from one file; each adds what it is."""
+
+    path: FileName
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return (Path(self.path),)
+
+
 class Initial(Protocol):
     """Gives the initial vorticity of one layer of one member; not collective, the same on every
     rank. Made from (settings, seed)."""
@@ -65,7 +84,7 @@ class RandomSpectrum:
     The spectrum of the paper's decaying runs and of the spin-up of its forced ones.
     """
 
-    class Settings(Section):
+    class Settings(InitialSettings):
         kind: Literal["random"] = "random"
         peak: float = Field(default=10.0, gt=0.0)
         """k_p."""
@@ -98,7 +117,7 @@ class FromFile:
     """Vorticity from HDF5 or .npy: shape (y, x), the same for all members and layers,
     (member, y, x), the same for all layers, or (member, layer, y, x)."""
 
-    class Settings(Section):
+    class Settings(FileSettings):
         kind: Literal["file"] = "file"
         path: FileName
         """File with vorticity on its own n × n points: HDF5, or .npy."""
@@ -152,7 +171,7 @@ class McWilliams(OfAnyGrid):
     McWilliams, "The emergence of isolated coherent vortices in turbulent flow", JFM 146 (1984).
     """
 
-    class Settings(Section):
+    class Settings(InitialSettings):
         kind: Literal["mcwilliams"] = "mcwilliams"
         peak: float = Field(default=6.0, gt=0.0)
         """Wavenumber at which the spectrum turns."""
@@ -174,7 +193,7 @@ class McWilliams(OfAnyGrid):
 class TaylorGreen:
     """ω = 2 k U cos(kx) cos(ky), the same for all members: decays as exp(−2νk²t), exactly."""
 
-    class Settings(Section):
+    class Settings(InitialSettings):
         kind: Literal["taylor_green"] = "taylor_green"
         wavenumber: int = Field(default=1, ge=1)
         """k."""
@@ -206,7 +225,7 @@ class VortexPair(OfAnyGrid):
     A pair of one sign merges if it is close; a pair of opposite signs travels.
     """
 
-    class Settings(Section):
+    class Settings(InitialSettings):
         kind: Literal["vortex_pair"] = "vortex_pair"
         separation: float = Field(default=1.5, gt=0.0, lt=6.0)
         """Distance between the centres."""
@@ -242,7 +261,7 @@ class FromDataset:
     Filtered fields carry no scales below their own grid's; those of the new run start at zero.
     """
 
-    class Settings(Section):
+    class Settings(FileSettings):
         kind: Literal["dataset"] = "dataset"
         path: FileName
         """A dataset.h5 of `eddyscope dns`."""
@@ -281,7 +300,7 @@ class FromDataset:
 class FromCheckpoint:
     """The state in a checkpoint of another run, spectrally interpolated to this grid."""
 
-    class Settings(Section):
+    class Settings(FileSettings):
         kind: Literal["checkpoint"] = "checkpoint"
         path: FileName
         """A step-….h5 of another run's checkpoints/."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from eddyscope.artefacts.dataset.writer import Layout, capacity, size
 from eddyscope.flows.registry import FLOWS
@@ -70,7 +69,7 @@ class Ensemble:
         return Step(
             name=f"dns.{self.system}",
             sections=("seed", "grid", "time", "filter", "transform", self.system),
-            inputs=(Path(initial.path),) if hasattr(initial, "path") else (),
+            inputs=initial.reads,
             outputs=(dataset,),
             scratch=(folder / "checkpoints", folder / "wisdom"),
             status=folder / "status.json",
