@@ -186,7 +186,7 @@ def work(configuration: dict[str, Any]) -> None:
             numbers = itertools.cycle(range(samples))
 
             def sampled_step() -> None:
-                sampler.take(next(numbers), omega_hat, simulation.stepper)
+                sampler.take(next(numbers), omega_hat, simulation.scheme)
                 simulation.step()
 
             what["sampled_step"] = sampled_step

@@ -99,7 +99,7 @@ def _folder(text: str) -> Path:
 def _add_simulation_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--system",
-        choices=("base", "target", "both"),
+        choices=(*SYSTEMS, "both"),
         default="both",
         help="which system to simulate (default: both)",
     )

@@ -159,7 +159,7 @@ def test_states_and_diagnostics_do_not_depend_on_the_mesh(world, members, scheme
 
 def describe(simulation: Simulation) -> dict[str, np.ndarray]:
     diagnostics, state = Diagnostics(simulation.flow), simulation.omega_hat
-    advection = simulation.stepper.advection.of(state)
+    advection = simulation.scheme.advection.of(state)
     spectra = diagnostics.spectra(state, advection)
     return {
         **diagnostics.means(state, simulation.time, simulation.clock.step),

@@ -66,7 +66,7 @@ def test_nothing_is_said_of_a_stable_step(world, shared_tmp_path, said, scheme):
 def test_too_long_a_step_is_told_at_the_start_with_one_that_does(world, shared_tmp_path, said):
     simulation, guard = build(world, shared_tmp_path, "ab2cn", 0.03, reynolds=1e4)
     simulation.run(0, [])
-    limit = simulation.stepper.stable_step(simulation.clock.fastest)
+    limit = simulation.scheme.stable_step(simulation.clock.fastest)
     assert limit < 0.03
     simulation.run(1, [guard])
     (warning,) = said

@@ -52,7 +52,7 @@ class Traits:
 
 
 class Flow(Protocol):
-    """What evolves. Steppers, filters and diagnostics know a flow by these members only."""
+    """What evolves. Schemes, filters and diagnostics know a flow by these members only."""
 
     layers: int
     """Layers of the state, known of the class: a transform is made for so many."""

@@ -16,14 +16,13 @@ import xarray as xr
 from eddyscope.artefacts import advice, analysis, evaluation, les
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.schema import SYSTEMS
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.artefacts.status import Status, read_status
 from eddyscope.config.errors import CaseError
 
 __all__ = ["SYSTEMS", "Absent", "Case", "Gap", "Results", "gather"]
-
-SYSTEMS = ("base", "target")
 
 Case = Mapping[str, Any]
 """A case with all its defaults, as plain values."""

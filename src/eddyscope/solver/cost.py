@@ -72,7 +72,7 @@ def time_line(simulation: Simulation, subgrid: SampleFilter) -> str:
     diagnostics, state = Diagnostics(simulation.flow), simulation.omega_hat
 
     def sample() -> None:
-        advection = simulation.stepper.advection.of(state)
+        advection = simulation.scheme.advection.of(state)
         subgrid.sample(state, advection)
         diagnostics.spectra(state, advection)
 
@@ -152,15 +152,15 @@ def _velocities(
     pace = CflPace(0.5, transform.grid.spacing)
     flow.advection(omega_hat, transform.zeros_spectral())
     fastest = float(flow.max_velocity().max())
-    stepper = RungeKutta3(RungeKutta3.Settings(), flow, 1.0)
+    scheme = RungeKutta3(RungeKutta3.Settings(), flow, 1.0)
     for span in spans:
-        done, dt, largest_here = 0.0, stepper.dt, fastest
+        done, dt, largest_here = 0.0, scheme.dt, fastest
         while span - done > 1e-9 * span:
             dt = pace.divide(0, span - done, fastest, dt)[1]
-            stepper.set_dt(dt)
-            stepper.step(omega_hat, 0.0, step, lambda _: None)
+            scheme.set_dt(dt)
+            scheme.step(omega_hat, 0.0, step, lambda _: None)
             omega_hat *= smooth
-            fastest, done, step = stepper.fastest, done + dt, step + 1
+            fastest, done, step = scheme.fastest, done + dt, step + 1
             if not math.isfinite(fastest) or time.monotonic() - began > COARSE_SECONDS:
                 return
             largest_here = max(largest_here, fastest)

@@ -35,7 +35,7 @@ class Guard:
     """A step and the largest velocity for which it is known to be stable."""
 
     def observe(self, simulation: Simulation) -> None:
-        clock, scheme = simulation.clock, simulation.stepper
+        clock, scheme = simulation.clock, simulation.scheme
         if clock.dt == 0.0:
             return
         if not np.isfinite(clock.fastest):
@@ -85,7 +85,7 @@ class Guard:
 
 def too_long(simulation: Simulation, dt: float) -> str:
     """What is wrong with a step of dt at present, and what would do; nothing if it is stable."""
-    clock, scheme = simulation.clock, simulation.stepper
+    clock, scheme = simulation.clock, simulation.scheme
     limit = scheme.stable_step(clock.fastest)
     if dt <= limit:
         return ""
@@ -98,4 +98,4 @@ def too_long(simulation: Simulation, dt: float) -> str:
 
 def _advice(simulation: Simulation, fastest: float) -> str:
     """Which step or scheme would do for velocities up to `fastest`, NaN where not known."""
-    return simulation.pace.advice or simulation.stepper.advice(fastest)
+    return simulation.pace.advice or simulation.scheme.advice(fastest)

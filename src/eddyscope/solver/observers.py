@@ -106,11 +106,11 @@ class Sampler:
         sample = None if mark is None else simulation.schedule.sample_at(mark)
         if sample is None or self.committed[sample]:
             return
-        self.take(sample, simulation.omega_hat, simulation.stepper)
+        self.take(sample, simulation.omega_hat, simulation.scheme)
 
-    def take(self, sample: int, omega_hat: ComplexArray, stepper: Scheme) -> None:
+    def take(self, sample: int, omega_hat: ComplexArray, scheme: Scheme) -> None:
         """Filter the state and give it to the writer as a sample. Collective."""
-        flow, advection = self.subgrid.flow, stepper.advection.of(omega_hat)
+        flow, advection = self.subgrid.flow, scheme.advection.of(omega_hat)
         fields = self.subgrid.sample(omega_hat, advection)
         shells = self.diagnostics.spectra(omega_hat, advection)
         first = flow.transform.mesh.members.start

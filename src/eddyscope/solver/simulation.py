@@ -1,4 +1,4 @@
-"""The time loop. It knows a flow, a stepper and a closure; what is done with the state, and
+"""The time loop. It knows a flow, a scheme and a closure; what is done with the state, and
 when, is the business of observers."""
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Simulation:
     def __init__(
         self,
         flow: Flow,
-        stepper: Scheme,
+        scheme: Scheme,
         closure: Closure,
         omega_hat: ComplexArray,
         schedule: Schedule,
@@ -71,7 +71,7 @@ class Simulation:
         asked_to_stop: Callable[[], bool] = lambda: False,
     ):
         self.flow = flow
-        self.stepper = stepper
+        self.scheme = scheme
         self.closure = closure
         self.omega_hat = omega_hat
         self.schedule = schedule
@@ -97,7 +97,7 @@ class Simulation:
         kicks = self.flow.kick_work
         return {
             "omega_hat": self.omega_hat,
-            **self.stepper.history,
+            **self.scheme.history,
             **({} if kicks is None else {"kick_work": kicks}),
         }
 
@@ -105,13 +105,13 @@ class Simulation:
         """Advance to mark `last`; observers see a new run's start and every step. Collective."""
         clock = self.clock
         if clock.step == 0:
-            self.stepper.advection.of(self.omega_hat)
-            self._agree(self.stepper.advection.fastest)
+            self.scheme.advection.of(self.omega_hat)
+            self._agree(self.scheme.advection.fastest)
             if last > 0:
                 self._divide()  # so that observers know the first step's length
             self._show(observers)
         elif clock.dt:
-            self.stepper.set_dt(clock.dt)
+            self.scheme.set_dt(clock.dt)
         while clock.mark < last:
             self.advance()
             self._show(observers)
@@ -121,13 +121,13 @@ class Simulation:
         clock = self.clock
         if clock.done == 0 or self.pace.too_fast(clock.dt, clock.fastest):
             self._divide()
-        self.stepper.step(self.omega_hat, clock.time, clock.step, self.closure.pi_hat)
+        self.scheme.step(self.omega_hat, clock.time, clock.step, self.closure.pi_hat)
         clock.step += 1
         clock.done += 1
         if clock.done == clock.steps:
             clock.mark += 1
             clock.began, clock.done = self.schedule.times[clock.mark], 0
-        self._agree(self.stepper.fastest)
+        self._agree(self.scheme.fastest)
 
     def _divide(self) -> None:
         """Divide the time to the next mark into equal steps."""
@@ -136,7 +136,7 @@ class Simulation:
         clock.done = 0
         span = self.schedule.times[clock.mark + 1] - clock.began
         clock.steps, clock.dt = self.pace.divide(clock.mark, span, clock.fastest, clock.dt)
-        self.stepper.set_dt(clock.dt)
+        self.scheme.set_dt(clock.dt)
 
     def _agree(self, fastest: float) -> None:
         """What all ranks must know of each other after a step, in one small reduction."""

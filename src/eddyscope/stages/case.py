@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.settings import AnalysisSettings
-from eddyscope.artefacts.dataset.schema import EnsembleSettings
+from eddyscope.artefacts.dataset.schema import SYSTEMS, EnsembleSettings
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
@@ -34,8 +34,6 @@ from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.storage.drivers.registry import StorageSettings
 
 __all__ = ["SYSTEMS", "Case", "SystemSettings", "load_case"]
-
-SYSTEMS = ("base", "target")
 
 
 class SystemSettings(Section):

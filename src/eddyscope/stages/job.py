@@ -11,7 +11,7 @@ from typing import Any
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config import provenance
 from eddyscope.parallel.world import World
-from eddyscope.stages.case import Case
+from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.perform import Performance
 from eddyscope.stages.review import Review
 from eddyscope.stages.step import Step, decisions
@@ -26,7 +26,7 @@ class Job:
     case: Case
     world: World
     out: Path
-    systems: Sequence[str] = ("base", "target")
+    systems: Sequence[str] = SYSTEMS
     """The systems that `dns` simulates."""
     resume: bool = False
     fresh: bool = False

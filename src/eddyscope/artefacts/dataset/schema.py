@@ -12,11 +12,15 @@ __all__ = [
     "RECORD_CHECKSUM",
     "SIGN_CONVENTION",
     "SPECTRA",
+    "SYSTEMS",
     "VARIABLES",
     "EnsembleSettings",
     "Split",
     "group_name",
 ]
+
+SYSTEMS = ("base", "target")
+"""The two of a case: what a model is trained on, and what it is moved to."""
 
 FORMAT = "eddyscope-dataset-3"
 
