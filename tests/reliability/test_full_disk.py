@@ -185,6 +185,14 @@ def stage_command(folder: Path, stage: str) -> list[str]:
     return [sys.executable, "-m", "eddyscope", *words, *fresh]
 
 
+def copy_case(ready: Path, folder: Path, stage: str) -> None:
+    """The case without what the stage makes."""
+    shutil.copytree(ready, folder)
+    if stage == "evaluate":
+        for path in (folder / "out").glob("evaluation.*"):
+            path.unlink()
+
+
 def leave_free(disk: Path, bytes_left: int) -> None:
     """Take all of the disk but so much."""
     with open(disk / "other", "wb") as file:
@@ -220,7 +228,7 @@ def test_a_stage_on_a_disk_with_some_blocks_left_leaves_nothing_half_written(
     """As a job of its own: HDF5 ends programs that cannot write a file it has open."""
     disk = small_disk(4000)
     folder = disk / "here"
-    shutil.copytree(ready, folder)
+    copy_case(ready, folder, stage)
     leave_free(disk, 5 * BLOCK)
     before = files_of(folder)
     ended = launch(1, stage_command(folder, stage), LIMIT)
@@ -236,7 +244,7 @@ def test_a_stage_on_a_disk_with_some_blocks_left_leaves_nothing_half_written(
 def test_a_stage_on_a_full_disk_says_so(small_disk, ready, stage, capfd):
     disk = small_disk(4000)
     folder = disk / "here"
-    shutil.copytree(ready, folder)
+    copy_case(ready, folder, stage)
     leave_free(disk, 0)
     before = files_of(folder)
     assert guard(lambda: dispatch(stage_command(folder, stage)[3:])) == 1
@@ -251,7 +259,7 @@ def test_a_stage_on_a_full_disk_says_so(small_disk, ready, stage, capfd):
 def test_a_stage_in_a_folder_that_cannot_be_written_is_refused(small_disk, ready, stage, capfd):
     disk = small_disk(4000)
     folder = disk / "here"
-    shutil.copytree(ready, folder)
+    copy_case(ready, folder, stage)
     before = files_of(folder)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert guard(lambda: dispatch(stage_command(folder, stage)[3:])) == 2
