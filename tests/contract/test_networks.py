@@ -67,6 +67,20 @@ def test_layers_are_submodules_in_the_order_of_a_pass(kind: str):
 
 
 @pytest.mark.parametrize("kind", NETWORKS.entries)
+def test_layers_are_linear_in_their_parameters_and_the_last_gives_the_output(kind: str):
+    """Adaptations that multiply are folded into weights by this."""
+    model = model_of(kind)
+    calls = model.recorded(fields())
+    assert torch.equal(calls[-1].output, model(fields()))
+    for call in calls:
+        layer = model.layers[call.name]
+        doubled = {name: 2 * parameter for name, parameter in layer.named_parameters()}
+        found = torch.func.functional_call(layer, doubled, (call.input,))
+        torch.testing.assert_close(found, 2 * call.output)
+        assert len(next(layer.parameters())) == call.output.shape[1]
+
+
+@pytest.mark.parametrize("kind", NETWORKS.entries)
 def test_parameters_are_addressed_as_torch_takes_them(kind: str):
     model, x = model_of(kind), fields()
     everything = dict(model.module.named_parameters())

@@ -9,6 +9,7 @@ import pytest
 
 from eddyscope.artefacts.les import read_les
 from eddyscope.parallel.world import World
+from eddyscope.spectral.backends.mpi4py_fft import Mpi4pyFft
 from eddyscope.stages.job import Job
 from eddyscope.stages.les import STAGE as les
 from eddyscope.stages.train import STAGE as train
@@ -62,6 +63,25 @@ def test_changed_target_samples_redo_it(job, world, everywhere):
     after = {n: read_les(job.out / f"les/{n}.h5")["energy"].values for n in ("none", "base")}
     everywhere(bool(np.array_equal(before["none"], after["none"])), "no closure, no difference")
     everywhere(not np.array_equal(before["base"], after["base"]), "the old one was left")
+
+
+def test_it_runs_by_the_transform_that_the_case_names(job, world, everywhere, monkeypatch):
+    calls = []
+    plain = Mpi4pyFft.to_points
+
+    def counted(self, field_hat):
+        calls.append(1)
+        return plain(self, field_hat)
+
+    monkeypatch.setattr(Mpi4pyFft, "to_points", counted)
+    found = {}
+    for kind in ("fftw", "mpi4py_fft"):
+        only = [f"transform.kind='{kind}'", "les.closures=['none']"]
+        les.run(job_of(world, job.out, *only, fresh=True))
+        found[kind] = read_les(job.out / "les" / "none.h5")["energy_spectrum"].values
+        world.comm.Barrier()
+    everywhere(bool(np.allclose(*found.values(), rtol=1e-9, atol=1e-12)), "the same flow")
+    everywhere(world.comm.allreduce(len(calls)) > 0, "by the other transform")
 
 
 def test_a_blow_up_is_a_result(world, shared_tmp_path, everywhere):

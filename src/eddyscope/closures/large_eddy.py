@@ -26,7 +26,7 @@ from eddyscope.solver.settings import TimeSettings
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.half_plane import kept_modes, to_points
 from eddyscope.spectral.registry import TRANSFORMS
-from eddyscope.spectral.transform import Transform
+from eddyscope.spectral.transform import Transform, TransformSettings
 
 __all__ = ["LargeEddySimulation", "bin_edges", "filtered_dns", "les_schedule"]
 
@@ -64,6 +64,7 @@ class LargeEddySimulation:
     make_flow: Callable[[Transform], Flow]
     """The filtered flow on a transform."""
     grid: Grid
+    transform: TransformSettings
     layers: int
     filter_width: float
     time: TimeSettings
@@ -134,7 +135,7 @@ class LargeEddySimulation:
         """The flow of one member of the ensemble: random forcing is of that member."""
         mesh = World.single().mesh(members=1, rows=self.grid.n // 2)
         mesh = replace(mesh, members=slice(member, member + 1), ensemble=member + 1)
-        settings = TRANSFORMS.settings("fftw")
+        settings = self.transform.estimated()
         return self.make_flow(TRANSFORMS.build(settings, self.grid, mesh, self.layers))
 
 

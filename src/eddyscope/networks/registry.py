@@ -19,7 +19,12 @@ __all__ = ["NETWORKS", "Network", "build", "check_grid", "layer_names"]
 
 
 class Network(Protocol):
-    """An architecture: made from its settings, torch is met in `module` alone."""
+    """An architecture: made from its settings, torch is met in `module` alone.
+
+    What adaptations rest on: a layer's first parameter is its weight, axes (output channel, …),
+    what it gives is linear in its parameters, and what the last layer gives is the network's
+    output. `build` draws weights as for a ReLU after every layer but the last.
+    """
 
     settings: Any
 

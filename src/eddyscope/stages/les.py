@@ -44,8 +44,8 @@ class Les:
         sources, closures = sources_of(job), job.case.les.closures
         read = job.world.on_root(lambda: [p for c in closures for p in c.reads(sources)])
         step = Step(
-            name=self.name,
-            sections=("seed", "grid.dealias", "time", "filter", "network", "les", "target"),
+            self.name,
+            ("seed", "grid.dealias", "transform", "time", "filter", "network", "les", "target"),
             inputs=(job.dataset("target"), *dict.fromkeys(read)),
             outputs=tuple(job.out / f"les/{c}.h5" for c in (FILTERED_DNS, *closures_of(job.case))),
         )
@@ -79,8 +79,8 @@ def test_members(case: Case) -> list[int]:
 
 
 def sources_of(job: Job) -> Sources:
-    found = job.models, job.normalisation("target"), job.out / "evaluation.json"
-    return Sources(*found, job.case.network)
+    evaluation = job.out / "evaluation.json"
+    return Sources(job.models, job.normalisation("target"), evaluation, job.case.network)
 
 
 def simulation_of(case: Case) -> LargeEddySimulation:
@@ -95,6 +95,7 @@ def simulation_of(case: Case) -> LargeEddySimulation:
     return LargeEddySimulation(
         make_flow=make_flow,
         grid=Grid(n, case.grid.dealias),
+        transform=case.transform,
         layers=FLOWS[settings.kind].layers,
         filter_width=case.filter.delta(n),
         time=case.time,
