@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
+from eddyscope.artefacts.json_part import fault
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
@@ -228,12 +229,8 @@ def _record(path: Path, texts: Mapping[str, str]) -> ModelRecord:
         whole = "{" + ",".join(f"{json.dumps(n)}:{t}" for n, t in fields.items()) + "}"
         return ModelRecord.model_validate_json(whole)
     except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in finding["loc"])
-        reason = finding["msg"].removeprefix("Value error, ")
         raise CaseError(
-            f"{path}: not a usable model ({place + ': ' if place else ''}{reason}); make it again "
-            "with --fresh"
+            f"{path}: not a usable model ({fault(error)}); make it again with --fresh"
         ) from None
 
 

@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from eddyscope.artefacts.json_part import fault
 from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import digest
@@ -130,8 +131,7 @@ def read_normalisation(path: Path) -> Normalisation:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        finding = error.errors()[0]
-        return f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}".lstrip(": ")
+        return fault(error)
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

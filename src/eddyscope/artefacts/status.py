@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eddyscope.artefacts.json_part import fault
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.threads import threads_of_a_rank
@@ -170,9 +171,4 @@ def _state(state: States, path: Path) -> States:
 
 
 def _unreadable(path: Path, error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return (
-        f"{path}: not a readable status file ({place + ': ' if place else ''}{first['msg']}); "
-        "use --fresh to redo the stage"
-    )
+    return f"{path}: not a readable status file ({fault(error)}); use --fresh to redo the stage"

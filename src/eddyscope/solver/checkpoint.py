@@ -29,7 +29,7 @@ from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.solver.simulation import Clock
 from eddyscope.spectral.transform import Transform
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
-from eddyscope.storage.image import Image
+from eddyscope.storage.image import LARGEST_FILE, Image
 from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.seal import is_sealed
 from eddyscope.storage.shared_file import new_file
@@ -38,9 +38,6 @@ from eddyscope.storage.variables import Group, Tree, Variable
 __all__ = ["CheckpointSettings", "Checkpoints", "checkpoint_size"]
 
 NAME = re.compile(r"step-(\d{10,})\.h5")
-
-LARGEST_FILE = 2**62
-"""Bytes from which on neither HDF5 nor a file system can count."""
 
 WAIT_FOR_COST = 50.0
 """Times what the last checkpoint took that pass before the next: 2 % of the wall time at most."""

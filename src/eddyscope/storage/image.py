@@ -22,7 +22,10 @@ import numpy as np
 from eddyscope.storage.seal import Extent, footer_size
 from eddyscope.storage.variables import FORMAT_BOUNDS, Tree, build
 
-__all__ = ["Image", "Place", "places"]
+__all__ = ["LARGEST_FILE", "Image", "Place", "places"]
+
+LARGEST_FILE = 2**62
+"""Bytes from which on neither HDF5 nor a file system can count."""
 
 PAGE = 2**16
 """Bytes that are kept, or not, together."""

@@ -15,7 +15,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
 from eddyscope.storage.seal import Seal, seal_of
 
-__all__ = ["Headers", "OpenFile", "OpenGroup", "open_to_read", "read_headers"]
+__all__ = ["Headers", "OpenFile", "OpenGroup", "open_to_read", "plain", "read_headers"]
 
 OpenFile = h5py.File
 OpenGroup = h5py.Group
@@ -65,7 +65,7 @@ class Headers:
 def read_headers(path: Path) -> Headers:
     """The headers of an HDF5 file. Not collective. CaseError if it is missing or damaged."""
     with open_to_read(path, "artefact") as file:
-        headers = Headers({key: _plain(value) for key, value in file.attrs.items()})
+        headers = Headers({key: plain(value) for key, value in file.attrs.items()})
 
         def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Dataset):
@@ -77,6 +77,7 @@ def read_headers(path: Path) -> Headers:
     return headers
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """An attribute as plain Python has it."""
     value = value.decode() if isinstance(value, bytes) else value
     return value.item() if isinstance(value, np.generic) else value

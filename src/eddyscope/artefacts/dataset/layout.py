@@ -20,12 +20,10 @@ from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.checked import checksum_name, checksums
+from eddyscope.storage.image import LARGEST_FILE
 from eddyscope.storage.variables import Attributes, Group, Parts, Tree, Variable
 
 __all__ = ["Layout", "tree_of"]
-
-LARGEST_FILE = 2**62
-"""Bytes from which on neither HDF5 nor a file system can count."""
 
 PART = 2**16
 """Values that are made and written together while a file is laid out."""

@@ -15,7 +15,7 @@ from eddyscope.artefacts.dataset import schema
 from eddyscope.config.arrays import AnyArray, BoolArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
-from eddyscope.storage.opening import OpenFile, OpenGroup, open_to_read
+from eddyscope.storage.opening import OpenFile, OpenGroup, open_to_read, plain
 from eddyscope.storage.seal import footer_of
 
 __all__ = ["Dataset"]
@@ -40,7 +40,7 @@ class Dataset:
         self.path = Path(path)
         with self._opened() as file:
             self._check_conventions(file)
-            self.attributes: dict[str, Any] = {k: _plain(v) for k, v in file.attrs.items()}
+            self.attributes: dict[str, Any] = {k: plain(v) for k, v in file.attrs.items()}
             groups = [g for g in file if "filter_width" in file[g].attrs]
             self.filter_width = {
                 int(file[g].attrs["n"]): float(file[g].attrs["filter_width"]) for g in groups
@@ -69,13 +69,13 @@ class Dataset:
             yield file
 
     def _check_conventions(self, file: OpenFile) -> None:
-        found = _plain(file.attrs.get("format"))
+        found = plain(file.attrs.get("format"))
         if found != schema.FORMAT:
             raise CaseError(
                 f"{self.path}: not an eddyscope dataset (format {found!r}, expected "
                 f"{schema.FORMAT!r}); make one with `eddyscope dns`"
             )
-        convention = _plain(file.attrs.get("sign_convention"))
+        convention = plain(file.attrs.get("sign_convention"))
         if convention != schema.SIGN_CONVENTION:
             raise CaseError(
                 f"{self.path}: sign convention is {convention!r}, but this code uses "
@@ -219,7 +219,7 @@ def _digest(file: OpenFile) -> str:
 
     def add(name: str, item: Any) -> None:
         left_out = (*PROVENANCE, *OF_HDF5)
-        told = {k: str(_plain(v)) for k, v in item.attrs.items() if k not in left_out}
+        told = {k: str(plain(v)) for k, v in item.attrs.items() if k not in left_out}
         digest.update(json.dumps([name, told], sort_keys=True).encode())
         if hasattr(item, "shape") and (name.endswith("checksum") or not _checked(item)):
             digest.update(np.ascontiguousarray(item[()]).data)
@@ -235,10 +235,3 @@ def _checked(array: Any) -> bool:
     return checksum_name(name) in array.parent or (
         schema.RECORD_CHECKSUM in array.parent and name in schema.DIAGNOSTICS
     )
-
-
-def _plain(value: Any) -> Any:
-    """An attribute as plain Python has it."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.generic) else value
