@@ -8,7 +8,15 @@ import numpy as np
 
 __all__ = ["integer_seed", "stream"]
 
-PURPOSES = {"order": 1, "rotation": 2, "weights": 3, "adaptation": 4}
+PURPOSES = {
+    "order": 1,
+    "rotation": 2,
+    "weights": 3,
+    "adaptation": 4,
+    "system": 5,
+    "phases": 6,
+    "kicks": 7,
+}
 """What a stream is for; part of its key, so that streams of one seed are independent."""
 
 

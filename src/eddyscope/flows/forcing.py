@@ -14,6 +14,7 @@ from eddyscope.config.arrays import ComplexArray, FloatArray, IntArray, RealArra
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
+from eddyscope.config.streams import stream
 from eddyscope.flows.base import Response
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform
@@ -221,9 +222,8 @@ class Ring:
     def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         """ω̂ += Δω̂ of the step, and the work it does is added up."""
         for i in range(len(omega_hat)):
-            key = np.array([self._seed, self._first_member + i], dtype=np.uint64)
-            bits = np.random.Philox(key=key, counter=np.array([0, 0, step, 1], dtype=np.uint64))
-            theta = np.random.Generator(bits).uniform(0.0, 2.0 * np.pi, self._count)
+            random = stream("kicks", self._seed, self._first_member + i, step)
+            theta = random.uniform(0.0, 2.0 * np.pi, self._count)
             change = (self._strength * np.sqrt(dt) * np.exp(1j * theta))[self._which]
             change = np.where(self._conjugate, change.conj(), change)
             for layer, response in enumerate(self._response):

@@ -1,6 +1,6 @@
 """Initial vorticity of each member, and the table of choices.
 
-Random phases are drawn from counter-based generators keyed by (seed, member), in the order
+Random phases are drawn from counter-based generators keyed by (seed, member, layer), in the order
 of the global wavenumber, so they do not depend on how fields are laid out on the ranks.
 """
 
@@ -17,6 +17,7 @@ from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import FileName, require_file
 from eddyscope.config.registry import Registry
+from eddyscope.config.streams import stream
 from eddyscope.spectral.half_plane import (
     from_columns,
     interpolated,
@@ -58,7 +59,7 @@ class FileSettings(InitialSettings):
 
 class Initial(Protocol):
     """Gives the initial vorticity of one layer of one member; not collective, the same on every
-    rank. Made from (settings, seed)."""
+    rank. Made from (settings, seed), the seed the system's."""
 
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         """Fourier coefficients on the half plane, axes (ky, kx), shape (n, n/2 + 1), see
@@ -368,8 +369,7 @@ def _random_phases(n: int, seed: int, member: int, layer: int) -> ComplexArray:
     phases = np.zeros((n, half + 1), dtype=complex)
     # One stream a shell max(|kx|, |ky|), so that a finer grid only adds streams.
     for shell in range(1, half):
-        key = np.random.SeedSequence([seed, member, shell, *([layer] if layer else [])])
-        theta = np.random.Generator(np.random.Philox(key)).uniform(0.0, 2.0 * np.pi, 4 * shell)
+        theta = stream("phases", seed, member, layer, shell).uniform(0.0, 2.0 * np.pi, 4 * shell)
         unit = np.exp(1j * theta)
         side = np.arange(-shell, shell + 1)
         phases[side, shell] = unit[: 2 * shell + 1]

@@ -17,6 +17,7 @@ from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
+from eddyscope.config.streams import integer_seed
 from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.adaptations.base import Adaptation
@@ -48,6 +49,11 @@ class Case(Section):
 
     name: Annotated[str, CHANGES_NO_RESULT] = Field(pattern=r"^[\w.-]+$", max_length=100)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of all random numbers, and of training unless that has its own."""
+    paired: bool = False
+    """Whether member m of the target system draws the same random numbers as member m of the base
+    system, in its initial condition and its forcing: runs in pairs that differ by their equation
+    alone. Without it all members of both are independent."""
     grid: GridSettings
     transform: Annotated[Any, Choice(TRANSFORMS, default="fftw")] = Fftw.Settings()
     time: TimeSettings
@@ -102,6 +108,11 @@ class Case(Section):
         """What the network takes and gives: the fields of the flow's layers."""
         system = self.base or self.target
         return Channels.of_flow(FLOWS[system.flow.kind].layers if system else 1)
+
+    def flow_seed(self, system: str) -> int:
+        """Seed of what is random in a system's flow."""
+        number = 0 if self.paired else SYSTEMS.index(system)
+        return integer_seed("system", self.seed, number)
 
     @property
     def seeds(self) -> Seeds:

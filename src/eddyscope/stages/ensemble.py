@@ -37,7 +37,7 @@ class Ensemble:
             transform=case.transform,
             members=ensemble.members,
             schedule=schedule,
-            seed=case.seed,
+            seed=case.flow_seed(self.system),
         )
 
     @cached_property
@@ -65,10 +65,11 @@ class Ensemble:
         """Collective."""
         folder, dataset = self.job.out / self.system, self.job.dataset(self.system)
         initial, attributes = self.setup.flow.initial, self.attributes
+        pairing = ("paired",) if self.system == "target" else ()  # base draws its own either way
         kept = self.job.case.checkpoint.keep + 1  # a new one is complete before the oldest goes
         return Step(
             name=f"dns.{self.system}",
-            sections=("seed", "grid", "time", "filter", "transform", self.system),
+            sections=("seed", *pairing, "grid", "time", "filter", "transform", self.system),
             inputs=initial.reads,
             outputs=(dataset,),
             scratch=(folder / "checkpoints", folder / "wisdom"),

@@ -43,9 +43,10 @@ class Les:
         self.plan(job)
         sources, closures = sources_of(job), job.case.les.closures
         read = job.world.on_root(lambda: [p for c in closures for p in c.reads(sources)])
+        flow = ("seed", "paired", "grid.dealias", "transform", "time", "filter", "target")
         step = Step(
-            self.name,
-            ("seed", "grid.dealias", "transform", "time", "filter", "network", "les", "target"),
+            name=self.name,
+            sections=(*flow, "network", "les"),
             inputs=(job.dataset("target"), *dict.fromkeys(read)),
             outputs=tuple(job.out / f"les/{c}.h5" for c in (FILTERED_DNS, *closures_of(job.case))),
         )
@@ -86,10 +87,10 @@ def sources_of(job: Job) -> Sources:
 def simulation_of(case: Case) -> LargeEddySimulation:
     """What all runs have in common."""
     n, settings = case.network_grid, case.system("target").flow
-    response = FILTERS.build(case.filter, n).response
+    response, seed = FILTERS.build(case.filter, n).response, case.flow_seed("target")
 
     def make_flow(transform: Transform) -> Flow:
-        flow: Flow = FLOWS.build(settings, transform, forcing_response=response, seed=case.seed)
+        flow: Flow = FLOWS.build(settings, transform, forcing_response=response, seed=seed)
         return flow
 
     return LargeEddySimulation(
