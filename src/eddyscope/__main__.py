@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from eddyscope.config.errors import CaseError, did_you_mean
-from eddyscope.parallel.failure import guard
+from eddyscope.parallel.failure import agree, guard
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SYSTEMS, load_case
 from eddyscope.stages.job import Job
@@ -176,8 +176,8 @@ def _is_text(word: str) -> bool:
 
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says; gives the exit status. Collective."""
-    arguments = parse(argv)
     world = World.launched()
+    arguments = agree(world.comm, lambda: parse(argv))
     if arguments.stage == "doctor":
         from eddyscope.stages import doctor  # imports torch
 

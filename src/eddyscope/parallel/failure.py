@@ -1,9 +1,10 @@
 """Failing together: errors agreed by all ranks, and one traceback instead of a hang.
 
 Bad input is raised on all ranks (`agree`) and ends with status 2; so is a file that cannot
-be written (`CannotWrite`), which ends with one line and status 1. Anything else that
-one rank raises ends the whole job within seconds: the lowest failing rank prints its
-traceback, once, and aborts.
+be written (`CannotWrite`), which ends with one line and status 1. Where all ranks are known to
+have the error, each leaves by itself, however slow the others are. Anything else that one rank
+raises ends the whole job within seconds: the lowest failing rank prints its traceback, once,
+and aborts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "all_true",
     "any_true",
     "guard",
+    "known_to_all",
 ]
 
 T = TypeVar("T")
@@ -34,8 +36,19 @@ T = TypeVar("T")
 DONE, FAILED, BAD_INPUT, BLEW_UP, STOPPED = 0, 1, 2, 3, 4
 """Exit statuses of the program."""
 
-TIME_TO_ANSWER = 1.0
+TIME_TO_ANSWER = 3.0
 """Seconds a failing rank waits to learn whether the others fail too."""
+
+TIME_TO_AGREE = 20.0
+"""The same where an error is of a kind that all ranks raise, only some later than others."""
+
+TIME_TO_SPEAK = 1.0
+"""Seconds that a rank which is not to speak leaves to the one that is, before the job ends."""
+
+KNOWN_TO_ALL = "known_to_all"
+"""Attribute of an error that every rank of the job has."""
+
+E = TypeVar("E", bound=Exception)
 
 
 class BlewUp(Exception):
@@ -52,6 +65,15 @@ class CannotWrite(Exception):
 
 class StoppedEarly(Exception):
     """Stopped on request after a checkpoint; raised on all ranks together. Exit status 4."""
+
+
+ENDINGS: dict[type[Exception], tuple[int, str]] = {
+    CaseError: (BAD_INPUT, ""),
+    BlewUp: (BLEW_UP, "blew up: "),
+    CannotWrite: (FAILED, ""),
+    StoppedEarly: (STOPPED, "stopped early: "),
+}
+"""Errors that all ranks raise together: exit status, and what the line begins with."""
 
 
 def any_true(comm: MPI.Intracomm, flag: bool) -> bool:
@@ -76,8 +98,14 @@ def agree(comm: MPI.Intracomm, function: Callable[[], T]) -> T:
     except CaseError as raised:
         error = raised
     if any_true(comm, error is not None):
-        raise next(e for e in comm.allgather(error) if e is not None)
+        raise known_to_all(comm, next(e for e in comm.allgather(error) if e is not None))
     return result  # type: ignore[return-value]
+
+
+def known_to_all(comm: MPI.Intracomm, error: E) -> E:
+    """Mark an error that all ranks of `comm` raise now, where these are the whole job."""
+    setattr(error, KNOWN_TO_ALL, comm.size == MPI.COMM_WORLD.size)
+    return error
 
 
 def guard(main: Callable[[], int]) -> int:
@@ -88,33 +116,34 @@ def guard(main: Callable[[], int]) -> int:
     alarm = MPI.COMM_WORLD.Dup()
     try:
         return main()
-    except CaseError as error:
-        return _leave(alarm, BAD_INPUT, f"eddyscope: {one_line(error)}")
-    except BlewUp as error:
-        return _leave(alarm, BLEW_UP, f"eddyscope: blew up: {one_line(error)}")
-    except CannotWrite as error:
-        return _leave(alarm, FAILED, f"eddyscope: {one_line(error)}")
-    except StoppedEarly as error:
-        return _leave(alarm, STOPPED, f"eddyscope: stopped early: {one_line(error)}")
+    except tuple(ENDINGS) as error:
+        status, words = next(found for kind, found in ENDINGS.items() if isinstance(error, kind))
+        message = f"eddyscope: {words}{one_line(error)}"
+        if getattr(error, KNOWN_TO_ALL, False):
+            if alarm.rank == 0:
+                print(message, file=sys.stderr, flush=True)
+            return status
+        return _leave(alarm, status, message, TIME_TO_AGREE)
     except BaseException as error:  # SystemExit and KeyboardInterrupt must not leave others waiting
         if isinstance(error, SystemExit) and error.code in (0, None):
             return DONE
         text = "".join(traceback.format_exception(error))
         head = f"eddyscope: rank {alarm.rank} of {alarm.size} failed:\n"
-        return _leave(alarm, FAILED, head + text)
+        return _leave(alarm, FAILED, head + text, TIME_TO_ANSWER)
 
 
-def _leave(alarm: MPI.Intracomm, status: int, message: str) -> int:
+def _leave(alarm: MPI.Intracomm, status: int, message: str, patience: float) -> int:
     """Print `message` on the lowest failing rank; return if all ranks are here, else abort.
 
-    Polled, never blocking: the other ranks may be inside a collective that will not end.
+    patience: seconds to wait for the others. Polled, never blocking: they may be inside a
+    collective that will not end.
     """
     speaks = True
     requests = [
         alarm.isend(status, dest=other) for other in range(alarm.size) if other != alarm.rank
     ]
     heard = 0
-    deadline = time.monotonic() + TIME_TO_ANSWER
+    deadline = time.monotonic() + patience
     while heard < alarm.size - 1 and time.monotonic() < deadline:
         state = MPI.Status()
         if alarm.iprobe(status=state):
@@ -129,5 +158,5 @@ def _leave(alarm: MPI.Intracomm, status: int, message: str) -> int:
         MPI.Request.waitall(requests)
         return status
     if not speaks:
-        time.sleep(TIME_TO_ANSWER)  # let the speaking rank's words out before the job ends
+        time.sleep(TIME_TO_SPEAK)  # let the speaking rank's words out before the job ends
     alarm.Abort(status)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from mpi4py import MPI
 
 from eddyscope.config.errors import CaseError
-from eddyscope.parallel.failure import CannotWrite
+from eddyscope.parallel.failure import CannotWrite, known_to_all
 
 __all__ = ["Comm", "Mesh", "World", "block", "choose_mesh"]
 
@@ -81,7 +81,7 @@ class World:
                 error = raised
         result, error = self.comm.bcast((result, error))
         if error is not None:
-            raise error
+            raise known_to_all(self.comm, error)
         return result  # type: ignore[no-any-return]
 
     def split(self, groups: int) -> tuple[World, int]:

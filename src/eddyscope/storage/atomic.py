@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from eddyscope.parallel.failure import CannotWrite
+from eddyscope.parallel.failure import CannotWrite, known_to_all
 from eddyscope.parallel.world import Comm
 
 __all__ = [
@@ -67,7 +67,7 @@ def write_on_root(path: Path, comm: Comm, write: Callable[[], None]) -> None:
             problem = error
     problem = comm.bcast(problem)
     if problem is not None:
-        raise problem
+        raise known_to_all(comm, problem)
 
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:
