@@ -546,3 +546,32 @@ def test_the_case_itself_is_good(template, tmp_path, capfd):
         good = Bad([], ["--dry-run"], stage)
         assert guard(lambda good=good: dispatch(command(good, tmp_path / "here"))) == 0
     assert capfd.readouterr().err == ""
+
+
+PIPES = {
+    "report": ["advice.json", "evaluation.json", "advice.h5", "analysis.h5", "status/x.json",
+               "base/dataset.h5", "models/base.safetensors", "models/transfer/l02.safetensors",
+               "les/none.h5"],
+    "train": ["base/dataset.h5", "normalisation/base.json", "status/train.json",
+              "models/base.safetensors", "models/base.ckpt"],
+    "transfer": ["models/base.safetensors", "models/transfer/l02.safetensors"],
+    "evaluate": ["advice.json", "models/transfer/l02.safetensors"],
+    "analyze": ["evaluation.json"],
+    "les": ["evaluation.json", "status/les.lock", "status.json"],
+    "dns": ["base/dataset.h5", "base/status.json", "base/status.lock"],
+}  # fmt: skip
+"""Stage -> files that it may look at."""
+
+
+@pytest.mark.parametrize("stage", list(PIPES))
+def test_a_pipe_in_place_of_an_artefact_hangs_nothing(template, tmp_path, launch, stage):
+    """In jobs of their own, which may be ended."""
+    for name in PIPES[stage]:
+        folder = tmp_path / name.replace("/", "-")
+        shutil.copytree(template, folder)
+        (folder / "out" / name).parent.mkdir(exist_ok=True)
+        fifo(f"out/{name}")(folder)
+        words = [stage, str(folder / "synthetic.toml"), "--out", str(folder / "out")]
+        ended = launch(1, [sys.executable, "-m", "eddyscope", *words, "training.epochs=1"], 60)
+        assert ended.returncode in (0, 1, 2), (name, ended.stderr)
+        assert "Traceback" not in ended.stderr, (name, ended.stderr)

@@ -184,3 +184,12 @@ def test_another_artefact_is_no_evaluation(tmp_path: Path):
     write_tree(tmp_path / "evaluation.h5", {"other": xr.Dataset({"x": ("i", [1.0])})}, {})
     with pytest.raises(CaseError, match="not a usable evaluation"):
         evaluation.read_details(tmp_path / "evaluation.h5")
+
+
+def test_one_changed_digit_in_a_summary_is_noticed(tmp_path: Path):
+    path = tmp_path / "evaluation.json"
+    text = json_text(summary())
+    path.write_text(text.replace("0.7", "0.6"))
+    assert path.read_text() != text
+    with pytest.raises(CaseError, match="do not match their SHA-256"):
+        evaluation.read_summary(path)

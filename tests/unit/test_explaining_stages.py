@@ -13,6 +13,7 @@ import synthetic
 import synthetic_models
 from eddyscope.artefacts.advice import read_advice, read_advice_details
 from eddyscope.artefacts.analysis import read_analysis
+from eddyscope.artefacts.json_part import with_digest
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.models import Model, load_model, save_model
@@ -167,14 +168,25 @@ def test_advice_that_was_edited_is_refused(change: dict, words: str, tmp_path: P
     score = {"ranking": ["l01", "l02"], "values": {"l01": 0.2, "l02": None}, "ties": []}
     advice = {"default_score": "x", "scores": {"x": score}, "samples": 1, "reason": "…"}
     path = tmp_path / "advice.json"
-    path.write_text(json.dumps(advice))
+    path.write_text(with_digest(advice))
     assert read_advice(path).by_default.groups == [["l01"], ["l02"]]
-    path.write_text(json.dumps({**advice, **change}))
+    path.write_text(with_digest({**advice, **change}))
     with pytest.raises(CaseError, match=words):
         read_advice(path)
     for wrong in ({"ranking": ["l01"]}, {"ties": [["l01", "l09"]]}):
-        path.write_text(json.dumps({**advice, "scores": {"x": {**score, **wrong}}}))
+        path.write_text(with_digest({**advice, "scores": {"x": {**score, **wrong}}}))
         with pytest.raises(CaseError, match="not usable as advice"):
+            read_advice(path)
+
+
+def test_one_changed_digit_in_an_advice_is_noticed(tmp_path: Path):
+    """By whoever reads it: as a value it would be as good as any."""
+    score = {"ranking": ["l01", "l02"], "values": {"l01": 0.25, "l02": None}, "ties": []}
+    advice = {"default_score": "x", "scores": {"x": score}, "samples": 1, "reason": "…"}
+    path = tmp_path / "advice.json"
+    for text in (with_digest(advice).replace("0.25", "0.26"), json.dumps(advice)):
+        path.write_text(text)
+        with pytest.raises(CaseError, match="do not match their SHA-256"):
             read_advice(path)
 
 

@@ -19,6 +19,7 @@ import synthetic_models
 from eddyscope.artefacts import les
 from eddyscope.artefacts.advice import Advice, ScoredLayers, as_json
 from eddyscope.artefacts.describe import describe
+from eddyscope.artefacts.json_part import with_digest
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import read_model_file
 from eddyscope.config.errors import CaseError
@@ -99,7 +100,7 @@ def write_advice(out: Path) -> None:
     (out / "advice.json").write_text(as_json(advice))
     evaluation = json.loads((out / "evaluation.json").read_text())
     evaluation["score_card"] = {"good": {"spearman": 1.0}, "bad": {"spearman": -0.5}}
-    (out / "evaluation.json").write_text(json.dumps(evaluation))
+    (out / "evaluation.json").write_text(with_digest(evaluation))
 
 
 def write_closures(out: Path) -> None:

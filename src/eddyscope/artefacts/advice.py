@@ -6,7 +6,7 @@ advice.json
     {"default_score": NAME, "ranking": ["l02", …],
      "scores": {NAME: {"ranking": […], "values": {"l02": x, …}, "ties": [[…], …], "seconds": s}},
      "ties": [["l03", "l04"], …], "samples": how many target samples the scores saw,
-     "reason": "…"}
+     "reason": "…", "digest": SHA-256 of all the rest}
     The higher the value the better the layer; null where the score is not defined for it.
     `ranking` has the best layer first; the layers of each of `ties` are equal to the score, and
     their order means nothing. `ranking` and `ties` on their own are the default score's.
@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text
+from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text, read_part
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.atomic import write_atomically
@@ -162,10 +162,10 @@ def read_advice(path: Path, layers: Sequence[str] | None = None) -> Advice:
     Raises CaseError if it is missing, not one of ours, or of other layers.
     """
     try:
-        advice = Advice.model_validate_json(path.read_bytes())
+        advice = read_part(Advice, path)
     except FileNotFoundError:
         raise CaseError(f"{path}: missing; run `eddyscope advise` first") from None
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise CaseError(f"{path}: not usable as advice ({fault(error)}); {REDO}") from None
     for name, score in advice.scores.items():
         if layers is not None and set(score.ranking) != set(layers):

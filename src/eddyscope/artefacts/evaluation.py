@@ -18,7 +18,8 @@ evaluation.h5
     Everything is in the program's units (box 2π); `seconds` is in s. Root attributes:
     provenance, `best` ("" if there is none), `example_member`, `example_sample`.
 evaluation.json
-    The summary, see `Summary`. MODEL is a model's name without its repeat.
+    The summary, see `Summary`. MODEL is a model's name without its repeat. `digest` is the
+    SHA-256 of all the rest.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text
+from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text, read_part
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
@@ -242,10 +243,10 @@ def as_dataset(rows: Sequence[Row]) -> xr.Dataset:
 def read_summary(path: Path) -> Summary:
     """Read evaluation.json. Not collective. CaseError if it is missing or not one of ours."""
     try:
-        return Summary.model_validate_json(path.read_bytes())
+        return read_part(Summary, path)
     except FileNotFoundError:
         raise CaseError(f"{path}: missing; run `eddyscope evaluate` first") from None
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise CaseError(f"{path}: not a usable evaluation ({fault(error)}); {REDO}") from None
 
 

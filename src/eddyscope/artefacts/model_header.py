@@ -1,4 +1,4 @@
-"""What a safetensors file says of itself: its header only. Imports no torch."""
+"""What a safetensors file says of itself: its header; ours are verified. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from eddyscope.artefacts.tensor_file import read_tensors
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import require_file
 
 __all__ = ["ModelFile", "read_model_file"]
 
@@ -17,9 +19,13 @@ LONGEST_HEADER = 100 * 2**20
 """Bytes; the format's own limit."""
 
 
+OURS = "eddyscope-"
+"""What the formats of this program's own files begin with."""
+
+
 @dataclass(frozen=True)
 class ModelFile:
-    """Shapes of the tensors, and the metadata with its JSON texts parsed; nothing is verified."""
+    """Shapes of the tensors, and the metadata with its JSON texts parsed."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
@@ -40,8 +46,9 @@ class ModelFile:
 def read_model_file(path: Path) -> ModelFile:
     """Read a safetensors header: 8 bytes of length, then JSON. CaseError if it is damaged.
 
-    A missing file raises FileNotFoundError. Not collective.
+    A file of this program is verified by its digest. Not collective.
     """
+    require_file(path, "safetensors file")
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -61,6 +68,9 @@ def read_model_file(path: Path) -> ModelFile:
             f"{path}: not a readable safetensors file ({error}); it may be cut short or damaged: "
             "make it again"
         ) from None
+    form = str(metadata.get("format"))
+    if form.startswith(OURS):
+        read_tensors(path, form, form)
     return ModelFile(path, shapes, parsed)
 
 

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from eddyscope.artefacts.json_part import fault
 from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import read_file
 from eddyscope.config.provenance import digest
 from eddyscope.networks.settings import channel_names
 from eddyscope.storage.atomic import write_atomically
@@ -113,7 +114,7 @@ def read_normalisation(path: Path) -> Normalisation:
     Raises CaseError for a file that is missing, damaged, or of another kind.
     """
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = json.loads(read_file(path))
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"not a file of format {FORMAT}")
         if content.pop("digest", None) != digest(content):

@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eddyscope.artefacts.json_part import fault
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import read_file
 from eddyscope.parallel.threads import threads_of_a_rank
 from eddyscope.parallel.world import World
 from eddyscope.storage.atomic import write_atomically
@@ -157,7 +158,7 @@ def _write(path: Path, record: _Record) -> None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import require_file
 from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["read_tensors", "write_tensors"]
@@ -47,8 +48,7 @@ def read_tensors(path: Path, form: str, what: str) -> tuple[dict[str, AnyArray],
 
     Raises CaseError for a file that is missing, damaged, or of another format.
     """
-    if not path.exists():
-        raise CaseError(f"{path}: no such {what}")
+    require_file(path, what)
     try:
         with safe_open(path, framework="np") as file:
             texts: dict[str, str] = file.metadata() or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from eddyscope.config.errors import CaseError
 
-__all__ = ["FileName", "require_file"]
+__all__ = ["FileName", "read_file", "require_file"]
 
 
 def require_file(path: Path, what: str, hint: str = "", largest: int | None = None) -> None:
@@ -35,6 +36,13 @@ def require_file(path: Path, what: str, hint: str = "", largest: int | None = No
         raise CaseError(
             f"{path}: cannot be read as a {what}: its {found.st_size} bytes are more than {largest}"
         )
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file. OSError where there is none, or a pipe or a device, which could hang."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is not a file, but a folder, a pipe or a device")
+    return path.read_bytes()
 
 
 def _beside_the_case(name: str, info: ValidationInfo) -> str:

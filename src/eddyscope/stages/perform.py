@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, write_status
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import read_file
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
@@ -171,5 +172,5 @@ def _running(step: Step, found: Review, segment: Segment) -> Status:
 
 def _content(path: Path) -> bytes | None:
     with suppress(OSError):
-        return path.read_bytes()
+        return read_file(path)
     return None

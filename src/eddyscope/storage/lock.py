@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ def take_lock(path: Path) -> BinaryIO | None:
     On a file system without locks the file is given as if it were locked. Not collective.
     Raises OSError.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "something else than a file is there")
     file = open(path, "wb")  # noqa: SIM115 - the caller closes it
     for _ in range(TRIES):
         try:
@@ -36,6 +39,8 @@ def take_lock(path: Path) -> BinaryIO | None:
 
 def is_locked(path: Path) -> bool | None:
     """Whether a program holds the lock at `path`; None where that cannot be told."""
+    if path.exists() and not path.is_file():
+        return None
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
