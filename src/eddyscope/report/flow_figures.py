@@ -17,6 +17,7 @@ __all__ = ["fields", "histories", "spectra"]
 
 
 SYMBOLS = {"omega": "ω̄", "pi": "Π"}
+"""Field of a dataset -> how it is written."""
 
 
 def fields(results: Results) -> Picture:

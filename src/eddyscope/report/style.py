@@ -66,6 +66,7 @@ SEQUENTIAL = "cividis"
 WIDTH = 9.0
 """Inches of every picture: type then has one size on the page."""
 DPI = 150
+"""Dots an inch of the PNG files."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",

@@ -15,7 +15,6 @@ from eddyscope.artefacts.analysis import write_analysis
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.config.errors import CaseError
 from eddyscope.stages.case import SYSTEMS
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
@@ -33,7 +32,7 @@ class Analyze:
 
         case, keys = job.case, _adapted(job)
         for system in SYSTEMS:
-            _check_test_members(job, system)
+            job.case.test_members(system)
         network = case.network, case.channels, case.network_grid
         size, maps = size_of(*network, keys), maps_fit(*network)
         return [
@@ -46,7 +45,7 @@ class Analyze:
     def run(self, job: Job) -> None:
         """Do it, unless it is done. Collective."""
         for system in SYSTEMS:
-            _check_test_members(job, system)
+            job.case.test_members(system)
         step = Step(
             self.name,
             sections=("seed", "network", "transfer", "analysis"),
@@ -64,14 +63,6 @@ class Analyze:
 def _adapted(job: Job) -> list[ModelKey]:
     """The re-trained models, first repeats alone."""
     return [key for key in job.case.transfer_models if key.seed is None]
-
-
-def _check_test_members(job: Job, system: str) -> None:
-    if not job.case.system(system).ensemble.parts["test"]:
-        raise CaseError(
-            f"the {system} ensemble has no test members, which analyze looks at; raise "
-            f"{system}.ensemble.members to 2 or more, or set {system}.ensemble.split"
-        )
 
 
 def _analyze(job: Job) -> None:

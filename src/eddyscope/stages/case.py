@@ -135,6 +135,16 @@ class Case(Section):
             )
         return settings
 
+    def test_members(self, system: str) -> list[int]:
+        """Members of a system that no training sees. CaseError if there are none."""
+        ensemble = self.system(system).ensemble
+        if not ensemble.parts["test"]:
+            raise CaseError(
+                f"the {system} ensemble has no test members; raise {system}.ensemble.members (now "
+                f"{ensemble.members}) to 2 or more, or set {system}.ensemble.split"
+            )
+        return list(ensemble.parts["test"])
+
     def resolved(self) -> dict[str, Any]:
         """The case with all defaults, as plain JSON-like values."""
         return self.model_dump(mode="json", serialize_as_any=True)

@@ -17,10 +17,9 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.config.errors import CaseError
 from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
-from eddyscope.stages.case import SYSTEMS, Case
+from eddyscope.stages.case import SYSTEMS
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
 
@@ -38,8 +37,10 @@ class Evaluate:
 
     def plan(self, job: Job) -> list[str]:
         """What would be evaluated, a line each. Raises CaseError."""
-        models = _models(job)
-        snapshots = {system: _test_snapshots(job.case, system) for system in SYSTEMS}
+        models, case = _models(job), job.case
+        snapshots = {
+            s: len(case.test_members(s)) * case.system(s).ensemble.samples for s in SYSTEMS
+        }
         numbers = 10 * len(models) * sum(snapshots.values())
         return [
             f"models: {len(models)}, dealt to {job.world.size} rank(s)",
@@ -69,18 +70,6 @@ def _models(job: Job) -> dict[ModelKey, Path]:
 def _data(job: Job) -> list[Path]:
     """Both datasets and their normalisations."""
     return [file(system) for system in SYSTEMS for file in (job.dataset, job.normalisation)]
-
-
-def _test_snapshots(case: Case, system: str) -> int:
-    """Test samples of a system, all members together. CaseError if there are none."""
-    ensemble = case.system(system).ensemble
-    members = len(ensemble.parts["test"])
-    if members == 0:
-        raise CaseError(
-            f"the {system} ensemble has no test members; raise {system}.ensemble.members (now "
-            f"{ensemble.members}) to 2 or more, or set {system}.ensemble.split"
-        )
-    return members * ensemble.samples
 
 
 def _evaluate(job: Job, with_advice: bool) -> None:

@@ -31,7 +31,7 @@ class Les:
 
     def plan(self, job: Job) -> list[str]:
         case, schedule = job.case, schedule_of(job.case)
-        names, members, n = closures_of(case), test_members(case), case.network_grid
+        names, members, n = closures_of(case), case.test_members("target"), case.network_grid
         LargeEddySimulation.check(case.system("target").flow, Grid(n, case.grid.dealias))
         return [
             f"closures: {', '.join(names)}; {len(members)} test member(s) of the target",
@@ -70,15 +70,6 @@ def closures_of(case: Case) -> list[str]:
     return [closure.text for closure in case.les.closures]
 
 
-def test_members(case: Case) -> list[int]:
-    """CaseError if there are none."""
-    members = list(case.system("target").ensemble.parts["test"])
-    if members:
-        return members
-    words = "les starts from the target's test members, and there are none"
-    raise CaseError(f"{words}; raise target.ensemble.members to 2 or more")
-
-
 def sources_of(job: Job) -> Sources:
     evaluation = job.out / "evaluation.json"
     return Sources(job.models, job.normalisation("target"), evaluation, job.case.network)
@@ -107,7 +98,7 @@ def simulation_of(case: Case) -> LargeEddySimulation:
 def simulate_all(job: Job) -> None:
     """Run every closure on every test member. Collective."""
     case, world, les = job.case, job.world, simulation_of(job.case)
-    closures, members, sources = case.les.closures, test_members(case), sources_of(job)
+    closures, members, sources = case.les.closures, case.test_members("target"), sources_of(job)
     models = agree(world.comm, lambda: [CLOSURES.build(c, sources) for c in closures])
     of_dns = job.dataset("target"), case.network_grid, members, case.les.duration
     fields, times = agree(world.comm, lambda: filtered_dns(*of_dns))

@@ -11,6 +11,8 @@ from typing import BinaryIO
 __all__ = ["is_locked", "take_lock"]
 
 TRIES = 5
+"""To take a lock, before another program is said to hold it."""
+
 PAUSE = 0.02
 """Seconds between tries: who only looks whether a file is locked holds it for a moment."""
 
