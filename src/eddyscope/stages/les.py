@@ -6,6 +6,8 @@ for each closure and les/dns.h5, the same statistics of the DNS: see `artefacts/
 
 from __future__ import annotations
 
+from functools import partial
+
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.les import FILTERED_DNS, MemberStatistics, write_les
 from eddyscope.closures.base import Sources
@@ -13,12 +15,10 @@ from eddyscope.closures.large_eddy import LargeEddySimulation, bin_edges, filter
 from eddyscope.closures.registry import CLOSURES
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import FILTERS
-from eddyscope.flows.base import Flow
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import agree
 from eddyscope.solver.schedule import FixedSteps
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.transform import Transform
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
@@ -79,13 +79,8 @@ def simulation_of(case: Case) -> LargeEddySimulation:
     """What all runs have in common."""
     n, settings = case.network_grid, case.system("target").flow
     response, seed = FILTERS.build(case.filter, n).response, case.flow_seed("target")
-
-    def make_flow(transform: Transform) -> Flow:
-        flow: Flow = FLOWS.build(settings, transform, forcing_response=response, seed=seed)
-        return flow
-
     return LargeEddySimulation(
-        make_flow=make_flow,
+        make_flow=partial(FLOWS.build, settings, forcing_response=response, seed=seed),
         grid=Grid(n, case.grid.dealias),
         transform=case.transform,
         layers=FLOWS[settings.kind].layers,
