@@ -182,7 +182,7 @@ def test_another_artefact_is_no_evaluation(tmp_path: Path):
     from eddyscope.storage.small import write_tree
 
     write_tree(tmp_path / "evaluation.h5", {"other": xr.Dataset({"x": ("i", [1.0])})}, {})
-    with pytest.raises(CaseError, match="not a usable evaluation"):
+    with pytest.raises(CaseError, match="not evaluation of this program"):
         evaluation.read_details(tmp_path / "evaluation.h5")
 
 

@@ -18,7 +18,7 @@ advice.h5
     NAME/           curves that explain score NAME, each (layer, axis), in units of 1:
         linearised_gain/fitted, held_out (layer, iteration), removed (layer, wavenumber)
     score, layer, wavenumber, iteration  coordinates (names are texts)
-    Root attributes: provenance, default_score, samples.
+    Root attributes: provenance, `format`, default_score, samples.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.small import Attribute, read_tree, write_tree
 
 __all__ = [
+    "FORMAT",
     "Advice",
     "ScoredLayers",
     "curves_dataset",
@@ -44,6 +45,8 @@ __all__ = [
     "read_advice_details",
     "write_advice",
 ]
+
+FORMAT = "eddyscope-advice-1"
 
 REDO = "make it again with `eddyscope advise --fresh`"
 
@@ -115,7 +118,12 @@ def write_advice(
     error_spectrum: (wavenumber), from k = 1. curves: score -> its curves (`curves_dataset`).
     """
     groups = {"": _overview(advice, error_spectrum), **curves}
-    named = {**attributes, "default_score": advice.default_score, "samples": advice.samples}
+    named: dict[str, Attribute] = {
+        **attributes,
+        "format": FORMAT,
+        "default_score": advice.default_score,
+        "samples": advice.samples,
+    }
     write_tree(folder / "advice.h5", groups, named)
     write_atomically(folder / "advice.json", as_json(advice))
 
@@ -178,7 +186,4 @@ def read_advice(path: Path, layers: Sequence[str] | None = None) -> Advice:
 
 def read_advice_details(path: Path) -> xr.DataTree:
     """Read advice.h5. Not collective. Raises CaseError if missing, damaged or of another kind."""
-    tree = read_tree(path, "advice")
-    if not {"values", "error_spectrum"} <= set(tree.data_vars):
-        raise CaseError(f"{path}: not usable as advice (no values in it); {REDO}")
-    return tree
+    return read_tree(path, "advice", FORMAT)

@@ -28,7 +28,6 @@ import xarray as xr
 
 from eddyscope.artefacts.key import ModelKey, layers_text
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
-from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.small import Attribute, read_tree, write_tree
 
@@ -191,13 +190,7 @@ def write_analysis(
 
 def read_analysis(path: Path) -> xr.DataTree:
     """Read analysis.h5. Not collective. Raises CaseError if missing, damaged or of another kind."""
-    tree = read_tree(path, "analysis")
-    if tree.attrs.get("format") != FORMAT:
-        raise CaseError(
-            f"{path}: not an analysis of format {FORMAT}; make it again with "
-            "`eddyscope analyze --fresh`"
-        )
-    return tree
+    return read_tree(path, "analysis", FORMAT)
 
 
 def _group(meant: Mapping[str, Meant], arrays: Mapping[str, AnyArray]) -> xr.Dataset:

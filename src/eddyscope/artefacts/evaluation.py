@@ -67,6 +67,8 @@ MEANING = (
     "how many trainings, and the least and the largest of their means"
 )
 
+FORMAT = "eddyscope-evaluation-1"
+
 REDO = "make it again with `eddyscope evaluate --fresh`"
 
 
@@ -216,7 +218,8 @@ def write_evaluation(
     """Write the three files, the summary last. Not collective. Raises CannotWrite."""
     write_atomically(folder / "evaluation.csv", as_csv(rows))
     groups = {"table": as_dataset(rows), **details}
-    write_tree(folder / "evaluation.h5", groups, {**attributes, "best": summary.best or ""})
+    root = {**attributes, "format": FORMAT, "best": summary.best or ""}
+    write_tree(folder / "evaluation.h5", groups, root)
     write_atomically(folder / "evaluation.json", json_text(summary))
 
 
@@ -265,9 +268,4 @@ def read_best(path: Path) -> ModelKey:
 
 def read_details(path: Path) -> xr.DataTree:
     """Read evaluation.h5. Not collective. CaseError if missing, damaged or of another kind."""
-    tree = read_tree(path, "evaluation")
-    wanted = {"base": "pi_spectrum", "target": "pi_spectrum", "history": "train", "examples": "pi"}
-    for group, name in wanted.items():
-        if group not in tree.children or name not in tree[group].data_vars:
-            raise CaseError(f"{path}: not a usable evaluation (no {group}/{name}); {REDO}")
-    return tree
+    return read_tree(path, "evaluation", FORMAT)

@@ -25,7 +25,6 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.config.arrays import AnyArray, FloatArray
-from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.small import Attribute, read_tree, write_tree
 
@@ -80,13 +79,7 @@ def write_les(
 
 def read_les(path: Path) -> xr.Dataset:
     """The statistics. Not collective. CaseError if missing, damaged or of another kind."""
-    tree = read_tree(path, "large-eddy simulation")
-    if tree.attrs.get("format") != FORMAT:
-        raise CaseError(
-            f"{path}: not a large-eddy simulation of format {FORMAT}; make it again with "
-            "`eddyscope les --fresh`"
-        )
-    return tree.to_dataset()
+    return read_tree(path, "large-eddy simulation", FORMAT).to_dataset()
 
 
 def _dataset(

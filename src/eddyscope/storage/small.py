@@ -72,10 +72,11 @@ def _stored(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
     }
 
 
-def read_tree(path: Path, what: str = "artefact") -> xr.DataTree:
+def read_tree(path: Path, what: str = "artefact", form: str = "") -> xr.DataTree:
     """An artefact that `write_tree` made, verified and loaded. Not collective.
 
-    what: what it is, for messages. Raises CaseError where it is missing, damaged or foreign.
+    what: what it is, for messages; form: the attribute `format` that it must have, if any.
+    Raises CaseError where it is missing, damaged, foreign or of another format.
     """
     require_file(path, what)
     try:
@@ -83,6 +84,12 @@ def read_tree(path: Path, what: str = "artefact") -> xr.DataTree:
     except OSError as error:
         raise CaseError(f"{path}: cannot be read ({error.strerror or error})") from None
     with xr.open_datatree(io.BytesIO(content), engine=ENGINE, decode_times=False) as tree:
+        found = tree.attrs.get("format", "")
+        if form and found != form:
+            raise CaseError(
+                f"{path}: not {what} of this program (format {str(found)!r}, expected {form!r}): "
+                "make it again with --fresh"
+            )
         return tree.load()
 
 

@@ -107,12 +107,14 @@ def _sampled(dataset: Dataset, name: str) -> FloatArray:
 
 
 def k_max_eta(dataset: Dataset) -> float:
-    """k_max·η over the sampled time, see `Quality`; NaN if its diagnostics are not known."""
+    """k_max·η over the sampled time, see `Quality`; NaN if its diagnostics are not known, or the
+    flow has no Reynolds number."""
     palinstrophy = _sampled(dataset, "palinstrophy")
     known = palinstrophy[np.isfinite(palinstrophy)]
-    if not known.size or known.mean() <= 0.0:
+    reynolds = dataset.case[dataset.system]["flow"].get("reynolds")
+    if reynolds is None or not known.size or known.mean() <= 0.0:
         return float("nan")
-    viscosity = 1.0 / dataset.case[dataset.system]["flow"]["reynolds"]
+    viscosity = 1.0 / reynolds
     eta = (viscosity**2 / (2.0 * known.mean())) ** (1.0 / 6.0)
     return float((dataset.case["grid"]["n"] // 2 - 1) * eta)
 
