@@ -225,6 +225,11 @@ TABLE: dict[str, Bad] = {
     "real number that overflows": Bad(["beta = -1e+300", "at most"], ["base.flow.beta=-1e300"]),
     "network wider than any": Bad(["network.width"], ["network.width=1000000000000"]),
     "repeats without end": Bad(["transfer.seeds"], ["transfer.seeds=1000000"]),
+    "best of no single layers": Bad(
+        ["best single layer", "transfer.layers"],
+        ["--dry-run", "transfer.layers=['l01+l02']", "les.closures=['best']", "les.dt=0.01"],
+        stage="les",
+    ),
     "layer zero": Bad(["'l00'", "l01"], ["--dry-run", "transfer.layers=['l00']"]),
     "kernels wider than the grid": Bad(
         ["network.kernel_size = 17", "16"], ["--dry-run", "network.kernel_size=17"]

@@ -1,6 +1,6 @@
 """What is in an artefact, in a few plain lines: told by its bytes and its `format`.
 
-Datasets, whose checksums are verified, and all else by headers and small texts alone: a file
+Datasets and models, which are verified, and all else by headers and small texts alone: a file
 may declare arrays larger than any memory.
 """
 

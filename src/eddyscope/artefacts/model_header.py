@@ -70,7 +70,7 @@ def read_model_file(path: Path) -> ModelFile:
         ) from None
     form = str(metadata.get("format"))
     if form.startswith(OURS):
-        read_tensors(path, form, form)
+        read_tensors(path, form, "file")
     return ModelFile(path, shapes, parsed)
 
 
