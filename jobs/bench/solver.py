@@ -214,14 +214,14 @@ class Stepping:
         planner = {"planner": configuration["planner"]} if kind == "fftw" else {}
         transform = TRANSFORMS.build(TRANSFORMS.settings(kind, **planner), grid, mesh)
         self.flow = NavierStokes(NavierStokes.Settings.model_validate(FLOW), transform)
-        self.stepper = SCHEMES.build(SCHEMES.settings(configuration["scheme"]), self.flow, 1e-6)
+        self.scheme = SCHEMES.build(SCHEMES.settings(configuration["scheme"]), self.flow, 1e-6)
         self.omega_hat = transform.zeros_spectral()
         random = np.random.default_rng(world.rank)
         self.omega_hat[...] = random.standard_normal(self.omega_hat.shape) * transform.keep
         self._no_closure = NoClosure().pi_hat
 
     def step(self) -> None:
-        self.stepper.step(self.omega_hat, 0.0, 1, self._no_closure)
+        self.scheme.step(self.omega_hat, 0.0, 1, self._no_closure)
 
 
 def nothing(points: Any, maxima: Any) -> None:

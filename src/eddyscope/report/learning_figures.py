@@ -83,9 +83,9 @@ def ranking(results: Results) -> Picture:
     caption = words(
         f"""Each bar is the error that is left on the target when only that layer is re-trained
         ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are the controls:
-        the base model as it is, all layers re-trained, training from scratch, and the cheap floors
-        of one scale a channel and one number for the whole output, which show what multiplying
-        alone can do. Below: the order of the
+        the base model, not re-trained; all layers re-trained; training from scratch; and the cheap
+        floors of one scale a channel and one number for the whole output, which show what
+        multiplying alone can do. Below: the order of the
         layers as measured, and as each score predicted it before any re-training (1 is best; equal
         ones share their rank; a score that tells no layer from another has none)."""
     )
@@ -146,7 +146,7 @@ def _whiskers(compared: Comparison) -> FloatArray | None:
 
 def _reference_lines(axes: Axes, compared: Comparison) -> None:
     """The controls as lines across; their names at the right, kept from overlapping."""
-    lines = {BASE: "base as it is"} | {name: name for name in CONTROLS}
+    lines = {BASE: "base, not re-trained"} | {name: name for name in CONTROLS}
     found = sorted(
         (compared.error(name).mean, name, text)
         for name, text in lines.items()
