@@ -232,7 +232,7 @@ def test_flow_on_another_grid_keeps_the_response_of_its_forcing(name, forcing):
     settings = settings_of(FLOWS, name).model_copy(
         update={"forcing": settings_of(FORCINGS, forcing)}
     )
-    response = FILTERS.build(settings_of(FILTERS, "gaussian"), 16).transfer
+    response = FILTERS.build(settings_of(FILTERS, "gaussian"), 16).response
 
     def acts(flow: Any) -> Any:
         """What the forcing does to the modes that both grids have."""

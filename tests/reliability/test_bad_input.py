@@ -256,7 +256,7 @@ TABLE: dict[str, Bad] = {
     "override in other bytes": Bad(["not UTF-8 text"], ["name=\udcff"]),
     "extends a number": Bad(["extends = 3"], damage=replaced("synthetic.toml", b"extends = 3\n")),
     "misspelt key": Bad(["grid.nn", "did you mean n?", "dealias"], ["grid.nn=32"]),
-    "misspelt section": Bad(["gird", "did you mean grid?"], ["gird.n=32"]),
+    "misspelt section": Bad(["gird", "did you mean grid"], ["gird.n=32"]),
     "missing section": Bad(["is missing"], damage=replaced("synthetic.toml", b'name = "a"\n')),
     "bool for a number": Bad(["grid.n = True", "integer"], ["grid.n=true"]),
     "string for a number": Bad(["time.dt = 'small'", "number"], ["time.dt=small"]),

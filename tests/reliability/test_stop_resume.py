@@ -159,7 +159,7 @@ def test_stopped_by_wall_time_again_and_again_it_ends_with_the_same_bits(
 
 
 WILD = {
-    "grows": ("ab2cn", 0.02, "{kind='random', peak=3.0, energy=20.0}", "but the stable step is"),
+    "grows": ("ab2cn", 0.02, "{kind='random', peak=3.0, energy=12.0}", "but the stable step is"),
     "hopeless": ("ifrk3", 0.02, "{kind='random', peak=3.0, energy=1e5}", "but the stable step is"),
     "too large for the dataset": (
         "ab2cn",
