@@ -30,12 +30,21 @@ step() {
     echo "$name $status $ranks $selected" >> "$reports/steps.txt"
     printf -- '-- %s: %d s\n' "$name" $((SECONDS - began))
 }
-trap 'kill "$running" 2> /dev/null; exit 130' INT TERM
+trap 'kill "$running" ${beside:+"$beside"} 2> /dev/null; exit 130' INT TERM
 
 # Hangs are ended by pytest's own limits, with stacks; this hard one is for what is left.
 limited() { exec timeout --kill-after=15 "$@"; }
 
-serial_tests() { limited 900 python -m pytest -q -m "not mpi" --outcomes "$reports/serial" "$@"; }
+serial_tests() {
+    limited 900 python -m pytest -q -m "not mpi" --outcomes "$reports/serial" \
+        --ignore=tests/reliability "$@"
+}
+
+# Jobs that are started, stopped and killed: they wait much, so they go on beside the others.
+reliability_tests() {
+    limited 900 python -m pytest -q -m "not mpi" --outcomes "$reports/reliability" \
+        --ignore=tests/{contract,mpi,physics,unit} "$@"
+}
 
 # Storage and kills once more, with the h5py that is built with MPI: both drivers then.
 parallel_hdf5() { EDDYSCOPE_HDF5=mpi "$@"; }
@@ -58,7 +67,11 @@ rank_tests() {
 step ruff 0 ruff check .
 step format 0 ruff format --check --quiet .
 step mypy 0 mypy
+step reliability 1 reliability_tests "$@" > "$reports/reliability.txt" 2>&1 &
+beside=$!
 step serial 1 serial_tests "$@"
+wait "$beside"
+cat "$reports/reliability.txt"
 for ranks in ${RANKS:-1 2 3 4}; do
     step "ranks-$ranks" "$ranks" rank_tests "ranks-$ranks" "$ranks" "$@"
 done

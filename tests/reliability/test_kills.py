@@ -30,8 +30,8 @@ KILLS = int(os.environ.get("EDDYSCOPE_KILLS", "4"))
 RESULT = os.environ.get("EDDYSCOPE_KILLS_RESULT")
 """File that the counts are written to."""
 
-OPTIONS = ["time.scheme='ifrk3'", "time.dt=0.005", f"base.ensemble.samples={10 * KILLS}"]
-"""Eight steps a sample, a checkpoint every four."""
+OPTIONS = ["time.scheme='ifrk3'", "time.dt=0.005", f"base.ensemble.samples={30 * KILLS}"]
+"""Eight steps a sample, a checkpoint every four; so many that no job ends before it is killed."""
 
 STARTING = 3
 """Every so many jobs are killed while they start, the others while they sample."""
