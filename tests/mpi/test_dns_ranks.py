@@ -106,7 +106,7 @@ def test_nothing_is_left_unwritten(world, shared_tmp_path):
 
 def test_the_recorded_budgets_close(world, shared_tmp_path):
     """Of all terms: what was put in since the record before, less what was lost, is the change."""
-    finer = ["time={cfl=0.1}", "base.ensemble.interval=0.1", "base.ensemble.diagnostics=20"]
+    finer = ["time={cfl=0.05}", "base.ensemble.interval=0.1", "base.ensemble.diagnostics=40"]
     out = shared_tmp_path / "out"
     found = Dataset(run(world, shared_tmp_path, out, [*CASES["all terms"], *finer])).diagnostics()
     for name in ("energy", "enstrophy"):
