@@ -399,7 +399,7 @@ def test_a_base_model_that_learnt_nothing_is_called_that(
 ) -> None:
     results = judged(made, tmp_path, {"base": 0.98, "l01": 0.97, "l02": 0.96})
     said = " ".join(setting.setting(results))
-    assert "error of 0.98" in said and "hardly been trained" in said
+    assert "error of 0.98" in said and "learnt next to nothing" in said
     assert "trained for 3 epochs, where the case says 4" in said
 
 

@@ -115,7 +115,7 @@ def changes(results: Results) -> Picture:
         kernels of the same layer of the base model. Near 0 the kernels are what they were, near 1
         they are as different as if replaced, and more is possible. Empty cells were not touched;
         adaptations that only multiply (gain, scale) may move every kernel without giving any a new
-        form. Models of several layers at once are left out."""
+        form. Models that re-train several named layers together are left out."""
     )
     alt = "Table of changes of kernels by model and layer, in units of the null model."
     return Picture("changes", "How much re-training moved each layer", caption, alt, figure)

@@ -82,12 +82,12 @@ def ranking(results: Results) -> Picture:
     filled = "" if compared.all_alike else f"{best}, the best, is filled; "
     caption = words(
         f"""Each bar is the error that is left on the target when only that layer is re-trained
-        ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are the controls:
-        the base model, not re-trained; all layers re-trained; training from scratch; and the cheap
-        floors of one scale a channel and one number for the whole output, which show what
-        multiplying alone can do. Below: the order of the
-        layers as measured, and as each score predicted it before any re-training (1 is best; equal
-        ones share their rank; a score that tells no layer from another has none)."""
+        ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are what
+        they are compared with, as far as the case has it: the base model, not re-trained; all
+        layers re-trained; training from scratch; and the cheap floors of one scale a channel (gain)
+        and one number for the whole output (scale). Below: the order of the layers as measured, and
+        as each score predicted it before any re-training (1 is best; equal ones share their rank; a
+        score that tells no layer from another has none)."""
     )
     alt = (
         f"Bars of the error on the target per re-trained layer, least for {best}; lines for the "

@@ -146,7 +146,8 @@ def _untrained(results: Results) -> list[str]:
     if error is not None and not error < UNTRAINED:
         sentences.append(
             f"On its own flow the base model leaves an error of {error:.2f}, where 1 is predicting "
-            "nothing: it has hardly been trained, so this case says little about re-training."
+            "nothing: it has learnt next to nothing that carries over to other runs, by too little "
+            "training or by too few samples, so this case says little about re-training."
         )
     return sentences
 

@@ -94,7 +94,8 @@ def _refuse_another_case(step: Step, found: Status, wanted: Decisions, out: Path
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise CaseError(
             f"{out} holds {step.name} of another case: {changed[0]}{more}; "
-            "use --fresh to redo it, or --out DIR to keep both"
+            f"use --fresh to redo it, as in `eddyscope {step.name.split('.')[0]} … --fresh` (with "
+            "`run`, --fresh redoes all stages), or --out DIR to keep both"
         )
 
 
