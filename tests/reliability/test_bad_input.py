@@ -165,6 +165,7 @@ class Bad:
 
 
 SAVED = initial("omega.npy")
+GO_ON = "target.flow.initial={kind='dataset',path='out/base/dataset.h5',n=16}"
 
 TABLE: dict[str, Bad] = {
     # the command line
@@ -348,6 +349,26 @@ TABLE: dict[str, Bad] = {
     ),
     "NaN in the initial field": Bad(
         ["1024 non-finite"], [SAVED], damage=field_saved(np.full((32, 32), np.nan))
+    ),
+    "initial dataset of another sign convention": Bad(
+        ["base/dataset.h5", "sign convention is 'other'"],
+        [GO_ON, "--system", "target"],
+        damage=with_attribute("sign_convention", "other"),
+    ),
+    "initial dataset without a seal": Bad(
+        ["base/dataset.h5", "it has no seal"], [GO_ON, "--system", "target"], damage=not_ours
+    ),
+    "initial dataset with a sample that is not committed": Bad(
+        ["base/dataset.h5", "not committed"],
+        [GO_ON.replace("n=16", "n=16,sample=1"), "--system", "target"],
+        damage=uncommitted,
+    ),
+    "initial dataset without that sample": Bad(
+        ["initial.sample = 9", "from 0 to 3"],
+        [GO_ON.replace("n=16", "n=16,sample=9"), "--system", "target"],
+    ),
+    "initial dataset without that grid": Bad(
+        ["initial.n = 8", "it has 16"], [GO_ON.replace("n=16", "n=8"), "--system", "target"]
     ),
     "initial field with fewer members": Bad(
         ["holds 2 members", "ensemble.members"], [SAVED], damage=field_saved(np.zeros((2, 32, 32)))

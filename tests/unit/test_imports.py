@@ -20,7 +20,7 @@ ROOMS = {
     "parallel": set(),
     "storage": set(),
     "spectral": set(),
-    "flows": {"storage", "spectral"},
+    "flows": {"storage", "spectral", "artefacts"},
     "solver": {"storage", "spectral", "flows"},
     "filtering": {"spectral", "flows"},
     "networks": set(),

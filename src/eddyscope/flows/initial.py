@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from pydantic import Field
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.arrays import AnyArray, ComplexArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
@@ -30,6 +31,7 @@ from eddyscope.spectral.half_plane import (
 from eddyscope.spectral.transform import Transform
 from eddyscope.storage.checked import read_checked
 from eddyscope.storage.opening import open_to_read
+from eddyscope.storage.seal import is_sealed
 
 __all__ = ["INITIALS", "FromFile", "Initial", "RandomSpectrum", "initialise"]
 
@@ -272,26 +274,25 @@ class FromDataset:
         """Sample number; negative counts from the end."""
 
     def __init__(self, settings: Settings, seed: int):
-        self.settings = settings
-        name = f"n{settings.n:03d}"
-        with open_to_read(Path(settings.path), "dataset") as file:
-            if name not in file:
-                grids = [g for g in file if "filter_width" in file[g].attrs]
-                raise CaseError(f"{settings.path}: no grid {name}; it has {', '.join(grids)}")
-            samples = file[name]["omega"].shape[1]
-            if not -samples <= settings.sample < samples:
-                raise CaseError(
-                    f"{settings.path}: initial.sample = {settings.sample}, but it has {samples}"
-                )
-            number = settings.sample % samples
-            if not np.all(file[name]["committed"][:, number]):
-                raise CaseError(
-                    f"{settings.path}: sample {number} is not committed; finish it first"
-                )
-            self.omega = read_checked(file[name], "omega", (slice(None), number))
+        self.path = Path(settings.path)
+        dataset = Dataset(self.path)
+        if settings.n not in dataset.grids:
+            raise CaseError(
+                f"{self.path}: no grid of initial.n = {settings.n}; it has "
+                f"{', '.join(map(str, dataset.grids))}"
+            )
+        samples = dataset.samples
+        if not -samples <= settings.sample < samples:
+            raise CaseError(
+                f"{self.path}: initial.sample = {settings.sample}, but it has {samples} samples; "
+                f"use one from 0 to {samples - 1}, or a negative one, counted from the end"
+            )
+        number = settings.sample % samples
+        omega = dataset.read(settings.n, "omega", samples=slice(number, number + 1))[:, 0]
+        self.omega = omega if dataset.layers > 1 else omega[:, 0]
 
     def check(self, n: int, members: int, layers: int = 1) -> None:
-        _require(Path(self.settings.path), self.omega.shape[:-2], members, layers)
+        _require(self.path, self.omega.shape[:-2], members, layers)
 
     def coefficients(self, n: int, member: int, layer: int = 0) -> ComplexArray:
         self.check(n, member + 1, layer + 1)
@@ -308,6 +309,12 @@ class FromCheckpoint:
 
     def __init__(self, settings: Settings, seed: int):
         self.path = Path(settings.path)
+        require_file(self.path, "checkpoint")
+        if not is_sealed(self.path):
+            raise CaseError(
+                f"{self.path}: not a readable checkpoint (its seal is missing or broken: it is not "
+                "a checkpoint of eddyscope, or cut short, or damaged); give another of its run"
+            )
         with open_to_read(self.path, "checkpoint") as file:
             if "omega_hat" not in file:
                 raise CaseError(f"{self.path}: not a checkpoint: it has no omega_hat")
