@@ -63,7 +63,7 @@ class Diagnostics:
         """Domain means and their sources and sinks, each of shape (member,).
 
         The input of a forcing that is white in time is its mean over `elapsed`, the time since
-        the flow's `kick_work` was last set to zero.
+        which the flow's `kick_work` counts.
         """
         self._f_hat[...] = 0
         self.flow.add_forcing(self._f_hat, time, step, 1.0)

@@ -77,9 +77,6 @@ class Recorder:
         times = simulation.schedule.times
         elapsed = times[mark] - times[mark - 1] if mark else 0.0
         values = self.diagnostics.means(simulation.omega_hat, clock.time, clock.step, elapsed)
-        kicks = simulation.flow.kick_work
-        if kicks is not None and elapsed > 0:
-            kicks[...] = 0  # the next record is of what is done from now on
         values["cfl"] = clock.dt * self.diagnostics.max_velocity() / transform.grid.spacing
         mesh = transform.mesh
         if not all_true(mesh.comm, all(bool(np.isfinite(v).all()) for v in values.values())):

@@ -119,6 +119,8 @@ class Simulation:
     def advance(self) -> None:
         """One time step. Collective."""
         clock = self.clock
+        if self.at_mark is not None and self.flow.kick_work is not None:
+            self.flow.kick_work[...] = 0  # the account is of what is done between two marks
         if clock.done == 0 or self.pace.too_fast(clock.dt, clock.fastest):
             self._divide()
         self.scheme.step(self.omega_hat, clock.time, clock.step, self.closure.pi_hat)
