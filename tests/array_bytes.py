@@ -27,6 +27,6 @@ def array_bytes(*roots: Any) -> int:
             waiting += item.values()
         elif isinstance(item, list | tuple):
             waiting += item
-        elif type(item).__module__.startswith("eddyscope."):
+        elif type(item).__module__.startswith(("eddyscope.", "layered_flow")):
             waiting += getattr(item, "__dict__", {}).values()
     return total

@@ -98,6 +98,7 @@ def write_dataset(case: Case, system: str, path: Path, world: World) -> None:
         "case": json.dumps(case.resolved()),
         "system": system,
         "seed": case.seed,
+        schema.VISCOSITY: 1.0 / case.system(system).flow.reynolds,
     }
     create(path, world.comm, layout, attributes)
     mine = block(ensemble.members, world.size, world.rank)

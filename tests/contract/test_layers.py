@@ -5,17 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from array_bytes import array_bytes
+from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.filtering.kernels import FILTERS
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
+from eddyscope.flows.base import FlowSettings
 from eddyscope.flows.initial import INITIALS, initialise
+from eddyscope.flows.navier_stokes import NavierStokes
+from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from eddyscope.solver.closure import NoClosure
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.spectral.registry import TRANSFORMS
-from layered_flow import LAYERS, make_pair
-from small_flows import make_scheme, state_of
+from eddyscope.stages import dns
+from eddyscope.stages.ensemble import Ensemble
+from eddyscope.stages.job import Job
+from layered_flow import LAYERS, Uncoupled, make_pair
+from small_flows import make_case, make_scheme, state_of
 
 N = 18
 MEMBERS = 3
@@ -220,3 +229,80 @@ def test_energy_of_two_quasi_geostrophic_layers_is_such_a_form(rng):
         kinetic = 0.5 * k2 * (weights * np.abs(psi) ** 2).sum()
         potential = 0.5 * kd2 * first * second * abs(psi[0] - psi[1]) ** 2
         assert found == pytest.approx(kinetic + potential, rel=1e-12)
+
+
+# --- Through the whole of `dns` ------------------------------------------------------------
+
+
+RINGED = [
+    "base.flow.beta=2.0",
+    "base.flow.forcing={kind='ring', wavenumber=4.0, energy_input=0.5}",
+]
+
+
+@pytest.mark.mpi
+def test_a_flow_of_layers_passes_through_the_whole_of_dns(world, shared_tmp_path, monkeypatch):
+    """Planned, timed, simulated, judged: the flow's class is all that is exchanged."""
+    case = world.on_root(lambda: make_case(shared_tmp_path, *RINGED))
+    datasets = []
+    for flow in (NavierStokes, Uncoupled):
+        monkeypatch.setitem(FLOWS.entries, "navier_stokes", flow)
+        job = Job(case, world, shared_tmp_path / flow.__name__, systems=("base",), measure=True)
+        assert any("measured here" in line for line in dns.STAGE.plan(job))
+        dns.STAGE.run(job)
+        datasets.append(Dataset(job.dataset("base")))
+        world.comm.Barrier()
+    one, two = datasets
+    assert (one.layers, two.layers) == (1, LAYERS)
+    assert one.viscosity == two.viscosity == 0.01
+    for name in ("psi", "omega", "pi"):
+        # Layer 0 draws what one layer alone draws; the next draws its own.
+        upper, lower = np.moveaxis(two.read(8, name), 2, 0)
+        np.testing.assert_array_equal(upper, one.read(8, name)[:, :, 0])
+        assert not np.isclose(lower, upper).all()
+    assert np.isfinite(quality(two).k_max_eta)
+    world.comm.Barrier()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_sizes_of_a_flow_of_layers_are_those_of_its_objects(
+    world, shared_tmp_path, everywhere, monkeypatch, scheme
+):
+    monkeypatch.setitem(FLOWS.entries, "navier_stokes", Uncoupled)
+    overrides = [*RINGED, f"time.scheme='{scheme}'", "grid.n=96", "filter.n=[32, 48]"]
+    case = world.on_root(lambda: make_case(shared_tmp_path, *overrides))
+    ensemble = Ensemble(Job(case, world, shared_tmp_path / "out"), "base")
+    simulation = ensemble.setup.simulation(ensemble.setup.make_transform(world))
+    diagnostics = Diagnostics(simulation.flow)
+    subgrid = Subgrid(simulation.flow, case.filter, case.transform)
+    solver = array_bytes(simulation, diagnostics)
+    coarse = array_bytes(simulation, diagnostics, subgrid) - solver
+    solver = max(world.comm.allgather(solver))
+    sizes = ensemble.sizes
+    everywhere(sizes.solver == pytest.approx(solver, rel=0.03), f"{sizes.solver}, {solver}")
+    everywhere(sizes.coarse == pytest.approx(coarse, rel=0.03), f"{sizes.coarse}, {coarse}")
+
+
+def test_a_flow_says_itself_how_it_is_written():
+    flow = FLOWS.settings("navier_stokes", reynolds=1e4)
+    assert flow.words == "`navier_stokes`, Reynolds number 10000, left to decay"
+    flow = FLOWS.settings(
+        "navier_stokes",
+        reynolds=500.0,
+        drag=0.125,
+        beta=2.5,
+        hyperviscosity={"order": 4, "coefficient": 1e-9},
+        friction={"coefficient": 0.3},
+        forcing={"kind": "ring", "wavenumber": 6, "energy_input": 0.75},
+    )
+    assert flow.words == (
+        "`navier_stokes`, Reynolds number 500, drag 0.125, β = 2.5, "
+        "hyperviscosity (order 4, coefficient 1e-09), friction (order 1, coefficient 0.3), "
+        "stirred at wavenumber 6 (ring, width 2, energy input 0.75)"
+    )
+
+    class Plain(FlowSettings):
+        kind: str = "plain"
+
+    assert Plain().words == "`plain`"

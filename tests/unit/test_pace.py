@@ -164,6 +164,6 @@ def test_times_that_no_number_can_tell_apart_are_refused(make):
 
 @pytest.mark.parametrize("fastest", [np.inf, 1e308, 1e-308])
 def test_adaptive_steps_of_extreme_velocities(fastest):
-    """Too many steps to count are left to the guard, which ends the run."""
+    """Too many steps to count are left to the watch, which ends the run."""
     steps, dt = CflPace(1e-6, 1e-3).divide(0, 1.0, fastest, 0.0)
     assert steps >= 1 and dt > 0

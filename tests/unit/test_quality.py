@@ -12,13 +12,13 @@ class Known:
     """A dataset of two members whose diagnostics and fields are given."""
 
     system = "base"
+    viscosity = 0.01
 
     def __init__(self, energy, omega, palinstrophy=1.0):
         records = len(energy)
         self.case = {
             "grid": {"n": 64},
             "base": {
-                "flow": {"reynolds": 100.0},
                 "ensemble": {"interval": 0.5, "spin_up": 1.0},
             },
         }

@@ -131,7 +131,7 @@ def write_closures(out: Path) -> None:
 @pytest.fixture(scope="module", name="gathered")
 def _gathered(made: tuple[Case, Path]) -> Results:
     case, out = made
-    return gather(out, case.resolved())
+    return gather(out, case.resolved(), case.flows)
 
 
 def job(case: Case, out: Path) -> Job:
@@ -338,7 +338,7 @@ def judged(made: tuple[Case, Path], folder: Path, errors: dict[str, float], **ho
     case, out = made
     partial = link_all_but(out, folder, "evaluation.json", "analysis.h5")
     synthetic_models.write_evaluation(partial, errors, **how)
-    return gather(partial, case.resolved())
+    return gather(partial, case.resolved(), case.flows)
 
 
 def test_the_summary_admits_what_did_not_help(made: tuple[Case, Path], tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_score_that_tells_nothing_apart_advises_nothing(
     flat = ScoredLayers(ranking=layers, values=values, ties=[layers])
     advice = Advice(default_score="flat", scores={"flat": flat}, samples=2, reason="…")
     (partial / "advice.json").write_text(as_json(advice))
-    results = gather(partial, case.resolved())
+    results = gather(partial, case.resolved(), case.flows)
     said = " ".join(outcome.outcome(results))
     assert "gave all layers the same value, so it advised nothing" in said
     assert "first" not in said.split("Before any re-training")[1].split(".")[0]
@@ -413,7 +413,7 @@ def test_every_term_of_a_flow_and_every_seed_is_named(tmp_path: Path) -> None:
         'target.flow.forcing={kind="ring", wavenumber=6, energy_input=0.75}',
         "seed=17",
     )
-    results = gather(tmp_path, case.resolved())
+    results = gather(tmp_path, case.resolved(), case.flows)
     said = " ".join(setting.setting(results))
     for words in ("β = 2.5", "drag 0.125", "1e-09", "friction", "0.3", "energy input 0.75", "17"):
         assert words in said, said
@@ -536,7 +536,8 @@ def test_resolution_of_a_known_flow(gathered: Results) -> None:
     class Known:
         time = np.array([1.0, 2.0])
         system = "base"
-        case: ClassVar = {"grid": {"n": 32}, "base": {"flow": {"reynolds": 100.0}}}
+        viscosity = 0.01
+        case: ClassVar = {"grid": {"n": 32}}
 
         def diagnostics(self) -> dict[str, Any]:
             return {
@@ -619,6 +620,6 @@ def test_info_refuses_folders_and_nothing(tmp_path: Path) -> None:
 
 def test_not_drawn_names_the_purpose(tmp_path: Path) -> None:
     case = synthetic.make_case(tmp_path)
-    drawn = draw(SECTIONS["The two flows"][0], gather(tmp_path, case.resolved()))
+    drawn = draw(SECTIONS["The two flows"][0], gather(tmp_path, case.resolved(), case.flows))
     assert isinstance(drawn, NotDrawn)
     assert drawn.reason == "the base dataset is missing"

@@ -31,20 +31,40 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
+from eddyscope.config.case import Section
 from eddyscope.spectral.transform import Transform
 
-__all__ = ["Flow", "Response", "Traits"]
+__all__ = ["Flow", "FlowSettings", "Response", "Traits"]
 
 Response = Callable[[RealArray, RealArray], FloatArray]
 """(kx, ky) -> what each mode of a forcing is multiplied by: the filter, in LES. Broadcasts to
 (1, layer, kx, ky)."""
 
 
+class FlowSettings(Section):
+    """What the settings of all flows have; each adds `kind`, a Literal of its name."""
+
+    kind: str
+
+    @property
+    def words(self) -> str:
+        """The flow in half a sentence, as people write it: what is not zero in its equation."""
+        return f"`{self.kind}`"
+
+
 @dataclass(frozen=True)
 class Traits:
-    """What is known of a flow from its settings alone; its size in memory follows from it."""
+    """What is known of a flow from its settings alone: its size in memory, its smallest scales."""
 
+    factors: int
+    """Real numbers a mode that it keeps: rates, the inverse of the Laplacian, …"""
+    viscosity: float | None = None
+    """ν of the term ν∇²ω, which ends the enstrophy cascade; None where something else does."""
     layers: int = 1
+    energy_pairs: int = 1
+    """Pairs of layers that `energy_weights` gives."""
+    different_rates: int = 1
+    """Layers that `damping`, `drag` and `dispersion` tell apart: 1 where all have the same."""
     has_waves: bool = False
     """Whether it has a `dispersion`."""
     has_kicks: bool = False
@@ -82,9 +102,10 @@ class Flow(Protocol):
 
     @property
     def kick_work(self) -> FloatArray | None:
-        """Σ of ½|ω̂|² that kicks have added to each coefficient since it was last set to zero,
-        `spectral_shape`; None without kicks. Part of the state of a run. A kick's energy is taken
-        to be M_ll times it, so a flow with coupled layers has none."""
+        """Σ of ½|ω̂|² that kicks have added to each coefficient since the run left its last mark,
+        `spectral_shape`; None without kicks. Part of the state of a run: the loop sets it to zero
+        as it leaves a mark, and who records it there only looks. A kick's energy is taken to be
+        M_ll times it, so a flow with coupled layers has none."""
 
     def decay_rate(self, k: float) -> float:
         """Rate at which viscosity and drag damp a mode of wavenumber k."""

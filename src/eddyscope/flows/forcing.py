@@ -22,6 +22,17 @@ from eddyscope.spectral.transform import Transform
 __all__ = ["FORCINGS", "Deterministic", "Forcing", "NoForcing"]
 
 
+class ForcingSettings(Section):
+    """What the settings of all forcings have; each adds `kind`, a Literal of its name."""
+
+    kind: str
+
+    @property
+    def words(self) -> str:
+        """How the flow is stirred, in a few words, with its strength."""
+        return f"stirred ({self.kind})"
+
+
 class Forcing(Protocol):
     """Made from (settings, transform, response, seed)."""
 
@@ -71,8 +82,12 @@ def response_at(
 class NoForcing(Steady):
     """f = 0."""
 
-    class Settings(Section):
+    class Settings(ForcingSettings):
         kind: Literal["none"] = "none"
+
+        @property
+        def words(self) -> str:
+            return "left to decay"
 
     @staticmethod
     def check(settings: Settings, grid: Grid) -> None:
@@ -94,7 +109,7 @@ class NoForcing(Steady):
 class Deterministic(Steady):
     """f = A [cos(k_f x) + cos(k_f y)], steady; either component may be left out."""
 
-    class Settings(Section):
+    class Settings(ForcingSettings):
         kind: Literal["deterministic"] = "deterministic"
         wavenumber: int = Field(ge=1)
         """k_f."""
@@ -102,6 +117,11 @@ class Deterministic(Steady):
         """Which of cos(k_f x) and cos(k_f y) act."""
         amplitude: float | None = None
         """A; by default the wavenumber."""
+
+        @property
+        def words(self) -> str:
+            strength = "" if self.amplitude is None else f", amplitude {self.amplitude:g}"
+            return f"stirred at wavenumber {self.wavenumber:g} ({self.kind}{strength})"
 
         @field_validator("components")
         @classmethod
@@ -153,7 +173,7 @@ class Ring:
     θ is keyed by (seed, member, step) and counted by the wavenumber, never by rank.
     """
 
-    class Settings(Section):
+    class Settings(ForcingSettings):
         kind: Literal["ring"] = "ring"
         wavenumber: float = Field(gt=0.0)
         """k_f, the middle of the ring."""
@@ -161,6 +181,11 @@ class Ring:
         """Modes with |k − k_f| ≤ width/2 are forced."""
         energy_input: float = Field(gt=0.0)
         """ε, energy (mean |u|²/2) per unit time."""
+
+        @property
+        def words(self) -> str:
+            facts = f"width {self.width:g}, energy input {self.energy_input:g}"
+            return f"stirred at wavenumber {self.wavenumber:g} ({self.kind}, {facts})"
 
         @property
         def edges(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
-from eddyscope.flows.base import Response, Traits
+from eddyscope.flows.base import FlowSettings, Response, Traits
 from eddyscope.flows.forcing import FORCINGS, NoForcing
 from eddyscope.flows.initial import INITIALS, RandomSpectrum
 from eddyscope.flows.products import (
@@ -24,7 +24,18 @@ from eddyscope.spectral.transform import FusedKernel, Transform
 __all__ = ["NavierStokes"]
 
 
-class Hyperviscosity(Section):
+class PowerOfLaplacian(Section):
+    """A linear term of a power of −∇²."""
+
+    order: int
+    coefficient: float
+
+    @property
+    def words(self) -> str:
+        return f"order {self.order}, coefficient {self.coefficient:g}"
+
+
+class Hyperviscosity(PowerOfLaplacian):
     """`hyperviscosity = {order, coefficient}`."""
 
     order: int = Field(ge=2, le=32)
@@ -33,7 +44,7 @@ class Hyperviscosity(Section):
     """ν_h."""
 
 
-class LargeScaleFriction(Section):
+class LargeScaleFriction(PowerOfLaplacian):
     """`friction = {order, coefficient}`."""
 
     order: int = Field(default=1, ge=1, le=16)
@@ -50,7 +61,7 @@ class NavierStokes:
 
     layers = 1
 
-    class Settings(Section):
+    class Settings(FlowSettings):
         """`[base.flow]`, `[target.flow]` with kind = "navier_stokes"."""
 
         kind: Literal["navier_stokes"] = "navier_stokes"
@@ -66,6 +77,20 @@ class NavierStokes:
         """Added to the drag, acting on large scales: μ (−∇²)^−q."""
         forcing: Annotated[Any, Choice(FORCINGS)] = NoForcing.Settings()
         initial: Annotated[Any, Choice(INITIALS)] = RandomSpectrum.Settings()
+
+        @property
+        def words(self) -> str:
+            """Such as "`navier_stokes`, Reynolds number 10000, drag 0.1, left to decay"."""
+            hyper, friction = self.hyperviscosity, self.friction
+            terms = [
+                f"Reynolds number {self.reynolds:g}",
+                f"drag {self.drag:g}" if self.drag else "",
+                f"β = {self.beta:g}" if self.beta else "",
+                f"hyperviscosity ({hyper.words})" if hyper else "",
+                f"friction ({friction.words})" if friction else "",
+                self.forcing.words,
+            ]
+            return ", ".join([super().words, *filter(None, terms)])
 
     def __init__(
         self,
@@ -96,9 +121,16 @@ class NavierStokes:
 
     @classmethod
     def traits(cls, settings: Settings) -> Traits:
-        """What its size follows from."""
-        has_kicks = FORCINGS[settings.forcing.kind].has_kicks
-        return Traits(cls.layers, bool(settings.beta), has_kicks)
+        """What is known before any grid: `__init__` keeps damping, drag and 1/k², and β's waves."""
+        has_waves = bool(settings.beta)
+        return Traits(
+            factors=3 + has_waves,
+            viscosity=1.0 / settings.reynolds,
+            layers=cls.layers,
+            energy_pairs=cls.layers,
+            has_waves=has_waves,
+            has_kicks=FORCINGS[settings.forcing.kind].has_kicks,
+        )
 
     @staticmethod
     def check(settings: Settings, grid: Grid) -> None:

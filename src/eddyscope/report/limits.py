@@ -26,7 +26,9 @@ def resolution(results: Results, system: str) -> float:
     except (CaseError, KeyError):
         value = float("nan")
     if not np.isfinite(value):
-        raise Absent(f"the {system} dataset has no diagnostics of its sampled window")
+        raise Absent(
+            f"the {system} dataset has no diagnostics of its sampled window, or says no viscosity"
+        )
     return value
 
 
@@ -40,7 +42,7 @@ def _resolved(results: Results, system: str) -> str:
         return f"{words}, so it is resolved ({RESOLVED} or more)."
     return (
         f"{words}, so it is not fully resolved ({RESOLVED} or more would be): read its numbers as "
-        "those of this simulation, not of a flow of that Reynolds number."
+        "those of this simulation, not of a flow of that viscosity."
     )
 
 

@@ -52,6 +52,8 @@ class Results:
 
     out: Path
     case: Case
+    flows: Mapping[str, str] = field(default_factory=dict)
+    """System of the case -> its flow in half a sentence."""
     datasets: dict[str, Dataset] = field(default_factory=dict)
     """System -> its dataset."""
     models: dict[ModelKey, ModelFile] = field(default_factory=dict)
@@ -113,9 +115,11 @@ class Results:
             return None
 
 
-def gather(out: Path, case: Case) -> Results:
-    """Read what exists under `out` for a resolved `case`. Not collective: call it on one rank."""
-    results = Results(out, case)
+def gather(out: Path, case: Case, flows: Mapping[str, str]) -> Results:
+    """Read what exists under `out` for a resolved `case`. Not collective: call it on one rank.
+
+    flows: system of the case -> its flow in half a sentence."""
+    results = Results(out, case, flows)
     for system in SYSTEMS:
         _gather_dataset(results, system)
     _gather_models(results)

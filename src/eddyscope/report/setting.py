@@ -60,43 +60,7 @@ def _aim(results: Results) -> str:
 
 def _flow(results: Results, system: str) -> str:
     """A flow in half a sentence: what is not zero in its equation."""
-    try:
-        flow = results.system(system)["flow"]
-    except Absent as gap:
-        return f"not there ({gap})"
-    words = [f"{name} {value:g}" for name, value in _strengths(flow)]
-    words += [
-        _damping(name, flow[name]) for name in ("hyperviscosity", "friction") if flow.get(name)
-    ]
-    return ", ".join([f"`{flow['kind']}`", *words, _forcing(flow.get("forcing"))])
-
-
-def _strengths(flow: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The flow's own numbers that are not zero: "Reynolds number", "drag", "β", …"""
-    names = {"reynolds": "Reynolds number", "beta": "β ="}
-    for name, value in flow.items():
-        if isinstance(value, int | float) and not isinstance(value, bool) and value:
-            yield names.get(name, name.replace("_", " ")), float(value)
-
-
-def _damping(name: str, section: Mapping[str, Any]) -> str:
-    numbers = ", ".join(f"{key} {value:g}" for key, value in section.items() if value is not None)
-    return f"{name} ({numbers})"
-
-
-def _forcing(forcing: Mapping[str, Any] | None) -> str:
-    """How a flow is stirred, with its strength."""
-    if forcing is None or forcing["kind"] == "none":
-        return "left to decay"
-    words = (
-        f"stirred at wavenumber {forcing['wavenumber']:g}" if "wavenumber" in forcing else "stirred"
-    )
-    facts = [
-        f"{key.replace('_', ' ')} {value:g}"
-        for key, value in forcing.items()
-        if key not in ("kind", "wavenumber") and isinstance(value, int | float)
-    ]
-    return f"{words} ({', '.join([forcing['kind'], *facts])})"
+    return results.flows.get(system, f"not there (the case has no [{system}] system)")
 
 
 def _seeds(results: Results) -> str:

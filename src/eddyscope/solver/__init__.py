@@ -1,1 +1,1 @@
-"""Time stepping of any flow with any closure: schemes, schedule, guard, checkpoints, loop."""
+"""Time stepping of any flow with any closure: schemes, schedule, watch, checkpoints, loop."""

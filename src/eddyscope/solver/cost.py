@@ -18,11 +18,13 @@ from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.world import Comm, World
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.observers import SampleFilter
-from eddyscope.solver.pace import CflPace
-from eddyscope.solver.schemes.ifrk3 import RungeKutta3
+from eddyscope.solver.pace import CflPace, Pace
+from eddyscope.solver.schemes.base import Scheme
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.registry import TRANSFORMS
+from eddyscope.spectral.transform import TransformSettings
 
 __all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of", "time_line"]
 
@@ -47,12 +49,13 @@ class StepCost:
     """Length of a step; where steps adapt, the mean that is expected. Infinite without steps."""
 
 
-def seconds_a_step(simulation: Simulation) -> StepCost:
+def seconds_a_step(simulation: Simulation, transform: TransformSettings) -> StepCost:
     """Advance a new run by a few steps and time them, after two that load all that is needed.
 
-    Collective; all ranks take the same number of steps.
+    transform: the run's, for the coarse run of `expected_steps`. Collective; all ranks take the
+    same number of steps.
     """
-    steps = expected_steps(simulation)
+    steps = expected_steps(simulation, transform)
     simulation.run(0, [])
     _timed(simulation, 1)
     first = _timed(simulation, 1)
@@ -63,10 +66,10 @@ def seconds_a_step(simulation: Simulation) -> StepCost:
     return StepCost(seconds or first, dt)
 
 
-def time_line(simulation: Simulation, subgrid: SampleFilter) -> str:
+def time_line(simulation: Simulation, subgrid: SampleFilter, transform: TransformSettings) -> str:
     """The time of a whole run in words: its steps, records and samples, measured on these ranks.
 
-    The simulation is at its start, and is advanced. Collective.
+    transform: the run's. The simulation is at its start, and is advanced. Collective.
     """
     schedule, comm = simulation.schedule, simulation.flow.transform.mesh.comm
     diagnostics, state = Diagnostics(simulation.flow), simulation.omega_hat
@@ -76,7 +79,7 @@ def time_line(simulation: Simulation, subgrid: SampleFilter) -> str:
         subgrid.sample(state, advection)
         diagnostics.spectra(state, advection)
 
-    step = seconds_a_step(simulation)
+    step = seconds_a_step(simulation, transform)
     adapted = round(schedule.end / step.dt)
     steps = adapted if schedule.total_steps is None else schedule.total_steps
     record = seconds_of(comm, lambda: diagnostics.means(state, 0.0, 0))
@@ -90,69 +93,72 @@ def time_line(simulation: Simulation, subgrid: SampleFilter) -> str:
     return f"time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"
 
 
-def expected_steps(simulation: Simulation) -> int:
+def expected_steps(simulation: Simulation, transform: TransformSettings) -> int:
     """How many steps a new run will take. Collective.
 
     Where steps adapt, the velocity decides, which forcing and drag may make much larger or
     smaller than it is at the start. The same flow on a coarse grid, a member on each rank
-    that owns one, tells it: large scales carry most of it.
+    that owns one, by the run's own scheme, pace and kind of transform, tells it: large scales
+    carry most of it.
     """
     schedule, pace = simulation.schedule, simulation.pace
     if schedule.total_steps is not None or not isinstance(pace, CflPace):
         return schedule.total_steps or 0
     spans = (later - sooner for sooner, later in pairwise(schedule.times))
     counts: list[int] = []
-    for span, fastest in _coarse_velocities(simulation, spans):
+    for span, fastest in _coarse_velocities(simulation, pace.cfl, transform.estimated(), spans):
         counts.append(pace.divide(0, span, fastest, 0.0)[0])
     known = counts[len(counts) // 2 :]  # past what the flow does at first
     more = (schedule.last - len(counts)) * (sum(known) / len(known) if known else 1.0)
     return int(largest(simulation.flow.transform.mesh.comm, float(sum(counts)) + more))
 
 
-def _coarse_velocities(simulation: Simulation, spans: Iterable[float]) -> list[tuple[float, float]]:
+def _coarse_velocities(
+    simulation: Simulation, cfl: float, settings: TransformSettings, spans: Iterable[float]
+) -> list[tuple[float, float]]:
     """(span of time, largest velocity in it), as far as it could be told. Collective."""
     flow, n = simulation.flow, COARSE
     finest = flow.transform.grid.n
-    while n < finest and not _resolves(n // 2, flow):
+    while n < finest and not _resolves(n // 2, flow, settings):
         n *= 2
     n = min(n, finest)
     whole = flow.transform.gather(simulation.omega_hat, n)
     if not whole:
         return []
-    coarse = _alone(flow, n)
+    coarse = _alone(flow, n, settings)
     state = coarse.transform.zeros_spectral()
     state[0] = coarse.transform.take(next(iter(whole.values())))
     # What a finer grid would take on to smaller scales is taken out (Hou & Li's filter).
     k = np.hypot(coarse.transform.kx, coarse.transform.ky) / coarse.transform.grid.k_max
     smooth = np.exp(-36.0 * k**36) if n < finest else np.ones_like(k)
-    return list(_velocities(coarse, state, smooth, spans))
+    scheme = SCHEMES.build(simulation.scheme.settings, coarse, 1.0)
+    pace = CflPace(cfl, coarse.transform.grid.spacing)
+    return list(_velocities(scheme, pace, state, smooth, spans))
 
 
-def _resolves(n: int, flow: Flow) -> bool:
+def _resolves(n: int, flow: Flow, settings: TransformSettings) -> bool:
     """Whether a grid of n modes holds the flow's forcing."""
     try:
-        _alone(flow, n)
+        _alone(flow, n, settings)
     except CaseError:
         return False
     return True
 
 
-def _alone(flow: Flow, n: int) -> Flow:
+def _alone(flow: Flow, n: int, settings: TransformSettings) -> Flow:
     """The flow with one member of n modes on this rank alone."""
     grid, mesh = Grid(n, flow.transform.grid.dealias), World.single().mesh(1, n // 2)
-    return flow.on(TRANSFORMS.build(TRANSFORMS.settings("fftw"), grid, mesh, flow.layers))
+    return flow.on(TRANSFORMS.build(settings, grid, mesh, flow.layers))
 
 
 def _velocities(
-    flow: Flow, omega_hat: ComplexArray, smooth: FloatArray, spans: Iterable[float]
+    scheme: Scheme, pace: Pace, omega_hat: ComplexArray, smooth: FloatArray, spans: Iterable[float]
 ) -> Iterator[tuple[float, float]]:
     """Each span and the largest velocity in it, while there is time and as long as that is
     finite."""
-    transform, began, step = flow.transform, time.monotonic(), 0
-    pace = CflPace(0.5, transform.grid.spacing)
-    flow.advection(omega_hat, transform.zeros_spectral())
-    fastest = float(flow.max_velocity().max())
-    scheme = RungeKutta3(RungeKutta3.Settings(), flow, 1.0)
+    began, step = time.monotonic(), 0
+    scheme.advection.of(omega_hat)
+    fastest = scheme.advection.fastest
     for span in spans:
         done, dt, largest_here = 0.0, scheme.dt, fastest
         while span - done > 1e-9 * span:

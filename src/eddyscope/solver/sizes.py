@@ -77,18 +77,14 @@ def _solver(setup: Setup, traits: Traits, share: Share) -> int:
     modes = share.columns * grid.n
     field = share.members * share.layers * modes * complex_
     fields = 2 + len(scheme.history_names) + scheme.work_fields  # the state, its advection, …
-    factors = scheme.factors(traits.has_waves) * modes * real
+    factors = scheme.factors(traits.has_waves) * traits.different_rates + traits.factors
     kicks = share.members * share.layers * modes * FLOAT64 if traits.has_kicks else 0
-    flow = _flow(modes, real, traits.has_waves) + kicks
-    diagnostics = field + 3 * modes * FLOAT64  # the forcing; k², 1/k², loss
-    work: int = flow + fields * field + factors + diagnostics
+    # Of the diagnostics: the forcing; k², the weights of the energy, the rates of loss.
+    weights = 1 + traits.energy_pairs + traits.different_rates
+    diagnostics = field + weights * modes * FLOAT64
+    work: int = fields * field + factors * modes * real + kicks + diagnostics
     transform: int = TRANSFORMS[setup.transform.kind].memory(grid, share)
     return transform + work
-
-
-def _flow(modes: int, real: int, has_waves: bool) -> int:
-    """Damping, drag, 1/k², and the frequency of waves."""
-    return (4 if has_waves else 3) * modes * real
 
 
 def _coarse(setup: Setup, grid: Grid, traits: Traits) -> int:
@@ -96,7 +92,7 @@ def _coarse(setup: Setup, grid: Grid, traits: Traits) -> int:
     share = Share.largest(grid, (1, 1), 1, traits.layers)
     modes = share.columns * grid.n
     transform: int = TRANSFORMS[setup.transform.kind].memory(grid, share)
-    return transform + _flow(modes, FLOAT64, traits.has_waves) + modes * FLOAT64
+    return transform + (traits.factors + 1) * modes * FLOAT64
 
 
 def _sample_work(share: Share, coarse: Sequence[int], layers: int) -> float:

@@ -12,16 +12,17 @@ import numpy as np
 from eddyscope.parallel.failure import BlewUp, CannotWrite, NotFinite, all_true
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints
+from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Simulation
 
-__all__ = ["Guard", "too_long"]
+__all__ = ["Watch", "too_long"]
 
 POST_MORTEM = "post-mortem.h5"
 """File of the state with which a run blew up, beside its checkpoints."""
 
 
 @dataclass
-class Guard:
+class Watch:
     """Ends the run, on all ranks together, once the state is not finite or its step is beyond
     hope; keeps that state as post-mortem.h5, beside the last good checkpoint. Warns once when
     the step is longer than the stable one; a step that adapts is shortened then.
@@ -98,4 +99,8 @@ def too_long(simulation: Simulation, dt: float) -> str:
 
 def _advice(simulation: Simulation, fastest: float) -> str:
     """Which step or scheme would do for velocities up to `fastest`, NaN where not known."""
-    return simulation.pace.advice or simulation.scheme.advice(fastest)
+    pace, scheme = simulation.pace, simulation.scheme
+    if pace.advice or scheme.may_adapt:
+        return pace.advice or scheme.advice(fastest)
+    able = " or ".join(f'"{name}"' for name in SCHEMES if SCHEMES[name].may_adapt)
+    return f"{scheme.advice(fastest)}, or time.cfl = 0.5 in its place with time.scheme = {able}"

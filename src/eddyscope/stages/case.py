@@ -109,6 +109,12 @@ class Case(Section):
         system = self.base or self.target
         return Channels.of_flow(FLOWS[system.flow.kind].layers if system else 1)
 
+    @property
+    def flows(self) -> dict[str, str]:
+        """System that the case has -> its flow in half a sentence."""
+        systems = {name: getattr(self, name) for name in SYSTEMS}
+        return {name: system.flow.words for name, system in systems.items() if system}
+
     def flow_seed(self, system: str) -> int:
         """Seed of what is random in a system's flow."""
         number = 0 if self.paired else SYSTEMS.index(system)

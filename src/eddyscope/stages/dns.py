@@ -23,9 +23,9 @@ from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.cost import time_line
 from eddyscope.solver.diagnostics import Diagnostics
-from eddyscope.solver.guard import Guard, too_long
 from eddyscope.solver.observers import Keeper, Recorder, Reporter, Sampler
 from eddyscope.solver.simulation import Observer, Simulation
+from eddyscope.solver.watch import Watch, too_long
 from eddyscope.stages.ensemble import Ensemble
 from eddyscope.stages.job import Job
 
@@ -62,7 +62,8 @@ def measured(ensemble: Ensemble) -> list[str]:
     agree(world.comm, lambda: ensemble.setup.set_initial(simulation.omega_hat, transform))
     simulation.run(0, [])
     problem = too_long(simulation, ensemble.setup.time.dt or 0.0)
-    line = time_line(simulation, Subgrid(simulation.flow, case.filter, case.transform))
+    subgrid = Subgrid(simulation.flow, case.filter, case.transform)
+    line = time_line(simulation, subgrid, case.transform)
     return [f"  {line}", *([f"  warning: {problem}"] if problem else [])]
 
 
@@ -84,14 +85,14 @@ def simulate(ensemble: Ensemble) -> None:
         folder, identity = path.parent / "checkpoints", job.identity(ensemble.step)
         checkpoints = Checkpoints(folder, job.case.checkpoint, identity, transform)
         ensemble.setup.begin(simulation, checkpoints, world, label, partial(unusable, ensemble))
-        guard = Guard(checkpoints, world)
+        watch = Watch(checkpoints, world)
         filling = observers(ensemble, simulation, writer)
         keeper = Keeper(checkpoints, requests, writer.commit)
         reporter = Reporter(world, label, simulation.time)
         try:
-            with guard.ending(simulation):
+            with watch.ending(simulation):
                 last = simulation.schedule.last
-                simulation.run(last, [guard, *filling, keeper, reporter])
+                simulation.run(last, [watch, *filling, keeper, reporter])
         except BlewUp:  # by all ranks together
             writer.commit()
             raise

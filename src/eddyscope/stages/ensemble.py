@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from eddyscope.artefacts.dataset.schema import VISCOSITY
 from eddyscope.artefacts.dataset.writer import Layout, capacity, size
 from eddyscope.flows.registry import FLOWS
 from eddyscope.solver.assemble import Setup, make_schedule
@@ -83,7 +84,10 @@ class Ensemble:
     @property
     def attributes(self) -> dict[str, object]:
         """Of the dataset's file."""
-        return {**self.job.provenance(), "system": self.system}
+        settings = self.setup.flow
+        viscosity = FLOWS[settings.kind].traits(settings).viscosity
+        facts = {} if viscosity is None else {VISCOSITY: viscosity}
+        return {**self.job.provenance(), "system": self.system, **facts}
 
     def check(self) -> None:
         """Raise CaseError for all that a run would refuse. Collective."""

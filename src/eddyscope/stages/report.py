@@ -38,7 +38,7 @@ def _report(job: Job) -> None:
 
     folder = job.out / "report"
     require_folder(folder)
-    results = gather(job.out, job.case.resolved())
+    results = gather(job.out, job.case.resolved(), job.case.flows)
     pictures = draw_all(results)
     text = page(results, pictures, _provenance(job))
     drawn = [item for items in pictures.values() for item in items if isinstance(item, Drawn)]

@@ -80,7 +80,7 @@ def quality(dataset: Dataset) -> Quality:
         wanted = int(np.ceil(n * RESOLVED / resolution / 2) * 2)
         warnings.append(
             f"{name} is not fully resolved: k_max·η = {resolution:.2f}, resolved from "
-            f"{RESOLVED:g} on; use grid.n = {wanted} or more, or a smaller reynolds"
+            f"{RESOLVED:g} on; use grid.n = {wanted} or more, or a larger viscosity"
         )
     if abs(drift) > DRIFT and not abs(drift) < 2.0 * error:
         warnings.append(
@@ -108,13 +108,12 @@ def _sampled(dataset: Dataset, name: str) -> FloatArray:
 
 def k_max_eta(dataset: Dataset) -> float:
     """k_max·η over the sampled time, see `Quality`; NaN if its diagnostics are not known, or the
-    flow has no Reynolds number."""
+    dataset says no viscosity."""
     palinstrophy = _sampled(dataset, "palinstrophy")
     known = palinstrophy[np.isfinite(palinstrophy)]
-    reynolds = dataset.case[dataset.system]["flow"].get("reynolds")
-    if reynolds is None or not known.size or known.mean() <= 0.0:
+    viscosity = dataset.viscosity
+    if viscosity is None or not known.size or known.mean() <= 0.0:
         return float("nan")
-    viscosity = 1.0 / reynolds
     eta = (viscosity**2 / (2.0 * known.mean())) ** (1.0 / 6.0)
     return float((dataset.case["grid"]["n"] // 2 - 1) * eta)
 

@@ -88,6 +88,12 @@ class Dataset:
         return sorted(self.filter_width)
 
     @property
+    def viscosity(self) -> float | None:
+        """ν of the flow, in units of the box; None where the file says none."""
+        value = self.attributes.get(schema.VISCOSITY)
+        return None if value is None else float(value)
+
+    @property
     def complete(self) -> bool:
         """Whether every sample is committed."""
         return bool(self.committed.all())

@@ -14,6 +14,7 @@ __all__ = [
     "SPECTRA",
     "SYSTEMS",
     "VARIABLES",
+    "VISCOSITY",
     "EnsembleSettings",
     "Split",
     "group_name",
@@ -29,6 +30,9 @@ SIGN_CONVENTION = (
     "pi = J(omega_bar, psi_bar) - bar(J(omega, psi)), added to the right-hand side of the LES"
 )
 """Stored with every dataset and every model; what carries another is refused."""
+
+VISCOSITY = "viscosity"
+"""Attribute: ν of the flow's ν∇²ω; not there where the flow has none."""
 
 VARIABLES = {
     "psi": "filtered streamfunction",

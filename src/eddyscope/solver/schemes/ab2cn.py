@@ -8,7 +8,7 @@ import numpy as np
 
 from eddyscope.config.arrays import ComplexArray
 from eddyscope.config.case import Section
-from eddyscope.solver.schemes.base import PiHat, Scheme, advised, by_layer, runge_kutta_limit
+from eddyscope.solver.schemes.base import PiHat, Scheme, by_layer
 from eddyscope.solver.updates import ab2cn_update, subtract_waves
 
 __all__ = ["AdamsBashforth2"]
@@ -73,10 +73,3 @@ class AdamsBashforth2(Scheme):
         # The cube root of 4 rate / frequency⁴, which may be beyond the largest float.
         weak = (4.0 * self.flow.decay_rate(k_max) / frequency) ** (1 / 3) / frequency
         return float(min(weak, 1.0 / frequency))
-
-    def advice(self, fastest: float) -> str:
-        other = runge_kutta_limit(self.flow.transform.grid.k_max, fastest)
-        return (
-            f'{super().advice(fastest)}, or time.scheme = "ifrk3"{advised(other)}, '
-            "or time.cfl = 0.5 with it"
-        )
