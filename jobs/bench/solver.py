@@ -143,13 +143,18 @@ def work(configuration: dict[str, Any]) -> None:
         for _ in range(local):
             transform.map_points(nothing)
 
+    def transposes() -> None:
+        for _ in range(local):
+            transform.transpose()
+            transform.transpose_back()
+
     diagnostics = Diagnostics(flow)
     source = np.ones(2**23)
     target = np.empty_like(source)
     what = {
         "unit": unit_of(transform.grid.n_product, configuration["precision"]),
         "transforms": transforms,
-        "transposes": lambda: transform.exchange(local),
+        "transposes": transposes,
         "step": simulation.step,
         "diagnostics": lambda: diagnostics.means(omega_hat, 0.0, 1),
         "copy": lambda: np.copyto(target, source),

@@ -79,6 +79,14 @@ def response_at(
     return np.asarray(whole[0][:, kx, ky], dtype=np.float64)
 
 
+def stored_here(transform: Transform, modes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Which of the modes (kx, ky), kx ≥ 0, axes (mode, 2), this rank stores, and where: indices
+    along kx and ky of its coefficients."""
+    columns = transform.spectral_block[2]
+    here = np.flatnonzero((columns.start <= modes[:, 0]) & (modes[:, 0] < columns.stop))
+    return here, modes[here, 0] - columns.start, modes[here, 1]
+
+
 class NoForcing(Steady):
     """f = 0."""
 
@@ -149,11 +157,10 @@ class Deterministic(Steady):
         self.check(settings, transform.grid)
         k = settings.wavenumber
         amplitude = float(k) if settings.amplitude is None else settings.amplitude
-        kx, ky = transform.kx, transform.ky
         # cos has two modes of half its amplitude; those with kx < 0 are not stored.
-        along_x = (np.abs(kx) == k) & (ky == 0) & ("x" in settings.components)
-        along_y = (kx == 0) & (np.abs(ky) == k) & ("y" in settings.components)
-        self._modes = np.nonzero((along_x | along_y)[0, 0])
+        stored = {"x": [(k, 0)], "y": [(0, k), (0, -k)]}
+        modes = np.array([mode for name in settings.components for mode in stored[name]])
+        _, *self._modes = stored_here(transform, modes)
         factor = response_at(response, transform, *self._modes)
         self._f_hat = (0.5 * amplitude * factor).astype(transform.grid.real)
 
@@ -223,17 +230,11 @@ class Ring:
         k2 = (half**2).sum(axis=1)
         # Each mode of the half plane stands for itself and its conjugate.
         self._strength = np.sqrt(k2 * settings.energy_input / len(half))
-        here = transform.spectral_block[2]
         # A mode with kx = 0 is stored with its conjugate; the others are stored alone.
-        stored = [(i, kx, ky, False) for i, (kx, ky) in enumerate(half)]
-        stored += [(i, 0, -ky, True) for i, (kx, ky) in enumerate(half) if kx == 0]
-        mine = [
-            (i, kx - here.start, ky, c) for i, kx, ky, c in stored if here.start <= kx < here.stop
-        ]
-        self._which = np.array([i for i, *_ in mine], dtype=np.intp)
-        self._kx = np.array([kx for _, kx, *_ in mine], dtype=np.intp)
-        self._ky = np.array([ky for _, _, ky, _ in mine], dtype=np.intp)
-        self._conjugate = np.array([c for *_, c in mine], dtype=bool)
+        twice = np.flatnonzero(half[:, 0] == 0)
+        number = np.concatenate([np.arange(len(half)), twice])
+        here, self._kx, self._ky = stored_here(transform, np.concatenate([half, -half[twice]]))
+        self._which, self._conjugate = number[here], here >= len(half)
         self._response = response_at(response, transform, self._kx, self._ky)
         self._kick_work = np.zeros(transform.spectral_shape)
 

@@ -161,7 +161,7 @@ class Fftw(Distribution):
         for number, part in enumerate(self._parts):
             fill(part, *self._padded[:, : part.stop - part.start])
             self._transform_to_y(number, part)
-        self._transpose()
+        self.transpose()
         self._maxima[...] = 0
         modes, points = self._modes, self._points
         columns = self._own, self._incoming, self.mesh.pencil_comm.rank, self._column_edges
@@ -173,23 +173,19 @@ class Fftw(Distribution):
             function(points, self._maxima)
             self._along_x[0](points, modes)
             rows_to_columns(*columns, modes, first, rows)
-        self._transpose_back()
+        self.transpose_back()
         for number, part in enumerate(self._parts):
             self._transform_from_y(number, part)
             use(part, *self._padded[:, : part.stop - part.start])
         return float(self._maxima.max())
 
-    def exchange(self, times: int = 1) -> None:
-        """What `map_points` sends between ranks, there and back, by itself: for benchmarks."""
-        for _ in range(times):
-            self._transpose()
-            self._transpose_back()
-
-    def _transpose(self) -> None:
+    def transpose(self) -> None:
+        """Both fields from columns to rows. Collective over the pencils."""
         if self.mesh.pencil_comm.size > 1:
             self.mesh.pencil_comm.Alltoallv(self._out, self._in)
 
-    def _transpose_back(self) -> None:
+    def transpose_back(self) -> None:
+        """From rows to columns, likewise."""
         if self.mesh.pencil_comm.size > 1:
             self.mesh.pencil_comm.Alltoallv(self._in, self._out)
 
