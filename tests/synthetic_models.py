@@ -14,6 +14,8 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Curves, Grid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.role import NOT_ADAPTED, Adapted
+from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import load_fields
 from eddyscope.learning.metrics import METRICS
 from eddyscope.learning.models import Model, save_model
@@ -59,6 +61,7 @@ def record_of(
             training_seed=3,
             base="" if parsed.is_base else "ab" * 32,
         ),
+        adapted=adapted(parsed),
         network=network,
         channels=Channels.of_flow(),
         normalisation=normalisation,
@@ -67,6 +70,17 @@ def record_of(
         history=Curves(train=[1.0, 0.5, 0.25], validation=[1.0, 0.6, 0.4]),
         metrics={"samples": 3, "parameters": 10, "seconds": 1.0},
     )
+
+
+def adapted(key: ModelKey) -> Adapted:
+    """How a model's adaptation speaks of itself."""
+    if key.is_base:
+        return NOT_ADAPTED
+    values: dict[str, Any] = {n: int(v) if v.isdecimal() else v for n, v in key.parameters.items()}
+    if key.layers:
+        values["layers"] = list(key.layers)
+    adaptation = ADAPTATIONS.build(ADAPTATIONS.settings(key.kind, **values))
+    return Adapted(role=adaptation.role, words=adaptation.words)
 
 
 def normalisation(case: Case, out: Path, system: str) -> Normalisation:
@@ -109,6 +123,7 @@ def write_evaluation(
     ranking = sorted(singles, key=lambda name: singles[name])
     summary = evaluation.Summary(
         models=evaluation.summarise(rows),
+        adapted=evaluation.adapted(rows),
         error_removed=evaluation.error_removed(rows),
         measured_ranking=ranking,
         best=ranking[0] if ranking else None,
@@ -122,8 +137,9 @@ def write_evaluation(
 def row_of(key: ModelKey, system: str, metric: str, member: int, value: float) -> evaluation.Row:
     """A row of the table."""
     layers, repeat = "+".join(key.layers), None if key.is_base else key.seed or 0
-    known = (str(key), key.kind, layers, "", None if key.is_base else 3, 3, repeat, "own")
-    return evaluation.Row(*known, system, metric, member, 1, float(value))
+    told = adapted(key)
+    known = (str(key), key.kind, told.role, told.words, layers, "", None if key.is_base else 3, 3)
+    return evaluation.Row(*known, repeat, "own", system, metric, member, 1, float(value))
 
 
 def details_of(

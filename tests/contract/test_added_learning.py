@@ -51,6 +51,30 @@ for name, layers in (("last(count=2)", ["l02", "l03"]), ("last(count=1)", ["l03"
 """
 )
 
+REPORTED = (
+    PROGRAM
+    + """
+from eddyscope.report import learning_figures, outcome, tables
+from eddyscope.report.comparison import compare
+from eddyscope.report.results import gather
+from eddyscope.stages.evaluate import STAGE as evaluate
+
+evaluate.run(job)
+results = gather(out, case.resolved())
+lines = [text.get_text() for text in learning_figures.ranking(results).figure.axes[0].texts]
+table, said = tables.layer_table(compare(results)), " ".join(outcome.outcome(results))
+for words in ("the last 1", "the last 2"):
+    assert any(line.startswith(words) for line in lines), lines
+    assert any(words in row[0] for row in table.rows), table.rows
+    assert words in said, said
+rows = results.group("evaluation", "table")
+mine = rows.isel(row=rows["adaptation"].values == "last")
+assert set(mine["role"].values) == {"control"}
+assert set(mine["words"].values) == {"the last 1", "the last 2"}
+"""
+)
+"""The report imports no adaptation: it is told by the artefacts."""
+
 LIMIT = 120.0
 """Seconds for one job."""
 
@@ -64,6 +88,11 @@ def examples_are_found(monkeypatch):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_they_are_trained(launch, tmp_path, ranks):
     ended = launch(ranks, [sys.executable, "-c", PROGRAM, str(tmp_path)], LIMIT)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_report_shows_what_was_added(launch, tmp_path):
+    ended = launch(1, [sys.executable, "-c", REPORTED, str(tmp_path)], LIMIT)
     assert ended.returncode == 0, ended.stderr
 
 

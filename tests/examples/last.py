@@ -35,6 +35,10 @@ class Last(Trained):
     def text(self) -> str:
         return adaptation_text("last", {"count": self.settings.count})
 
+    @property
+    def words(self) -> str:
+        return f"the last {self.settings.count}"
+
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         network = base.copy()
         network.module.requires_grad_(False)

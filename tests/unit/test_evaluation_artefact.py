@@ -23,6 +23,8 @@ def row(model: str, value: float, member: int = 3, system: str = "target") -> Ro
     return Row(
         model,
         key.kind,
+        "base" if key.is_base else "layers",
+        "+".join(key.layers),
         "+".join(key.layers),
         ";".join(f"{k}={v}" for k, v in key.parameters.items()),
         None if key.is_base else 16,
@@ -65,6 +67,7 @@ def details() -> dict[str, xr.Dataset]:
 def summary(**parts: Any) -> Summary:
     found = {
         "models": summarise(ROWS),
+        "adapted": evaluation.adapted(ROWS),
         "error_removed": {},
         "measured_ranking": ["l02"],
         "best": "l02",
@@ -85,6 +88,27 @@ def test_members_and_repeats_are_told_apart():
     assert found.repeats is not None and found.repeats.count == 2
     assert (found.repeats.low, found.repeats.high) == pytest.approx((0.3, 0.5))
     assert list(summarise(ROWS)) == ["base", "lora(layers=l02,rank=4)", "l02"]
+
+
+def test_what_is_removed_is_one_less_the_ratio_of_the_mean_errors():
+    """The mean over members of their own ratios would be another number, of the same rows."""
+    found = evaluation.error_removed(ROWS)["lora(layers=l02,rank=4)"]
+    assert found.mean == pytest.approx(1 - 0.6 / 1.4)
+    assert (found.low, found.high) == pytest.approx((1 - 0.35 / 0.6, 1 - 0.25 / 0.8))
+    repeated = evaluation.error_removed(ROWS)["l02"]
+    assert repeated.mean == pytest.approx(1 - 0.4 / 0.7)
+    assert repeated.repeats is not None
+    assert (repeated.repeats.low, repeated.repeats.high) == pytest.approx((1 - 5 / 7, 1 - 3 / 7))
+
+
+def test_a_base_model_without_error_leaves_nothing_to_remove():
+    found = evaluation.error_removed([row("base", 0.0), row("l02", 0.1)])["l02"]
+    assert np.isnan(found.mean) and found.low is None
+
+
+def test_every_model_must_say_what_it_is():
+    with pytest.raises(ValueError, match="its adaptation is not told"):
+        summary(adapted={})
 
 
 def test_one_member_has_no_interval():

@@ -35,8 +35,8 @@ class Known:
     def diagnostics(self):
         return self._diagnostics
 
-    def read(self, n, name, members):
-        return self._omega[members][:, :, None]  # one layer
+    def read(self, n, name, members, samples=slice(None)):
+        return self._omega[members, samples][:, :, None]  # one layer
 
 
 @pytest.fixture
@@ -60,6 +60,20 @@ def test_samples_alike_are_told_with_an_interval_that_would_do(noise):
     expected = np.exp(-0.5 / found.decorrelation_time)
     assert found.correlation == pytest.approx(expected)
     assert any("independent" in w and "base.ensemble.interval" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-7])
+def test_members_that_are_one_run_are_told(noise, rounding):
+    omega = noise.copy()
+    omega[1] = omega[0] * (1.0 + rounding * noise[1])
+    (warning,) = quality(Known(np.ones(20), omega)).warnings
+    assert "members 0, 1 are alike" in warning and "base.flow.initial" in warning
+
+
+def test_two_samples_of_one_pattern_are_no_alike_members(noise):
+    """Samples of one member may be alike; members are compared at the last sample alone."""
+    omega = np.repeat(noise[:, :1], 12, axis=1)
+    assert not any("alike" in w for w in quality(Known(np.ones(20), omega)).warnings)
 
 
 def test_resolution_is_that_of_the_enstrophy_cascade(noise):

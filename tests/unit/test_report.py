@@ -500,11 +500,16 @@ def test_markup_in_what_is_read_is_shown_as_text(tmp_path: Path, few_pictures: N
     assert "&lt;script&gt;x" in page
 
 
-def test_adaptations_keep_their_colours() -> None:
-    kinds = ("base", "l02", "l02+l03", "gain", "all", "scratch", "scale", "lora(layers=l02,rank=4)")
-    colours = [style.colour_of(ModelKey.parse(text)) for text in kinds]
+def test_models_keep_their_colours(made: tuple[Case, Path], tmp_path: Path) -> None:
+    """By role and order, whatever their kinds are called."""
+    errors = {"base": 0.5, "l02": 0.4, "l02+l03": 0.4, "gain": 0.4, "lora(rank=2)": 0.4}
+    results = judged(made, tmp_path, {**errors, "all": 0.3, "scale": 0.45})
+    names = ("base", "l02", "l02+l03", "gain", "lora(rank=2)", "all", "scale")
+    colours = [style.colour_of(results, ModelKey.parse(name)) for name in names]
     assert colours[1] == colours[2] == style.COLOURS["layers"]
-    assert len(set(colours)) == len(kinds) - 1
+    assert len(set(colours)) == len(names) - 1
+    assert style.colour_of(results, ModelKey("gain", seed=1)) == colours[3]
+    assert style.colour_of(results, ModelKey("nobody")) in style.ROLES["control"]
 
 
 def test_other_adaptations_have_their_rows(made: tuple[Case, Path], tmp_path: Path) -> None:
@@ -513,7 +518,7 @@ def test_other_adaptations_have_their_rows(made: tuple[Case, Path], tmp_path: Pa
     compared = compare(results)
     assert compared.layers == ("l02",) and compared.best == "l02"
     rows = [row[0] for row in tables.layer_table(compared).rows]
-    assert rows == ["nothing (base)", "l02", lora, "l02+l03"]
+    assert rows == ["nothing (base)", "l02", f"{lora} (rank 4 in l02)", "l02+l03"]
 
 
 def test_the_page_is_part_of_the_package() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from eddyscope.advisor.score_card import card_of, controls, measured_ranking
 from eddyscope.artefacts.advice import Advice
-from eddyscope.artefacts.evaluation import Summary, error_removed, summarise
+from eddyscope.artefacts.evaluation import Summary, adapted, error_removed, summarise
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import Fields
@@ -36,6 +36,7 @@ def summary_of(
     scores = advice.scores if advice and ranking else {}
     return Summary(
         models=models,
+        adapted=adapted(found.rows),
         error_removed=error_removed(found.rows),
         measured_ranking=ranking,
         best=ranking[0] if ranking else None,

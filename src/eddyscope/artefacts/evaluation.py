@@ -38,6 +38,7 @@ from pydantic import model_validator
 
 from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text, read_part
 from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.artefacts.role import Adapted, Role
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.atomic import write_atomically
@@ -49,6 +50,7 @@ __all__ = [
     "Row",
     "Summary",
     "System",
+    "adapted",
     "error_removed",
     "interval",
     "read_best",
@@ -67,7 +69,7 @@ MEANING = (
     "how many trainings, and the least and the largest of their means"
 )
 
-FORMAT = "eddyscope-evaluation-1"
+FORMAT = "eddyscope-evaluation-2"
 
 REDO = "make it again with `eddyscope evaluate --fresh`"
 
@@ -80,6 +82,10 @@ class Row:
     """Its key's text."""
     adaptation: str
     """Kind of the adaptation: "base", "layers", "gain", "lora", …"""
+    role: Role
+    """Its role in the comparison, see `artefacts/role.py`."""
+    words: str
+    """What it re-trains, in its own words."""
     layers: str
     """Layers that the adaptation names, joined by "+"."""
     parameters: str
@@ -128,8 +134,11 @@ class Summary(JsonPart):
 
     models: dict[str, dict[System, Metrics]]
     """MODEL -> system -> METRIC."""
+    adapted: dict[str, Adapted] = {}
+    """MODEL -> how its adaptation speaks of itself."""
     error_removed: Metrics
-    """MODEL (but base) -> share of the base model's target error that is gone, member by member."""
+    """MODEL (but base) -> share of the base model's target error that is gone: 1 less the ratio of
+    the two mean errors; low and high are of the ratios of single members."""
     measured_ranking: list[str]
     """Models of single layers by target `error`, the best first."""
     best: str | None
@@ -153,6 +162,9 @@ class Summary(JsonPart):
         unknown = {*self.measured_ranking, *([self.best] if self.best else [])} - self.models.keys()
         if unknown:
             raise ValueError(f"{min(unknown)} is ranked, but not among the models")
+        untold = self.models.keys() - self.adapted.keys()
+        if untold:
+            raise ValueError(f"{min(untold)} is among the models, but its adaptation is not told")
         for name in self.models:
             try:
                 ModelKey.parse(name)
@@ -184,14 +196,48 @@ def summarise(rows: Iterable[Row]) -> dict[str, dict[System, Metrics]]:
 
 
 def error_removed(rows: Iterable[Row]) -> Metrics:
-    """MODEL (but base) -> 1 - its target error over the base model's, member by member."""
+    """MODEL (but base) -> share of the base model's target error that is gone, see `Summary`.
+
+    The mean is the ratio of the means: a member of little error weighs as little in it as it does
+    in the errors themselves.
+    """
     errors = {
         model: values
         for (model, system, metric), values in _by_metric(rows).items()
         if (system, metric) == ("target", "error")
     }
     base = errors.pop(BASE)
-    return {model: interval(1.0 - values / base) for model, values in errors.items()}
+    return {
+        model: _removed(interval(values), interval(base), values.mean(axis=0), base.mean(axis=0))
+        for model, values in errors.items()
+    }
+
+
+def _removed(
+    left: Interval, before: Interval, by_member: FloatArray, base_by_member: FloatArray
+) -> Interval:
+    """1 - left / before, of the means, and its range over members and over repeats."""
+    if not before.mean > 0.0:
+        return Interval(mean=math.nan)
+    shares = 1.0 - by_member / base_by_member
+    several = len(shares) > 1
+    return Interval(
+        mean=1.0 - left.mean / before.mean,
+        low=float(shares.min()) if several else None,
+        high=float(shares.max()) if several else None,
+        repeats=Repeats(
+            count=left.repeats.count,
+            low=1.0 - left.repeats.high / before.mean,
+            high=1.0 - left.repeats.low / before.mean,
+        )
+        if left.repeats
+        else None,
+    )
+
+
+def adapted(rows: Iterable[Row]) -> dict[str, Adapted]:
+    """MODEL -> how its adaptation speaks of itself, in the order of the rows."""
+    return {without_repeat(row.model): Adapted(role=row.role, words=row.words) for row in rows}
 
 
 def without_repeat(model: str) -> str:

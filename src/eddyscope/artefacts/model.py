@@ -20,6 +20,7 @@ from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
 from eddyscope.artefacts.json_part import fault
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.role import Adapted
 from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
 from eddyscope.config.arrays import AnyArray, RealArray
 from eddyscope.config.errors import CaseError
@@ -39,7 +40,7 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = "eddyscope-model-2"
+FORMAT = "eddyscope-model-3"
 
 
 class _Part(BaseModel):
@@ -112,6 +113,8 @@ class ModelRecord(_Part):
     key: str
     """The model's name, see `artefacts/key.py`."""
     resolved: Resolved
+    adapted: Adapted
+    """How its adaptation speaks of itself."""
     network: Annotated[Any, Choice(NETWORKS)]
     channels: Channels
     """Names of what it takes and gives, in their order."""

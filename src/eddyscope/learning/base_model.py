@@ -12,6 +12,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Grid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.role import NOT_ADAPTED
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
@@ -89,6 +90,7 @@ class BaseTraining:
                 normalisation=normalisation.name,
                 training_seed=self.recipe.key[0],
             ),
+            adapted=NOT_ADAPTED,
             network=self.network,
             channels=self.channels,
             normalisation=normalisation,

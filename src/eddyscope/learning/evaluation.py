@@ -145,12 +145,14 @@ def rows_of(
 
     normalisation: how the fields were normalised, by name.
     """
-    key = subject.key
+    key, adapted = subject.key, subject.model.record.adapted
     parameters = ";".join(f"{name}={value}" for name, value in key.parameters.items())
     return [
         Row(
             model=str(key),
             adaptation=key.kind,
+            role=adapted.role,
+            words=adapted.words,
             layers=layers_text(key.layers),
             parameters=parameters,
             samples=subject.samples,

@@ -14,6 +14,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Grid, ModelRecord, Resolved, read_model
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation, Task
@@ -158,15 +159,16 @@ class Retraining:
     def _record(
         self, key: ModelKey, history: History, parameters: int, seconds: float, world: World
     ) -> ModelRecord:
-        base, target = self.base.record, self.target
+        base, target, adaptation = self.base.record, self.target, self.models[key]
         return ModelRecord(
             key=str(key),
             resolved=self._resolved(key),
+            adapted=Adapted(role=adaptation.role, words=adaptation.words),
             network=base.network,
             channels=base.channels,
             normalisation=target.normalisation,
             grid=target.grid,
-            retrained=self.models[key].retrained(list(self.base.network.layers)),
+            retrained=adaptation.retrained(list(self.base.network.layers)),
             history=history.curves,
             metrics=metrics_of(history, len(target.samples), parameters, seconds, world),
             provenance={

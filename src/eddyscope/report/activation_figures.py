@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from eddyscope.artefacts.key import LAYERS, ModelKey
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import log_limits, wavenumber_axis
 from eddyscope.report.results import Absent, Results
@@ -29,31 +29,20 @@ class Run:
     model: ModelKey
     system: str
     spectra: xr.Dataset
-
-    @property
-    def words(self) -> str:
-        """What is fed with what."""
-        if self.model.is_base:
-            return f"base model on {self.system}"
-        name = "all layers" if str(self.model) == "all" else str(self.model)
-        verb = " re-trained" if self.model.kind in (LAYERS, "all") else ""
-        return f"{name}{verb}, on {self.system}"
-
-    @property
-    def colour(self) -> str:
-        """The base model has the system's colour, so that its two runs differ."""
-        return COLOURS[self.system] if self.model.is_base else colour_of(self.model)
+    words: str
+    """What is fed with what."""
+    colour: str
+    """The model's."""
 
 
 def spectra_before(results: Results) -> Picture:
     """Spectra of what leaves each layer (h)."""
     caption = words(
         """Every layer turns its input into many fields; these are their mean spectra as they leave
-        the layer, before any nonlinearity (h). Blue: the base model fed with the flow it was
-        trained on. Orange: the same model fed with the target; where it leaves blue, the layer has
-        more or less power at that scale than in training. The others: after re-training, on the
-        target. Inputs are normalised by each system's own standard deviations, so these are
-        differences of shape."""
+        the layer, before any nonlinearity (h). Dotted: the base model fed with the flow it was
+        trained on. Full lines: models fed with the target. Where the base model's full line leaves
+        its dotted one, the layer has more or less power at that scale than in training. Inputs are
+        normalised by each system's own standard deviations, so these are differences of shape."""
     )
     return _spectra(results, "h", "activations_h", "Spectra of what each layer gives", caption)
 
@@ -80,6 +69,7 @@ def drift(results: Results) -> Picture:
     for column, run in enumerate(runs.values()):
         for row, name in enumerate(("h", "g")):
             panel = axes[row, column]
+            panel.set_facecolor(COLOURS["no data"])
             image = panel.imshow(
                 np.log10(_ratio(run.spectra[name].values, home[name].values)[:, 1:]),
                 cmap=DIVERGING,
@@ -93,14 +83,15 @@ def drift(results: Results) -> Picture:
             axes[row, 0].set_ylabel(f"{name}: layer")
         axes[0, column].set_title(run.words, color=run.colour, fontsize=8.5)
         axes[1, column].set_xlabel("wavenumber k")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[-1, 0, 1])
-    bar.ax.set_yticklabels(["÷ 10", "same", "× 10"])
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[-1, 0, 1], extend="both")
+    bar.ax.set_yticklabels(["÷ 10 or more", "same", "× 10 or more"])
     caption = words(
         """The last two pictures at a glance: the power in each layer (rows) at each wavenumber
         (columns) on the target, over that of the base model on its own flow. Red: more than the
-        network was trained with, blue: less, white: the same; top: what the layer gives, bottom:
-        what the next one is given. Re-training is not meant to make everything white, since the
-        target is another flow."""
+        network was trained with, blue: less, white: the same; beyond a factor of ten either way the
+        colours no longer change. Grey: a coarser layer has no such waves. Top: what the layer
+        gives, bottom: what the next one is given. Re-training is not meant to make everything
+        white, since the target is another flow."""
     )
     alt = "Maps of activation power on target over base, by layer and wavenumber."
     return Picture("drift", "How activations differ on the target", caption, alt, figure)
@@ -133,7 +124,7 @@ def _spectra(results: Results, name: str, stem: str, title: str, caption: str) -
 def _plot(axes: Axes, run: Run, name: str, place: int) -> FloatArray:
     """One layer's curve, from k = 1."""
     curve = np.asarray(run.spectra[name].values[place, 1:])
-    style = "-" if run.model.is_base else "--"
+    style = ":" if run.system == "base" else "-"
     k = run.spectra["wavenumber"].values[1:]
     axes.plot(k, curve, style, color=run.colour, linewidth=1.3, label=run.words)
     return curve
@@ -144,11 +135,7 @@ def _runs(results: Results) -> dict[str, Run]:
     tree = results.tree("analysis")
     known: Mapping[str, Mapping[str, str]] = json.loads(tree.attrs["runs"])
     found = {
-        name: Run(
-            ModelKey.parse(facts["model"]),
-            facts["system"],
-            results.group("analysis", f"activations/{name}"),
-        )
+        name: _run(results, name, ModelKey.parse(facts["model"]), facts["system"])
         for name, facts in known.items()
     }
     if HOME not in found:
@@ -156,7 +143,13 @@ def _runs(results: Results) -> dict[str, Run]:
     return {HOME: found[HOME], **found}
 
 
+def _run(results: Results, name: str, model: ModelKey, system: str) -> Run:
+    spectra = results.group("analysis", f"activations/{name}")
+    words = f"{results.label(model)}, on {system}"
+    return Run(model, system, spectra, words, colour_of(results, model))
+
+
 def _ratio(values: FloatArray, reference: FloatArray) -> FloatArray:
-    """values / reference, 1 where both are nothing."""
+    """values / reference, 1 where both are nothing; NaN where a coarse layer has no such shell."""
     tiny = 1e-12 * max(float(np.nanmax(reference)), 1e-300)
     return np.asarray((values + tiny) / (reference + tiny))

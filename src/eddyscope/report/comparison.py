@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,45 +16,61 @@ import xarray as xr
 
 from eddyscope.artefacts.evaluation import Card, Interval, Metrics, without_repeat
 from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.artefacts.role import Adapted, Role
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.results import Absent, Results
 
-__all__ = ["CONTROLS", "Comparison", "Prediction", "compare", "described", "in_words", "percent"]
-
-CONTROLS = {
-    "gain": "one scale a channel",
-    "all": "all layers",
-    "scratch": "all, from random weights",
-    "scale": "one number",
-}
-"""Kinds of adaptation that single layers are compared with -> what is re-trained in them."""
+__all__ = [
+    "Comparison",
+    "Prediction",
+    "compare",
+    "fixed",
+    "in_percent",
+    "in_words",
+    "less",
+    "percent",
+]
 
 ALIKE = 1e-9
 """Relative difference below which two errors are the same: that of rounding."""
 
 
 def in_words(interval: Interval, digits: int = 3) -> str:
-    """ "0.310 (0.29 to 0.33)": the mean, and its range over test runs where there are several."""
+    """ "0.310 (0.290 to 0.330)": the mean, and its range over test runs where there are several
+    that differ."""
     if not math.isfinite(interval.mean):
         return "not finite"
-    text = f"{interval.mean:.{digits}f}"
+    return _with_range(interval, lambda value: fixed(value, digits), "")
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with so many decimals; never "-0.0"."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _with_range(interval: Interval, text: Callable[[float], str], unit: str) -> str:
+    """The mean, and in brackets the range, unless all three are written alike."""
+    mean = text(interval.mean)
     if interval.low is None or interval.high is None:
-        return text
-    return f"{text} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+        return f"{mean}{unit}"
+    low, high = text(interval.low), text(interval.high)
+    return f"{mean}{unit}" if low == mean == high else f"{mean}{unit} ({low} to {high})"
 
 
 def percent(share: float) -> str:
     """ "45", "0.6": a share in percent, with a decimal where the whole numbers say too little."""
     value = 100.0 * share
-    return f"{value:.0f}" if abs(value) >= 9.95 or value == 0.0 else f"{value:.1f}"
+    return fixed(value, 0 if abs(value) >= 9.95 or abs(value) < 0.05 else 1)
 
 
-def described(key: ModelKey) -> str:
-    """A model's name for readers, with what was re-trained in it."""
-    name = str(key)
-    if key.is_base:
-        return "nothing (base)"
-    return f"{name} ({CONTROLS[key.kind]})" if name in CONTROLS else name
+def in_percent(share: Interval) -> str:
+    """ "45 % (40 to 49)": a share in percent, with its range over test runs."""
+    return _with_range(share, percent, " %")
+
+
+def less(share: float) -> str:
+    """ "45 % less" or "3 % more", of a share that is gone."""
+    return f"{percent(abs(share))} % {'less' if share >= 0 else 'more'}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,11 @@ class Comparison:
     """Model -> metric -> its interval on the target."""
     on_base: Interval | None
     """Error of the base model on its own system."""
+    as_stored: Interval | None
+    """Error of the base model on the target with the base's normalisation, as its file holds it;
+    in `target` every model has the target's."""
+    adapted: Mapping[str, Adapted]
+    """Model -> how its adaptation speaks of itself."""
     layers: tuple[str, ...]
     """Models of a single layer, first to last."""
     measured: tuple[str, ...]
@@ -142,9 +163,23 @@ class Comparison:
         raise Absent("there is no advice")
 
     def removed(self, model: str) -> float:
-        """Share of the base model's error, mean over test runs, that a model removes."""
-        base = self.error(BASE).mean
-        return 1.0 - self.error(model).mean / base if base > 0 else math.nan
+        """Share of the base model's error that a model removes; NaN if there is none."""
+        return self.error_removed[model].mean if model in self.error_removed else math.nan
+
+    def others(self, *roles: Role) -> list[str]:
+        """Models but the base and single layers, of the roles named or of any, in their order."""
+        return [
+            name
+            for name in self.target
+            if name not in (BASE, *self.layers) and (not roles or self.adapted[name].role in roles)
+        ]
+
+    def described(self, name: str) -> str:
+        """A model's name for readers, with what was re-trained in it."""
+        words = self.adapted[name].words
+        if name == BASE:
+            return f"{words} ({name})"
+        return name if words == name else f"{name} ({words})"
 
     def excess(self, layer: str, metric: str = "error") -> float:
         """By which share more error than the best layer's one is left with `layer`."""
@@ -187,6 +222,8 @@ def compare(results: Results) -> Comparison:
     scores = advice.scores.items() if advice is not None else ()
     return Comparison(
         target=target,
+        as_stored=found.normalisation_study.get("base", {}).get("error"),
+        adapted=found.adapted,
         on_base=found.models.get(BASE, {}).get("base", {}).get("error"),
         layers=tuple(singles),
         measured=tuple(found.measured_ranking),

@@ -108,13 +108,14 @@ def changes(results: Results) -> Picture:
     panel.set(xlabel="layer", ylabel="re-trained model")
     panel.grid(False)
     panel.tick_params(length=0)
-    figure.colorbar(image, ax=panel, label="change / null", shrink=0.9)
+    figure.colorbar(image, ax=panel, label="change / null", shrink=0.9, extend="max")
     caption = words(
         """How far re-training moved the kernels of each layer, as seen in their spectra (root mean
         square over kernels). The unit is a null model: the median difference between two unrelated
         kernels of the same layer of the base model. Near 0 the kernels are what they were, near 1
-        they are as different as if replaced, and more is possible. Empty cells were not touched;
-        adaptations that only multiply (gain, scale) may move every kernel without giving any a new
+        they are as different as if replaced, and more is possible: beyond 1 the colour no longer
+        changes, but the number does. Empty cells were not touched;
+        adaptations that only multiply may move every kernel without giving any a new
         form. Models that re-train several named layers together are left out."""
     )
     alt = "Table of changes of kernels by model and layer, in units of the null model."

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import plain_log, spread_apart
-from eddyscope.report.comparison import CONTROLS, Comparison, compare
+from eddyscope.report.comparison import Comparison, compare
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import COLOURS, Picture, canvas, colour_of, words
+from eddyscope.report.style import COLOURS, Picture, Style, canvas, colour_of, words
 
 __all__ = ["ranking", "training"]
 
-Style = str | tuple[int, tuple[int, ...]]
-"""A line's style as matplotlib takes it."""
-
 CURVES = 24
 """Curves of re-training that one panel holds; the others are left out, and the caption says so."""
+LINES = 14
+"""Lines across that the ranking holds, besides the base model's; likewise."""
 
 
 def training(results: Results) -> Picture:
@@ -40,8 +40,9 @@ def training(results: Results) -> Picture:
     for place, key in enumerate(singles[:CURVES]):
         _curve(second, results.models[key].losses("train"), _shade(place, len(singles)), str(key))
     for key in others[: max(CURVES - len(singles), 0)]:
-        style = (0, (4, 2)) if str(key) in CONTROLS else (0, (1, 1))
-        _curve(second, results.models[key].losses("train"), colour_of(key), str(key), style)
+        told, losses = results.told(key), results.models[key].losses("train")
+        style: Style = (0, (1, 1)) if told.role == "layers" else (0, (4, 2))
+        _curve(second, losses, colour_of(results, key), told.words, style)
     second.set_title("Re-training, on a few target samples", color=COLOURS["layers"])
     if second.lines:
         columns = 1 + len(second.lines) // 12
@@ -53,10 +54,11 @@ def training(results: Results) -> Picture:
     caption = words(
         f"""Each epoch is one pass over the training samples; lower is better, and 1 is as bad as
         predicting nothing. Left: the base model learns the base flow. Right: it is re-trained on a
-        few samples of the target, one layer at a time (green, from the first layer, dark, to the
-        last, light), as a control (dashed) or otherwise (dotted). These are errors on the samples
-        that were learnt from; how well each does on flows it has not seen is in the picture above.
-        {f"{left_out} more models are left out." if left_out else ""}"""
+        few samples of the target: one layer at a time (full lines, from the first layer, dark, to
+        the last, light), several named layers together (dotted), or otherwise (dashed). These are
+        errors on the samples that were learnt from; how well each does on flows it has not seen is
+        in the picture above. Whether learning had come to its end is said under “What this case
+        cannot show”. {_left_out(left_out)}"""
     )
     alt = "Training loss against epoch: base model on the left, re-trained models on the right."
     return Picture("training", "How the networks learnt", caption, alt, figure)
@@ -72,7 +74,7 @@ def ranking(results: Results) -> Picture:
     )
     bars, ranks = axes[:, 0]
     _error_bars(bars, compared)
-    _reference_lines(bars, compared)
+    left_out = _reference_lines(bars, compared, results)
     _rank_cells(ranks, compared)
     whiskers = (
         "Whiskers are the least and the largest of the test runs."
@@ -83,9 +85,9 @@ def ranking(results: Results) -> Picture:
     caption = words(
         f"""Each bar is the error that is left on the target when only that layer is re-trained
         ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are what
-        they are compared with, as far as the case has it: the base model, not re-trained; all
-        layers re-trained; training from scratch; and the cheap floors of one scale a channel (gain)
-        and one number for the whole output (scale). Below: the order of the layers as measured, and
+        they are compared with: the base model, not re-trained, with the statistics of the target
+        (dashed) and with its own, as its file holds it (dotted); and whatever else was re-trained.
+        {_left_out(left_out)} Below: the order of the layers as measured, and
         as each score predicted it before any re-training (1 is best; equal ones share their rank; a
         score that tells no layer from another has none)."""
     )
@@ -96,6 +98,10 @@ def ranking(results: Results) -> Picture:
     return Picture("ranking", "Which layer to re-train", caption, alt, figure)
 
 
+def _left_out(count: int) -> str:
+    return f"{count} more models are left out." if count else ""
+
+
 def _curve(
     axes: Axes, losses: Sequence[float], colour: object, label: str, style: Style = "-"
 ) -> None:
@@ -104,10 +110,9 @@ def _curve(
 
 
 def _shade(place: int, count: int) -> tuple[float, float, float]:
-    """Greens from dark (first layer) to light (last)."""
-    dark, light = np.array([0.0, 0.28, 0.21]), np.array([0.55, 0.86, 0.74])
-    t = place / max(count - 1, 1)
-    red, green, blue = dark + (light - dark) * t
+    """From dark violet (first layer) through green to yellow (last); of several hues, so that
+    neighbours can be told apart."""
+    red, green, blue, _ = mpl.colormaps["viridis"](0.92 * place / max(count - 1, 1))
     return (float(red), float(green), float(blue))
 
 
@@ -119,7 +124,7 @@ def _error_bars(axes: Axes, compared: Comparison) -> None:
         range(len(means)),
         means,
         yerr=_whiskers(compared),
-        color=[COLOURS["layers"] if it_is else "#A8DCCB" for it_is in strong],
+        color=[COLOURS["layers"] if it_is else COLOURS["pale layers"] for it_is in strong],
         edgecolor=COLOURS["layers"],
         linewidth=0.8,
         width=0.62,
@@ -144,31 +149,41 @@ def _whiskers(compared: Comparison) -> FloatArray | None:
     return np.asarray(np.maximum(np.array(lengths).T, 0.0))
 
 
-def _reference_lines(axes: Axes, compared: Comparison) -> None:
-    """The controls as lines across; their names at the right, kept from overlapping."""
-    lines = {BASE: "base, not re-trained"} | {name: name for name in CONTROLS}
-    found = sorted(
-        (compared.error(name).mean, name, text)
-        for name, text in lines.items()
-        if name in compared.target
-    )
+def _references(compared: Comparison, results: Results) -> Iterator[tuple[float, str, str, Style]]:
+    """What single layers are compared with: error, words, colour, line."""
+    dashed: Style = (0, (5, 2))
+    base = colour_of(results, ModelKey())
+    if BASE in compared.target:
+        yield compared.error(BASE).mean, "base model", base, dashed
+    if compared.as_stored is not None:
+        yield compared.as_stored.mean, "base model as stored", base, ":"
+    for name in compared.others()[:LINES]:
+        colour = colour_of(results, ModelKey.parse(name))
+        yield compared.error(name).mean, compared.adapted[name].words, colour, dashed
+
+
+def _reference_lines(axes: Axes, compared: Comparison, results: Results) -> int:
+    """What single layers are compared with as lines across; names at the right, kept from
+    overlapping. Gives how many are left out."""
+    lines = (line for line in _references(compared, results) if np.isfinite(line[0]))
+    found = sorted(lines, key=lambda line: line[0])
     top = max(axes.get_ylim()[1], 1.05 * found[-1][0]) if found else axes.get_ylim()[1]
-    axes.set_ylim(0.0, top)  # every control is on the panel
-    places = spread_apart([value for value, _, _ in found], 0.052 * top)
-    for (value, name, text), place in zip(found, places, strict=True):
-        axes.axhline(value, color=COLOURS[name], linewidth=1.2, linestyle=(0, (5, 2)), zorder=3)
+    axes.set_ylim(0.0, top)  # every line is on the panel
+    places = spread_apart([value for value, *_ in found], 0.052 * top)
+    for (value, text, colour, style), place in zip(found, places, strict=True):
+        axes.axhline(value, color=colour, linewidth=1.2, linestyle=style, zorder=3)
         axes.annotate(
             f"{text} {value:.3f}",
             (1.0, value),
             xycoords=("axes fraction", "data"),
             xytext=(1.03, place),
             textcoords=("axes fraction", "data"),
-            color=COLOURS[name],
+            color=colour,
             fontsize=8,
             va="center",
             arrowprops={
                 "arrowstyle": "-",
-                "color": COLOURS[name],
+                "color": colour,
                 "linewidth": 0.7,
                 "relpos": (0.0, 0.5),
                 "shrinkA": 1.0,
@@ -176,6 +191,7 @@ def _reference_lines(axes: Axes, compared: Comparison) -> None:
             },
             annotation_clip=False,
         )
+    return max(len(compared.others()) - LINES, 0)
 
 
 def _rank_cells(axes: Axes, compared: Comparison) -> None:

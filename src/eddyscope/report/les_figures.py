@@ -9,17 +9,23 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from eddyscope.artefacts.key import LAYERS, ModelKey
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import log_limits, plain_log, wavenumber_axis
 from eddyscope.report.results import Absent, Results
-from eddyscope.report.style import COLOURS, GREENS, Picture, canvas, colour_of, words
+from eddyscope.report.style import COLOURS, Picture, Style, canvas, colour_of, words
 
 __all__ = ["label", "mean_over_runs", "model_of", "statistics", "trajectories"]
 
-FREE = ("#7B4F9D", "#8C6D31", "#56B4E9", "#CC79A7", "#E69F00")
-"""For closures that are no models of this case."""
+Look = tuple[str, Style]
+"""Colour and line."""
+
+FREE = ("#D55E00", "#AA4499", "#8C6D31", "#56B4E9", "#332288", "#E69F00")
+"""For closures that are no models of this case, and for what else would share a colour."""
+
+DASHES: tuple[Style, ...] = ((0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))
+"""Of closures, in turn: what colour alone does not tell apart, the lines do."""
 
 
 def statistics(results: Results) -> Picture:
@@ -30,8 +36,9 @@ def statistics(results: Results) -> Picture:
     spectrum, ratio, pdf = axes[0]
     exact = mean_over_runs(truth["energy_spectrum"])
     energies, ratios, densities = [], [], []
+    looks = _looks(results)
     for name, run in _truth_first(results).items():
-        look = (_colours(results)[name], label(run))
+        look = (looks[name], label(results, run))
         k, energy = run["wavenumber"].values, mean_over_runs(run["energy_spectrum"])
         energies.append(_line(spectrum, k, energy, *look))
         ratios.append(_line(ratio, k, energy / exact, *look))
@@ -65,10 +72,10 @@ def trajectories(results: Results) -> Picture:
     """Energy and enstrophy against time, and where a run blew up."""
     closures = _closures(results)
     figure, axes = canvas(1, 2, 3.0)
-    colours = _colours(results)
+    looks = _looks(results)
     for panel, name in zip(axes[0], ("energy", "enstrophy"), strict=True):
         for closure, run in _truth_first(results).items():
-            _plot_runs(panel, run, name, colours[closure])
+            _plot_runs(panel, run, name, (looks[closure], label(results, run)))
         if FILTERED_DNS in results.les:
             # A run that blows up would flatten all others.
             limit = 3.0 * float(np.nanmax(results.les[FILTERED_DNS][name].values))
@@ -81,7 +88,7 @@ def trajectories(results: Results) -> Picture:
     caption = words(
         f"""One line for each test run of each closure; black is the filtered full simulation.
         Single runs of turbulence drift apart by nature, so it is level and trend that count, not
-        every wiggle. Crosses at the top mark runs that blew up. {_stability(closures)}"""
+        every wiggle. Crosses at the top mark runs that blew up. {_stability(results, closures)}"""
     )
     alt = "Energy and enstrophy against time for every closure and the filtered DNS."
     return Picture("les_time", "Do the simulations stay stable?", caption, alt, figure)
@@ -100,15 +107,11 @@ def model_of(run: xr.Dataset) -> ModelKey | None:
     return ModelKey.parse(text) if text else None
 
 
-def label(run: xr.Dataset) -> str:
+def label(results: Results, run: xr.Dataset) -> str:
     """What a closure is called."""
     special = {FILTERED_DNS: "filtered DNS", "none": "no closure"}
     closure, key = str(run.attrs["closure"]), model_of(run)
-    if key is None:
-        return special.get(closure, closure)
-    if key.is_base:
-        return "base model"
-    return f"{key} re-trained" if key.kind == LAYERS else str(key)
+    return special.get(closure, closure) if key is None else results.label(key)
 
 
 def _closures(results: Results) -> Mapping[str, xr.Dataset]:
@@ -123,33 +126,37 @@ def _truth_first(results: Results) -> Mapping[str, xr.Dataset]:
     return {**truth, **_closures(results)}
 
 
-def _colours(results: Results) -> dict[str, str]:
-    """Truth black, models as their kinds, other closures apart from them."""
-    colours = {FILTERED_DNS: COLOURS["truth"], "none": COLOURS["none"]}
-    greens, others = itertools.cycle(GREENS), itertools.cycle(FREE)
-    for name, run in results.les.items():
+def _looks(results: Results) -> dict[str, Look]:
+    """Colour and dashes of each closure: truth black, models their own colour unless another has
+    it already, other closures apart from them."""
+    truth = results.les.get(FILTERED_DNS)
+    looks: dict[str, Look] = {} if truth is None else {FILTERED_DNS: (COLOURS["truth"], "-")}
+    free, dashes = itertools.cycle(FREE), itertools.cycle(DASHES)
+    taken: set[str] = set()
+    for name, run in _closures(results).items():
         key = model_of(run)
-        if key is not None and key.kind == LAYERS:
-            colours[name] = next(greens)
-        elif key is not None and key.kind in COLOURS:
-            colours[name] = colour_of(key)
-        elif name not in colours:
-            colours[name] = next(others)
-    return colours
+        colour = next(free) if key is None else colour_of(results, key)
+        if colour in taken and len(taken) < len(FREE):
+            colour = next(other for other in free if other not in taken)
+        taken.add(colour)
+        looks[name] = (colour, next(dashes))
+    return looks
 
 
-def _line(axes: Axes, x: FloatArray, y: FloatArray, colour: str, name: str) -> FloatArray:
-    style, width = ("-", 2.0) if colour == COLOURS["truth"] else ("--", 1.5)
-    axes.plot(x, y, style, color=colour, linewidth=width, label=name)
+def _line(axes: Axes, x: FloatArray, y: FloatArray, look: Look, name: str) -> FloatArray:
+    colour, style = look
+    width = 2.0 if style == "-" else 1.5
+    axes.plot(x, y, linestyle=style, color=colour, linewidth=width, label=name)
     return y
 
 
-def _plot_runs(axes: Axes, run: xr.Dataset, name: str, colour: str) -> None:
+def _plot_runs(axes: Axes, run: xr.Dataset, name: str, named: tuple[Look, str]) -> None:
     """A line for each run, and a cross at the top edge where it blew up."""
+    (colour, style), text = named
     for member, values in enumerate(run[name].values):
-        shown = label(run) if member == 0 else None
+        shown = text if member == 0 else None
         time = run["time"].values[member]
-        axes.plot(time, values, color=colour, linewidth=1.0, alpha=0.85, label=shown)
+        axes.plot(time, values, linestyle=style, color=colour, linewidth=1.3, label=shown)
     for time in _blow_ups(run):
         axes.plot(
             time,
@@ -167,11 +174,11 @@ def _blow_ups(run: xr.Dataset) -> FloatArray:
     return np.asarray(run["blow_up_time"].values[run["stable"].values == 0])
 
 
-def _stability(closures: Mapping[str, xr.Dataset]) -> str:
+def _stability(results: Results, closures: Mapping[str, xr.Dataset]) -> str:
     told = []
     for run in closures.values():
         stable, times = run["stable"], _blow_ups(run)
-        text = f"{label(run)}: {int(stable.sum())} of {stable.size} runs reached the end"
+        text = f"{label(results, run)}: {int(stable.sum())} of {stable.size} runs reached the end"
         text += f" (blow-up at t = {', '.join(f'{t:.3g}' for t in times)})" if times.size else ""
         told.append(text)
     return "; ".join(told) + "."

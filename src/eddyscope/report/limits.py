@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta
+from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta, quality
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model_header import ModelFile
 from eddyscope.config.errors import CaseError
+from eddyscope.report.comparison import percent
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import count
 
@@ -15,7 +18,10 @@ __all__ = ["limits", "resolution"]
 def limits(results: Results) -> list[str]:
     """What this case cannot show, in sentences."""
     sentences = [_resolved(results, system) for system in SYSTEMS]
-    sentences += _chosen(results) + _few_runs(results) + _repeats(results)
+    sentences += [warning for system in SYSTEMS for warning in _warnings(results, system)]
+    sentences += (
+        _still_learning(results) + _chosen(results) + _few_runs(results) + _repeats(results)
+    )
     return sentences
 
 
@@ -44,6 +50,66 @@ def _resolved(results: Results, system: str) -> str:
         f"{words}, so it is not fully resolved ({RESOLVED} or more would be): read its numbers as "
         "those of this simulation, not of a flow of that viscosity."
     )
+
+
+def _warnings(results: Results, system: str) -> list[str]:
+    """What else is doubtful about a system's samples; resolution has its own sentence."""
+    dataset = results.datasets.get(system)
+    if dataset is None:
+        return []
+    if not dataset.complete:
+        return [f"The {system} dataset is not complete, so its samples were not judged."]
+    try:
+        return [f"{warning[0].upper()}{warning[1:]}." for warning in quality(dataset).others]
+    except CaseError as error:
+        return [f"Whether the {system}'s samples can be trusted cannot be said: {error}."]
+
+
+STRETCH = 0.1
+"""Of a training's epochs: the last stretch is compared with the one before."""
+LEARNT = 0.02
+"""Fall of the mean loss from one to the other below which a training counts as converged."""
+
+
+def _still_learning(results: Results) -> list[str]:
+    """Trainings that had not come to their end, with the rule."""
+    base = results.models.get(ModelKey())
+    falls = {str(key): fall_of(model) for key, model in results.models.items() if not key.is_base}
+    unfinished = [name for name, (fall, _) in falls.items() if fall > LEARNT]
+    rule = (
+        f"that is, its mean over the last {STRETCH:.0%} of the epochs lay more than {LEARNT:.0%} "
+        f"below that over the {STRETCH:.0%} before"
+    ).replace("%", " %")
+    sentences = []
+    fall, part = fall_of(base) if base is not None else (0.0, "")
+    if fall > LEARNT:
+        sentences.append(
+            f"The base model's training had not converged: its {part} loss was still falling at "
+            f"the end, by {percent(fall)} % ({rule}). With more epochs its error, and what "
+            "re-training adds to it, may come out otherwise."
+        )
+    if unfinished:
+        most = max(falls, key=lambda name: falls[name][0])
+        fall, part = falls[most]
+        sentences.append(
+            f"Re-training had not converged for {len(unfinished)} of {len(falls)} models "
+            f"({', '.join(unfinished)}): the {part} loss was still falling at the end, most for "
+            f"{most}, by {percent(fall)} % ({rule}). Compare these models at this number of "
+            "epochs alone."
+        )
+    return sentences
+
+
+def fall_of(model: ModelFile) -> tuple[float, str]:
+    """Share by which a model's loss fell over the last stretch, and of which samples it is:
+    validation, or training where none were kept for it. 0 where too few epochs tell."""
+    part = "validation" if len(model.losses("validation")) > 1 else "training"
+    losses = np.array(model.losses("validation" if part == "validation" else "train"))
+    count = max(1, round(STRETCH * len(losses)))
+    if len(losses) < 2 * count:
+        return 0.0, part
+    before, after = losses[-2 * count : -count].mean(), losses[-count:].mean()
+    return (float(1.0 - after / before) if before > 0.0 else 0.0), part
 
 
 def _chosen(results: Results) -> list[str]:

@@ -15,7 +15,7 @@ import xarray as xr
 from eddyscope.artefacts.key import BASE
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
-from eddyscope.report.comparison import Comparison, compare, in_words, percent
+from eddyscope.report.comparison import Comparison, compare, in_words, less, percent
 from eddyscope.report.les_figures import label, mean_over_runs, model_of
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.setting import count
@@ -39,6 +39,7 @@ def outcome(results: Results) -> list[str]:
         _order,
         _lead,
         _predicted,
+        _others,
         _floor,
     )
     try:
@@ -68,21 +69,27 @@ def headlines(results: Results) -> list[Headline]:
     found = [
         Headline(
             f"{before:.2f} → {after:.2f}",
-            f"error on the target, before and after re-training {best} alone"
-            f"{_less(compared.removed(best))}",
+            "error on the target, normalised by the target's statistics, before and after "
+            f"re-training {best} alone{_in_brackets(compared.removed(best))}",
         ),
+        *_stored_headline(compared),
         Headline("none", f"of {layers} is best: all leave the same error")
         if compared.all_alike and len(compared.layers) > 1
         else Headline(best, f"left the least error of {layers}"),
     ]
-    return found + _advice_headline(compared) + _scale_headline(compared) + _les_headline(results)
+    return found + _advice_headline(compared) + _floor_headlines(compared) + _les_headline(results)
 
 
-def _less(share: float) -> str:
-    """ " (45 % less)", or what else can be said of the share of error removed."""
-    if not math.isfinite(share):
-        return ""
-    return f" ({percent(abs(share))} % {'less' if share >= 0 else 'more'})"
+def _in_brackets(share: float) -> str:
+    """ " (45 % less)" of a share of error removed; nothing if it is not known."""
+    return f" ({less(share)})" if math.isfinite(share) else ""
+
+
+def _stored_headline(compared: Comparison) -> list[Headline]:
+    if compared.as_stored is None:
+        return []
+    text = "error on the target of the base model as its file holds it, with the base's statistics"
+    return [Headline(f"{compared.as_stored.mean:.2f}", text)]
 
 
 def _advice_headline(compared: Comparison) -> list[Headline]:
@@ -91,6 +98,8 @@ def _advice_headline(compared: Comparison) -> list[Headline]:
     except Absent:
         return []
     layer = advice.first[0]
+    if len(compared.layers) < 2:
+        return []
     if not advice.tells or len(advice.first) > 1 or layer not in compared.layers:
         return []
     cost = percent(compared.excess(layer))
@@ -98,11 +107,14 @@ def _advice_headline(compared: Comparison) -> list[Headline]:
     return [Headline(layer, text)]
 
 
-def _scale_headline(compared: Comparison) -> list[Headline]:
-    if "scale" not in compared.target:
-        return []
-    error = compared.error("scale").mean
-    return [Headline(f"{error:.2f}", "error if the output is merely multiplied by one number")]
+def _floor_headlines(compared: Comparison) -> list[Headline]:
+    return [
+        Headline(
+            f"{compared.error(name).mean:.2f}",
+            f"error with hardly any re-training: {compared.adapted[name].words}",
+        )
+        for name in compared.others("floor")
+    ]
 
 
 def _les_headline(results: Results) -> list[Headline]:
@@ -114,8 +126,11 @@ def _les_headline(results: Results) -> list[Headline]:
     after = spectrum_factor(results, names[0]) if names else None
     if before is None or after is None:
         return []
-    who = label(results.les[names[0]])
-    text = f"factor by which energies by scale are off in a coarse simulation: base model, {who}"
+    who = label(results, results.les[names[0]])
+    text = (
+        "factor by which energies by scale are off in a coarse simulation, with the base model and "
+        f"with {who}"
+    )
     return [Headline(f"{before:.2f} → {after:.2f}", text)]
 
 
@@ -123,6 +138,13 @@ def _need(compared: Comparison) -> str:
     words = f"the base model leaves an error of {in_words(compared.error(BASE))} on the target"
     if compared.on_base is not None:
         words += f", against {in_words(compared.on_base)} on its own flow"
+    stored = compared.as_stored
+    if stored is not None:
+        words += (
+            "; each flow is normalised by its own statistics in this, and in all that follows. "
+            f"With those of the base, as its file holds it, it leaves {in_words(stored)} on the "
+            "target"
+        )
     brackets = "; in brackets: the least and the largest of the test runs"
     return (
         f"As it is, {words} (0 is perfect, 1 as bad as predicting nothing"
@@ -135,10 +157,19 @@ def _helped(compared: Comparison) -> str:
     left = in_words(compared.error(best))
     if not share > 0.0:
         return f"Re-training one layer did not help: the best, {best}, leaves {left}."
-    words = f"Re-training {best} alone leaves {left}, {percent(share)} % less"
-    if "all" in compared.target:
-        words += f"; re-training all layers leaves {in_words(compared.error('all'))}"
-    return f"{words}. {_run_by_run(compared)}"
+    words = f"Re-training {best} alone leaves {left}, {less(share)}"
+    for name in compared.others("ceiling"):
+        told = compared.adapted[name].words
+        words += f"; re-training {told} leaves {in_words(compared.error(name))}"
+    return f"{words}. {_run_by_run(compared)}{_not_worth_it(compared)}"
+
+
+def _not_worth_it(compared: Comparison) -> str:
+    """Said where the base model as its file holds it does no worse than the best layer."""
+    stored = compared.as_stored
+    if stored is None or not stored.mean <= compared.error(compared.best).mean:
+        return ""
+    return " The base model as its file holds it, not re-trained, does no worse."
 
 
 def _run_by_run(compared: Comparison) -> str:
@@ -147,9 +178,11 @@ def _run_by_run(compared: Comparison) -> str:
         return ""
     if removed.low is None or removed.high is None:
         return "This is of one test run, so how it varies from run to run is not known."
+    low, high = percent(removed.low), percent(removed.high)
+    share = low if low == high else f"{low} to {high}"
     return (
-        f"Run by run, {compared.best} removes {percent(removed.low)} to "
-        f"{percent(removed.high)} % of the base model's error ({compared.members} runs)."
+        f"Run by run, {compared.best} removes {share} % of the base model's error "
+        f"({compared.members} runs)."
     )
 
 
@@ -227,24 +260,32 @@ def _without_advice(compared: Comparison) -> str:
         for name, text in habits.items()
         if (cost := compared.controls.get(name, {}).get("regret_mse")) is not None
     ]
-    if not costs:
+    if not costs or len(compared.layers) < 2:
         return ""
     return f"Choosing without any advice would have left more error by: {', '.join(costs)}."
 
 
 def _floor(compared: Comparison) -> str:
-    """What a mere change of amplitude does."""
-    words = (
-        "Merely multiplying the base model's output by one number leaves "
-        f"{in_words(compared.error('scale'))}"
-    )
-    best, share = compared.removed(compared.best), compared.removed("scale")
-    if not best > 0.0:
-        return f"{words}."
-    return (
-        f"{words}, which removes {percent(max(share / best, 0.0))} % of the error that "
-        f"{compared.best} removes."
-    )
+    """What needs hardly any re-training."""
+    told = [_left(compared, name) for name in compared.others("floor")]
+    if not told:
+        return ""
+    share = compared.removed(compared.best)
+    beside = f" ({compared.best} alone: {less(share)})" if math.isfinite(share) else ""
+    return f"With hardly any re-training, against the base model: {'; '.join(told)}{beside}."
+
+
+def _others(compared: Comparison) -> str:
+    """What was re-trained beside single layers."""
+    told = [_left(compared, name) for name in compared.others("layers", "control")]
+    return f"Also re-trained, against the base model: {'; '.join(told)}." if told else ""
+
+
+def _left(compared: Comparison, name: str) -> str:
+    """ "gain (…) leaves 0.300 (0.290 to 0.310), 12 % less"."""
+    share = compared.removed(name)
+    words = f"{compared.described(name)} leaves {in_words(compared.error(name))}"
+    return f"{words}, {less(share)}" if math.isfinite(share) else words
 
 
 def _in_the_loop(results: Results) -> list[str]:
@@ -253,7 +294,7 @@ def _in_the_loop(results: Results) -> list[str]:
     if not closures:
         return ["No closure was run back in a simulation (`eddyscope les`)."]
     told = [
-        f"{label(run)}: {_ended(run)}{_spectrum_words(results, name)}"
+        f"{label(results, run)}: {_ended(run)}{_spectrum_words(results, name)}"
         for name, run in closures.items()
     ]
     return [

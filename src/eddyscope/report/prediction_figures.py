@@ -45,7 +45,7 @@ def spectra(results: Results) -> Picture:
     best = results.tree("evaluation").attrs.get("best", "")
     figure, axes = canvas(1, 2, 3.4)
     for system, panel in zip(("base", "target"), axes[0], strict=True):
-        _spectra_on(panel, system, results.group("evaluation", system), best)
+        _spectra_on(panel, system, results, best)
     caption = words(
         """How the subgrid term is spread over scales (large on the left, small on the right): exact
         (black), and as predicted (dashed), means over all test samples. Left: the base model on its
@@ -57,14 +57,15 @@ def spectra(results: Results) -> Picture:
     return Picture("pi_spectra", "The subgrid term, scale by scale", caption, alt, figure)
 
 
-def _spectra_on(panel: Axes, system: str, found: xr.Dataset, best: str) -> None:
+def _spectra_on(panel: Axes, system: str, results: Results, best: str) -> None:
     """The panel of one system."""
+    found = results.group("evaluation", system)
     k = found["wavenumber"].values
     curves = [_mean(found["pi_spectrum_true"])]
     panel.plot(k, curves[0], color=COLOURS["truth"], linewidth=2.2, label="exact")
-    for key, text in _shown(system, best, found):
+    for key in _shown(system, best, results):
         curves.append(_mean(found["pi_spectrum"].sel(model=str(key))))
-        panel.plot(k, curves[-1], "--", color=colour_of(key), label=text)
+        panel.plot(k, curves[-1], "--", color=colour_of(results, key), label=results.label(key))
     wavenumber_axis(panel, float(k[-1]))
     panel.set_ylabel(r"sum of $|\hat{\Pi}|$ over a shell")
     panel.set_title(f"on {system}", color=COLOURS[system])
@@ -73,15 +74,16 @@ def _spectra_on(panel: Axes, system: str, found: xr.Dataset, best: str) -> None:
     panel.legend(loc="best")
 
 
-def _shown(system: str, best: str, found: xr.Dataset) -> Iterator[tuple[ModelKey, str]]:
-    """Models of a panel that are there, with what they are called."""
-    names = {BASE: "base model"}
+def _shown(system: str, best: str, results: Results) -> Iterator[ModelKey]:
+    """Models of a panel that are there: the base; on the target, also the best, and what frames
+    it."""
+    names = [BASE]
     if system == "target":
-        names |= {best: f"{best} re-trained", "all": "all layers re-trained"}
-        names |= {"scale": "base model × one number"}
-    for name, text in names.items():
-        if name and name in found["model"].values:
-            yield ModelKey.parse(name), text
+        frames = ("ceiling", "floor")
+        names += [best, *(n for n, told in results.adapted.items() if told.role in frames)]
+    for name in names:
+        if name and name in results.group("evaluation", system)["model"].values:
+            yield ModelKey.parse(name)
 
 
 def _mean(spectra: xr.DataArray) -> FloatArray:
@@ -102,10 +104,8 @@ def _target_fields(results: Results) -> list[Panel]:
     for name in map(str, found["field"].values):
         if name != "exact":
             key, field = ModelKey.parse(name), first_layer(found.sel(field=name))
-            who = "base model" if key.is_base else name
-            panels.append(
-                _panel(f"{who}: {_error(field, truth):.2f}", colour_of(key), field, truth)
-            )
+            title = f"{results.label(key)}: {_error(field, truth):.2f}"
+            panels.append(_panel(title, colour_of(results, key), field, truth))
     return panels
 
 

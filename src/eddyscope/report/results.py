@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import xarray as xr
+from pydantic import ValidationError
 
 from eddyscope.artefacts import advice, analysis, evaluation, les
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.schema import SYSTEMS
-from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
+from eddyscope.artefacts.role import NOT_ADAPTED, Adapted
 from eddyscope.artefacts.status import Status, read_status
 from eddyscope.config.errors import CaseError
 
@@ -58,6 +60,9 @@ class Results:
     """System -> its dataset."""
     models: dict[ModelKey, ModelFile] = field(default_factory=dict)
     """Model -> what its file says of itself."""
+    adapted: dict[str, Adapted] = field(default_factory=dict)
+    """Model, without its repeat -> how its adaptation speaks of itself, in the evaluation's order;
+    those that were not evaluated come last."""
     evaluation: evaluation.Summary | None = None
     advice: Advice | None = None
     trees: dict[str, xr.DataTree] = field(default_factory=dict)
@@ -84,6 +89,22 @@ class Results:
 
     def model(self, key: ModelKey) -> ModelFile:
         return self._need(self.models, key, f"the model {key}")
+
+    def told(self, key: ModelKey) -> Adapted:
+        """How a model's adaptation speaks of itself; where no artefact says so, by its name."""
+        if key.is_base:
+            return NOT_ADAPTED
+        name = str(key)
+        return self.adapted.get(evaluation.without_repeat(name)) or Adapted(
+            role="control", words=name
+        )
+
+    def label(self, key: ModelKey) -> str:
+        """What a curve or a map of a model is called."""
+        told = self.told(key)
+        if told.role == "base":
+            return "base model"
+        return f"{told.words} re-trained" if told.role in ("layers", "ceiling") else told.words
 
     def closure(self, name: str) -> xr.Dataset:
         return self._need(self.les, name, f"les/{name}.h5")
@@ -124,16 +145,17 @@ def gather(out: Path, case: Case, flows: Mapping[str, str]) -> Results:
         _gather_dataset(results, system)
     _gather_models(results)
     results.advice = results.read(
-        out / "advice.json", _made_by(results, "advise"), advice.read_advice
+        out / "advice.json", _made_with_target(results, "advise"), advice.read_advice
     )
     results.evaluation = results.read(
-        out / "evaluation.json", _made_by(results, "evaluate"), evaluation.read_summary
+        out / "evaluation.json", _made_with_target(results, "evaluate"), evaluation.read_summary
     )
+    _gather_adapted(results)
     for name, stage, read in (
         ("evaluation", "evaluate", evaluation.read_details),
         ("analysis", "analyze", analysis.read_analysis),
     ):
-        tree = results.read(out / f"{name}.h5", _made_by(results, stage), read)
+        tree = results.read(out / f"{name}.h5", _made_with_target(results, stage), read)
         if tree is not None:
             results.trees[name] = tree
     _gather_closures(results)
@@ -141,15 +163,16 @@ def gather(out: Path, case: Case, flows: Mapping[str, str]) -> Results:
     return results
 
 
-NEED_TARGET = ("advise", "transfer", "evaluate", "les", "analyze")
-"""Stages that a case without a target cannot do."""
-
-
-def _made_by(results: Results, stage: str) -> str:
+def _made_by(stage: str) -> str:
     """How an artefact is made."""
-    if stage in NEED_TARGET and results.case.get("target") is None:
-        return f"`eddyscope {stage}` needs a [target] system"
     return f"make it with `eddyscope {stage}`"
+
+
+def _made_with_target(results: Results, stage: str) -> str:
+    """How an artefact is made that needs both systems."""
+    if results.case.get("target") is None:
+        return f"`eddyscope {stage}` needs a [target] system"
+    return _made_by(stage)
 
 
 def _gather_dataset(results: Results, system: str) -> None:
@@ -157,7 +180,7 @@ def _gather_dataset(results: Results, system: str) -> None:
     if results.case.get(system) is None:
         results.gaps.append(Gap(f"[{system}]", "the case has no such system", ""))
         return
-    dataset = results.read(path, _made_by(results, f"dns --system {system}"), Dataset)
+    dataset = results.read(path, _made_by(f"dns --system {system}"), Dataset)
     if dataset is not None:
         results.datasets[system] = dataset
 
@@ -170,21 +193,33 @@ def _gather_models(results: Results) -> None:
         if key is not None:
             paths[key] = path
     if len(paths) == 1:
-        gap = Gap("models/transfer/", "has no models", _made_by(results, "transfer"))
+        gap = Gap("models/transfer/", "has no models", _made_with_target(results, "transfer"))
         results.gaps.append(gap)
     for key, path in paths.items():
-        stage = "train" if key.adaptation == BASE else "transfer"
-        found = results.read(path, _made_by(results, stage), read_model_file)
+        remedy = _made_by("train") if key.is_base else _made_with_target(results, "transfer")
+        found = results.read(path, remedy, read_model_file)
         if found is not None:
             results.models[key] = found
+
+
+def _gather_adapted(results: Results) -> None:
+    """What adaptations say of themselves: in the evaluation, else in the models' own files."""
+    found = dict(results.evaluation.adapted) if results.evaluation is not None else {}
+    for key, model in results.models.items():
+        name = evaluation.without_repeat(str(key))
+        try:
+            found.setdefault(name, Adapted.model_validate(model.metadata.get("adapted")))
+        except ValidationError:
+            continue  # of an older version: it goes by its name
+    results.adapted = found
 
 
 def _gather_closures(results: Results) -> None:
     paths = sorted((results.out / "les").glob("*.h5"))
     if not paths:
-        results.gaps.append(Gap("les/", "has no simulations", _made_by(results, "les")))
+        results.gaps.append(Gap("les/", "has no simulations", _made_with_target(results, "les")))
     for path in paths:
-        found = results.read(path, _made_by(results, "les"), les.read_les)
+        found = results.read(path, _made_with_target(results, "les"), les.read_les)
         if found is not None:
             results.les[path.stem] = found
 

@@ -1,7 +1,8 @@
 """How every picture of the report looks: one palette, one size of type, one way of saving.
 
-Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart, and
-mean the same thing everywhere: base, target and each kind of adaptation keep theirs.
+Colours are mostly from Okabe and Ito's palette, which colour-blind readers can tell apart, and
+mean the same thing everywhere: base, target and each re-trained model keep theirs. A model has
+its colour by the role of its adaptation, and by its order among those of that role.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -18,13 +19,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.role import Role
+from eddyscope.report.results import Results
 
 __all__ = [
     "COLOURS",
     "DIVERGING",
-    "GREENS",
+    "ROLES",
     "SEQUENTIAL",
     "Picture",
+    "Style",
     "canvas",
     "colour_of",
     "grid_size",
@@ -36,32 +40,40 @@ COLOURS = {
     "base": "#0072B2",
     "target": "#D55E00",
     "layers": "#009E73",
+    "pale layers": "#A8DCCB",
     "truth": "#222222",
-    "all": "#CC79A7",
-    "gain": "#E69F00",
-    "scratch": "#56B4E9",
-    "scale": "#7F7F7F",
-    "none": "#999999",
-    "other": "#7B4F9D",
     "ink": "#333333",
     "faint": "#D9DDE1",
+    "no data": "#C8CDD2",
 }
-"""What is shown -> its colour: the systems, the kinds of adaptation ("layers": layers as they
-are; "other": kinds that have none of their own), truth, no closure, and the drawing's own."""
+"""What is shown -> its colour: the systems, re-trained layers, truth, and the drawing's own."""
 
-GREENS = ("#009E73", "#5CC4A4", "#00513C", "#A8DCCB")
-"""For several models of the kind "layers" in one panel."""
+ROLES: dict[Role, tuple[str, ...]] = {
+    "base": (COLOURS["base"],),
+    "layers": (COLOURS["layers"],),
+    "ceiling": ("#CC79A7", "#882255"),
+    "floor": ("#7F7F7F", "#4D4D4D"),
+    "control": ("#E69F00", "#56B4E9", "#7B4F9D", "#8C6D31", "#332288", "#AA4499"),
+}
+"""Role of an adaptation -> colours of its models, in their order; they begin anew at the end."""
 
 
-def colour_of(key: ModelKey) -> str:
-    """The colour of a model: that of its kind of adaptation."""
-    return COLOURS.get(key.kind, COLOURS["other"])
+def colour_of(results: Results, key: ModelKey) -> str:
+    """The colour of a model, the same in every picture of a report."""
+    role = results.told(key).role
+    alike = [name for name, told in results.adapted.items() if told.role == role]
+    name = str(replace(key, seed=None))
+    place = alike.index(name) if name in alike else 0
+    return ROLES[role][place % len(ROLES[role])]
 
 
 DIVERGING = "RdBu_r"
 """For fields about zero."""
 SEQUENTIAL = "cividis"
 """For amplitudes."""
+
+Style = str | tuple[float, tuple[float, ...]]
+"""A line's style as matplotlib takes it."""
 
 WIDTH = 9.0
 """Inches of every picture: type then has one size on the page."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eddyscope.artefacts.evaluation import Interval
-from eddyscope.artefacts.key import BASE, ModelKey
-from eddyscope.report.comparison import CONTROLS, Comparison, described, in_words, percent
+from eddyscope.artefacts.key import BASE
+from eddyscope.report.comparison import Comparison, fixed, in_percent, in_words
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import flow_settings
 
@@ -55,17 +55,18 @@ def layer_table(compared: Comparison) -> Table:
 
 
 def _ordered(compared: Comparison) -> list[str]:
-    """Models in the order of the table: base, single layers, other adaptations, the controls."""
-    known = {BASE, *compared.layers, *CONTROLS}
-    others = [name for name in compared.target if name not in known]
-    names = [BASE, *compared.layers, *others, *CONTROLS]
+    """Models in the order of the table: base, single layers, the others as in the evaluation."""
+    names = [BASE, *compared.layers, *compared.others()]
     return [name for name in names if name in compared.target]
 
 
 def _notes(compared: Comparison) -> tuple[str, ...]:
     notes = ["Error: mean squared error over mean square."]
     if compared.members > 1:
-        notes.append("In brackets: the least and the largest of the test runs.")
+        notes.append(
+            "In brackets: the least and the largest of the test runs, where they differ. The share "
+            "removed is of the mean error; its range, of each run's own."
+        )
     else:
         notes.append("There is one test run, so no range is given.")
     if any(metrics["error"].repeats for metrics in compared.target.values() if "error" in metrics):
@@ -82,7 +83,7 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
     ranks = [prediction.rank(name) for prediction in compared.predictions]
     error = compared.error(name)
     return (
-        described(ModelKey.parse(name)),
+        compared.described(name),
         in_words(error) + _repeats(error),
         _removed(compared.error_removed.get(name)),
         _or_nothing(compared.target[name].get("spectrum_error")),
@@ -93,17 +94,14 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
 def _repeats(error: Interval) -> str:
     if error.repeats is None:
         return ""
-    return f" [{error.repeats.low:.3f} to {error.repeats.high:.3f}]"
+    return f" [{fixed(error.repeats.low, 3)} to {fixed(error.repeats.high, 3)}]"
 
 
 def _removed(share: Interval | None) -> str:
     """Percentages: mean, and range over test runs."""
     if share is None or not math.isfinite(share.mean):
         return ""
-    text = f"{percent(share.mean)} %"
-    if share.low is None or share.high is None:
-        return text
-    return f"{text} ({percent(share.low)} to {percent(share.high)})"
+    return in_percent(share)
 
 
 def _or_nothing(interval: Interval | None) -> str:

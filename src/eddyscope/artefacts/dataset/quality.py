@@ -1,4 +1,5 @@
-"""Can the samples be trusted? Whether they are stationary, independent, and resolved."""
+"""Can the samples be trusted? Whether they are stationary, independent, and resolved, and
+whether the members differ."""
 
 from __future__ import annotations
 
@@ -15,6 +16,10 @@ RESOLVED = 1.5
 """k_max·η from which a direct simulation counts as resolved."""
 ALIKE = 0.5
 """Correlation of successive samples above which they count as one and the same."""
+SAME = 0.999
+"""Correlation of two members at the last sample above which they are one and the same run."""
+COMPARED = 64
+"""Points a side, at most, on which members are compared."""
 DRIFT = 0.05
 """Change of the mean energy between the halves of the sampled time that counts as none."""
 
@@ -37,8 +42,15 @@ class Quality:
     """−interval / ln(correlation); NaN where they are not correlated."""
     at_rest: bool
     """Whether there is no energy in the first half of the sampled time."""
-    warnings: tuple[str, ...]
-    """What to change, a line each."""
+    unresolved: str
+    """What to change where the flow is not resolved; empty where it is, or this is not known."""
+    others: tuple[str, ...]
+    """What else to change, a line each."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All that is to be changed, a line each."""
+        return (self.unresolved, *self.others) if self.unresolved else self.others
 
     @property
     def summary(self) -> str:
@@ -62,40 +74,92 @@ class Quality:
 
 def quality(dataset: Dataset) -> Quality:
     """The quality of a complete dataset. Not collective; reads its smallest grid's vorticity."""
-    settings = dataset.case[dataset.system]
-    n, interval = dataset.case["grid"]["n"], settings["ensemble"]["interval"]
-    resolution = k_max_eta(dataset)
+    interval = dataset.case[dataset.system]["ensemble"]["interval"]
+    resolution, correlation = k_max_eta(dataset), _correlation(dataset)
     drift, error = _drift(dataset)
-    correlation = _correlation(dataset)
     time = -interval / np.log(correlation) if 0.0 < correlation < 1.0 else float("nan")
-    warnings = []
-    name = dataset.system
     at_rest = _at_rest(dataset)
-    if at_rest:
-        warnings.append(
-            f"{name} is at rest: there is no energy in the first half of the sampled time; give it "
-            f"an initial condition or a forcing ({name}.flow.initial, {name}.flow.forcing)"
-        )
-    if resolution < RESOLVED:
-        wanted = int(np.ceil(n * RESOLVED / resolution / 2) * 2)
-        warnings.append(
-            f"{name} is not fully resolved: k_max·η = {resolution:.2f}, resolved from "
-            f"{RESOLVED:g} on; use grid.n = {wanted} or more, or a larger viscosity"
-        )
-    if abs(drift) > DRIFT and not abs(drift) < 2.0 * error:
-        warnings.append(
-            f"{name} is not yet stationary: its mean energy changes by {100 * drift:.0f} % between "
-            f"the halves of the sampled time; raise {name}.ensemble.spin_up "
-            f"(now {settings['ensemble']['spin_up']:g})"
-        )
-    if correlation > ALIKE:
-        # Samples that are alike to the last bit do not tell how long they are.
-        enough = f" to {1.5 * time:.2g} or more" if np.isfinite(time) else ""
-        warnings.append(
-            f"{name}'s samples are not independent: successive ones correlate by "
-            f"{correlation:.2f}; raise {name}.ensemble.interval{enough} (now {interval:g})"
-        )
-    return Quality(resolution, drift, error, correlation, time, at_rest, tuple(warnings))
+    others = [
+        _rest_warning(dataset.system) if at_rest else "",
+        _alike_warning(dataset, [] if at_rest else _alike_members(dataset)),
+        _drift_warning(dataset, drift, error),
+        _correlation_warning(dataset, correlation, time),
+    ]
+    unresolved = _resolution_warning(dataset, resolution)
+    told = tuple(warning for warning in others if warning)
+    return Quality(resolution, drift, error, correlation, time, at_rest, unresolved, told)
+
+
+def _rest_warning(name: str) -> str:
+    return (
+        f"{name} is at rest: there is no energy in the first half of the sampled time; give it "
+        f"an initial condition or a forcing ({name}.flow.initial, {name}.flow.forcing)"
+    )
+
+
+def _resolution_warning(dataset: Dataset, resolution: float) -> str:
+    if not resolution < RESOLVED:
+        return ""
+    wanted = int(np.ceil(dataset.case["grid"]["n"] * RESOLVED / resolution / 2) * 2)
+    return (
+        f"{dataset.system} is not fully resolved: k_max·η = {resolution:.2f}, resolved from "
+        f"{RESOLVED:g} on; use grid.n = {wanted} or more, or a larger viscosity"
+    )
+
+
+def _alike_warning(dataset: Dataset, groups: list[list[int]]) -> str:
+    if not groups:
+        return ""
+    name = dataset.system
+    told = " and ".join(", ".join(map(str, group)) for group in groups)
+    return (
+        f"{name}'s members {told} are alike: at the last sample their vorticity correlates by "
+        f"{SAME:g} or more, so they count as one run, and tests on them say nothing new; give "
+        f"{name} a random initial condition or a random forcing ({name}.flow.initial, "
+        f"{name}.flow.forcing)"
+    )
+
+
+def _drift_warning(dataset: Dataset, drift: float, error: float) -> str:
+    if not abs(drift) > DRIFT or abs(drift) < 2.0 * error:
+        return ""
+    name = dataset.system
+    return (
+        f"{name} is not yet stationary: its mean energy changes by {100 * drift:.0f} % between "
+        f"the halves of the sampled time; raise {name}.ensemble.spin_up "
+        f"(now {dataset.case[name]['ensemble']['spin_up']:g})"
+    )
+
+
+def _correlation_warning(dataset: Dataset, correlation: float, time: float) -> str:
+    if not correlation > ALIKE:
+        return ""
+    name = dataset.system
+    # Samples that are alike to the last bit do not tell how long they are.
+    enough = f" to {1.5 * time:.2g} or more" if np.isfinite(time) else ""
+    return (
+        f"{name}'s samples are not independent: successive ones correlate by "
+        f"{correlation:.2f}; raise {name}.ensemble.interval{enough} "
+        f"(now {dataset.case[name]['ensemble']['interval']:g})"
+    )
+
+
+def _alike_members(dataset: Dataset) -> list[list[int]]:
+    """Groups of two or more members that are the same at the last sample, see SAME."""
+    n, last = dataset.grids[0], slice(dataset.samples - 1, dataset.samples)
+    stride = -(-n // COMPARED)
+    groups: list[tuple[FloatArray, list[int]]] = []
+    for member in range(dataset.members):  # one at a time: a dataset may not fit into memory
+        field = dataset.read(n, "omega", [member], last)[..., ::stride, ::stride]
+        pattern = field.astype(np.float64).ravel()
+        pattern /= np.linalg.norm(pattern) or 1.0
+        for first, alike in groups:
+            if first @ pattern >= SAME:
+                alike.append(member)
+                break
+        else:
+            groups.append((pattern, [member]))
+    return [alike for _, alike in groups if len(alike) > 1]
 
 
 def _sampled(dataset: Dataset, name: str) -> FloatArray:

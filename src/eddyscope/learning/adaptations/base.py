@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from eddyscope.artefacts.key import adaptation_text
+from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError, did_you_mean
 
@@ -41,10 +42,16 @@ class Adaptation(Protocol):
     is_trained: ClassVar[bool]
     """Whether it takes epochs, in a random order of the samples; else it has a closed form,
     has no random part, and is made once."""
+    role: ClassVar[Role]
+    """Its role in a comparison; kept with each model, where the report finds it."""
 
     @property
     def text(self) -> str:
         """How it is written in a model's name, see `artefacts/key.py`."""
+
+    @property
+    def words(self) -> str:
+        """What is re-trained, in few words that readers understand; kept with each model."""
 
     def check(self, layers: Sequence[str]) -> None:
         """Raise CaseError unless a network with these layers can be adapted so."""
@@ -65,9 +72,11 @@ class Adaptation(Protocol):
 
 class Trained:
     """Base of adaptations that are trained by gradients: they have no parameter, change every
-    layer, and leave the module a network like the base model's, unless they say otherwise."""
+    layer, leave the module a network like the base model's, are controls, and have no words but
+    their text, unless they say otherwise."""
 
     is_trained: ClassVar[bool] = True
+    role: ClassVar[Role] = "control"
 
     def __init__(self, settings: Section):
         self.settings = settings
@@ -75,6 +84,10 @@ class Trained:
     @property
     def text(self) -> str:
         return adaptation_text(str(self.settings.kind), {})  # type: ignore[attr-defined]
+
+    @property
+    def words(self) -> str:
+        return self.text
 
     def check(self, layers: Sequence[str]) -> None:
         """Every network can be adapted so."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
 from eddyscope.learning.adaptations.base import Trained
 
@@ -23,6 +24,12 @@ class Everything(Trained):
         """All weights of all layers."""
 
         kind: Literal["all"] = "all"
+
+    role: ClassVar[Role] = "ceiling"
+
+    @property
+    def words(self) -> str:
+        return "all layers"
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         return base.copy().module.requires_grad_(True)

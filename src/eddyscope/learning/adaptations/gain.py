@@ -24,6 +24,10 @@ class Gain(Trained):
 
         kind: Literal["gain"] = "gain"
 
+    @property
+    def words(self) -> str:
+        return "each channel × a factor"
+
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         import torch
 

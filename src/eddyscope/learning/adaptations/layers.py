@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from eddyscope.artefacts.key import LAYERS, adaptation_text, in_one_order, layers_text
+from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
 from eddyscope.learning.adaptations.base import Trained, check_layers
 
@@ -33,6 +34,8 @@ class Layers(Trained):
         @classmethod
         def _each_once(cls, layers: list[str]) -> list[str]:
             return in_one_order(layers)
+
+    role: ClassVar[Role] = "layers"
 
     settings: Settings
 

@@ -54,6 +54,12 @@ class Lora(Trained):
             named["layers"] = layers_text(self.settings.layers)
         return adaptation_text(self.settings.kind, named)
 
+    @property
+    def words(self) -> str:
+        named = self.settings.layers
+        where = "every layer" if isinstance(named, str) else layers_text(named)
+        return f"rank {self.settings.rank} in {where}"
+
     def check(self, layers: Sequence[str]) -> None:
         if not isinstance(self.settings.layers, str):
             check_layers(self.settings.layers, layers)

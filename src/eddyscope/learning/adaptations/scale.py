@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
 from eddyscope.learning.adaptations.base import Task, Trained
 
@@ -25,6 +26,11 @@ class Scale(Trained):
         kind: Literal["scale"] = "scale"
 
     is_trained: ClassVar[bool] = False
+    role: ClassVar[Role] = "floor"
+
+    @property
+    def words(self) -> str:
+        return "output × one number"
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         from eddyscope.learning.adaptations.replaced import ScaledOutput

@@ -24,6 +24,10 @@ class Scratch(Trained):
 
         kind: Literal["scratch"] = "scratch"
 
+    @property
+    def words(self) -> str:
+        return "all, from random weights"
+
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         from eddyscope.networks.registry import build
 
