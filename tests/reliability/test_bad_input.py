@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,6 +162,8 @@ class Bad:
     case: str = "synthetic.toml"
     raw: list[str] | None = None
     """The whole command line instead."""
+    also: list[str] = field(default_factory=list)
+    """Words of the further lines, one a line, where several things are wrong."""
 
 
 SAVED = initial("omega.npy")
@@ -206,7 +208,9 @@ TABLE: dict[str, Bad] = {
     "case with a NUL": Bad(["not UTF-8 text"], case="a\0b.toml"),
     "case with a long name": Bad(["too long"], case="x" * 300),
     "case is huge": Bad(["bytes", "more than"], damage=appended("synthetic.toml", "#" * 2**20)),
-    "case is empty": Bad(["is missing"], damage=replaced("synthetic.toml", b"")),
+    "case is empty": Bad(
+        ["holds no settings", "configs/"], damage=replaced("synthetic.toml", b"\n# none\n")
+    ),
     "case is half a byte-order mark": Bad(
         ["not UTF-8"], damage=replaced("synthetic.toml", b"\xff\xfen\0")
     ),
@@ -258,7 +262,86 @@ TABLE: dict[str, Bad] = {
     "extends a number": Bad(["extends = 3"], damage=replaced("synthetic.toml", b"extends = 3\n")),
     "misspelt key": Bad(["grid.nn", "did you mean n?", "dealias"], ["grid.nn=32"]),
     "misspelt section": Bad(["gird", "did you mean grid"], ["gird.n=32"]),
-    "missing section": Bad(["is missing"], damage=replaced("synthetic.toml", b'name = "a"\n')),
+    "missing section": Bad(
+        ["grid is missing"],
+        damage=replaced("synthetic.toml", b'name = "a"\n'),
+        also=["time is missing"],
+    ),
+    "several faults": Bad(
+        ["grid.nn is not a setting"],
+        ["time.dt=small", "grid.nn=3", "seed=-1", "filter.n=16", "name='a/b'"],
+        also=["name = 'a/b'", "seed = -1", "time.dt = 'small'", "filter.n = [16]"],
+    ),
+    "more faults than are told": Bad(
+        ["a is not a setting"],
+        [f"{letter}.n=1" for letter in "abcdefghijklm"],
+        also=["  also: "] * 10 + ["and 2 more"],
+    ),
+    "faults of sections that do not fit": Bad(
+        ["filter.n = 64", "grid.n = 32"],
+        ["filter.n=[64]", "transfer.layers=['l09']"],
+        also=["'l09'"],
+    ),
+    "several values that no setting has": Bad(
+        ["seed: a whole number of more than 64 bits"],
+        ["time.dt=5e-324", f"seed=1{'0' * 30}"],
+        also=["time.dt = 5e-324"],
+    ),
+    "text for a number in an override": Bad(
+        ["command line: grid.n = 'abc'", "integer"], ["grid.n=abc"]
+    ),
+    "fault in the file that is extended": Bad(
+        ["other.toml: grid.nn is not a setting"],
+        damage=lambda folder: (
+            extending("other.toml")(folder),
+            (folder / "other.toml").write_text("[grid]\nnn = 3\n"),
+        )[0],
+    ),
+    "number for a list": Bad(["filter.n = 16", "write filter.n = [16]"], ["filter.n=16"]),
+    "text for a list of numbers": Bad(["filter.n = 'x'", "must be a list"], ["filter.n=x"]),
+    "name for a list of choices": Bad(
+        ["les.closures = 'none'", 'write les.closures = ["none"]'], ["les.closures=none"]
+    ),
+    "table for a list of choices": Bad(
+        ['write les.closures = [{kind = "none"}]'], ["les.closures={kind='none'}"]
+    ),
+    "name for a list of names": Bad(
+        ["transfer.layers = 'l02'", '"each"', 'write transfer.layers = ["l02"]'],
+        ["transfer.layers=l02"],
+    ),
+    "name for a list of names in a table of a list": Bad(
+        ["transfer.controls.0.layers = 'l02'", 'write transfer.controls.0.layers = ["l02"]'],
+        ["transfer.controls=[{kind='lora', layers='l02'}]"],
+    ),
+    "number in a list of names": Bad(
+        ["transfer.layers.1 = 3", "string"], ["transfer.layers=['l02', 3]"]
+    ),
+    "word for a mesh": Bad(
+        ["transform.mesh = 'auto2'", "list", "did you mean auto?"], ["transform.mesh=auto2"]
+    ),
+    "number for a section": Bad(
+        ["les = 1", "is a section", "[les] allows: closures, dt"], ["les=1"]
+    ),
+    "list of tables for a section": Bad(["grid = [", "is a section"], ["grid=[{n = 32}]"]),
+    "number for a choice": Bad(["network = 3", 'kind = "cnn" or "unet"'], ["network=3"]),
+    "number in a list of choices": Bad(
+        ["les.closures.0 = 3", 'kind = "none" or "learned"'], ["les.closures=[3]"]
+    ),
+    "table without a kind": Bad(
+        ["base.flow.initial.kind is missing", '"file"'], ["base.flow.initial={path='x'}"]
+    ),
+    "empty list of choices": Bad(
+        ["les.closures = []", "is empty", "at least 1"], ["les.closures=[]"]
+    ),
+    "name with a space": Bad(["name = 'a b'", "letters, digits"], ["name='a b'"]),
+    "empty name": Bad(["name = ''", "letters, digits"], ["name="]),
+    "settings of another kind": Bad(
+        ["synthetic.toml: network.depth", "kind 'unet'", "of cnn", 'network = {kind = "unet"}'],
+        ["network.kind=unet"],
+    ),
+    "name that would drop settings": Bad(
+        ["network=unet", "would drop", "depth, width", "network={kind='unet'}"], ["network=unet"]
+    ),
     "bool for a number": Bad(["grid.n = True", "integer"], ["grid.n=true"]),
     "string for a number": Bad(["time.dt = 'small'", "number"], ["time.dt=small"]),
     "real for a whole number": Bad(["grid.n = 32.5", "integer"], ["grid.n=32.5"]),
@@ -479,12 +562,14 @@ def everything(folder: Path) -> dict[str, str]:
     }
 
 
-def assert_one_line(errors: str, words: list[str]) -> None:
-    lines = errors.splitlines()
-    assert len(lines) == 1, errors
-    assert lines[0].startswith("eddyscope: ")
-    missing = [word for word in words if word not in lines[0]]
-    assert not missing, f"{missing} not in: {lines[0]}"
+def assert_one_line(errors: str, words: list[str], also: Sequence[str] = ()) -> None:
+    first, *more = errors.splitlines()
+    assert len(more) == len(also), errors
+    assert first.startswith("eddyscope: ")
+    missing = [word for word in words if word not in first]
+    assert not missing, f"{missing} not in: {first}"
+    for word, line in zip(also, more, strict=True):
+        assert line.startswith("  ") and word in line, f"{word} not in: {line}"
 
 
 @pytest.fixture(scope="module")
@@ -502,7 +587,7 @@ def test_bad_input(template, tmp_path, capfd, name):
     before = everything(folder)
     status = guard(lambda: dispatch(command(bad, folder)))
     said = capfd.readouterr()
-    assert_one_line(said.err, bad.words)
+    assert_one_line(said.err, bad.words, bad.also)
     assert status == 2
     assert everything(folder) == before
 
@@ -520,7 +605,7 @@ def test_bad_input_on_ranks(world, shared_tmp_path, capfd, name):
     status = guard(lambda: dispatch(command(bad, shared_tmp_path)))
     said = world.comm.allgather(capfd.readouterr().err)
     assert world.comm.allgather(status) == [2] * world.size
-    assert_one_line("".join(said), bad.words)
+    assert_one_line("".join(said), bad.words, bad.also)
     assert everything(shared_tmp_path) == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Annotated, Literal
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from eddyscope.config import provenance
 from eddyscope.config.case import Section, apply_override, load, merge
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, apart, in_lines, together
 from eddyscope.config.registry import Choice, Registry
 
 
@@ -135,10 +136,25 @@ def test_numbers_are_finite(read, number):
     assert "flow.reynolds" in complaint(read, f'name = "a"\n[flow]\nreynolds = {number}\n')
 
 
-def test_missing_key_and_count_of_further_findings(read):
-    message = complaint(read, "[flow]\n")
-    assert "name is missing" in message
-    assert "(and 1 more)" in message
+def test_every_fault_has_a_line(read):
+    with pytest.raises(CaseError) as caught:
+        read("[flow]\n")
+    assert "name is missing" in str(caught.value)
+    (more,) = caught.value.more
+    assert "flow.reynolds is missing" in more
+    assert in_lines(caught.value) == f"{caught.value}\n  also: {more}"
+    again = pickle.loads(pickle.dumps(caught.value))  # as it goes from rank to rank
+    assert in_lines(again) == in_lines(caught.value)
+
+
+def test_checks_are_made_together():
+    def fails(words, more=()):
+        raise CaseError(words, more)
+
+    together(lambda: None)
+    with pytest.raises(CaseError, match="a") as caught:
+        together(lambda: fails("a", ["b"]), lambda: None, lambda: fails("c"))
+    assert caught.value.more == ("b", "c")
 
 
 def test_not_toml_names_the_line(read):
@@ -279,3 +295,17 @@ def test_file_digest(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     assert provenance.file_digest(path).startswith("ba7816bf")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "texts"),
+    [
+        (0.5, 0.02, ("0.5", "0.02")),
+        (0.02, 0.019998, ("0.02", "0.019998")),
+        (1.0, 1.0, ("1", "1")),
+        (1.0, 1.0 - 2**-53, ("1", "0.9999999999999999")),
+        (float("nan"), float("nan"), ("nan", "nan")),
+    ],
+)
+def test_numbers_that_differ_look_different(one, other, texts):
+    assert apart(one, other) == texts

@@ -27,7 +27,7 @@ from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import World
 from eddyscope.report import figures, learning_figures, limits, outcome, setting, style, tables
 from eddyscope.report.axes import spread_apart
-from eddyscope.report.comparison import compare
+from eddyscope.report.comparison import compare, percent
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.results import Absent, Results, gather
 from eddyscope.stages.advise import STAGE as advise
@@ -628,3 +628,10 @@ def test_not_drawn_names_the_purpose(tmp_path: Path) -> None:
     drawn = draw(SECTIONS["The two flows"][0], gather(tmp_path, case.resolved(), case.flows))
     assert isinstance(drawn, NotDrawn)
     assert drawn.reason == "the base dataset is missing"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(-1e-5, "0"), (-0.0, "0"), (-0.006, "-0.6"), (0.45, "45"), (0.006, "0.6")]
+)
+def test_percentages_have_no_negative_zero(share, text):
+    assert percent(share) == text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import tomllib
+from collections import deque
 from collections.abc import Sequence
 from functools import reduce
 from math import inf
@@ -18,10 +19,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eddyscope.config.errors import CaseError
-from eddyscope.config.explain import explain
+from eddyscope.config.explain import Fault, explain
 from eddyscope.config.files import require_file
 
-__all__ = ["Section", "load", "read_toml"]
+__all__ = ["Section", "load"]
 
 LARGEST_FILE = 2**20
 """Bytes of a case file; what is larger is none."""
@@ -60,21 +61,48 @@ def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
     CaseError. Not collective: call it on one rank and broadcast, or inside `agree`.
     """
     path = Path(path)
-    tree = read_toml(path)
-    for override in overrides:
-        apply_override(tree, override)
+    files = read_files(path)
+    tree = reduce(merge, [file for _, file in files])
+    if not tree and not overrides:
+        raise CaseError(f"{path}: holds no settings; see configs/ for examples")
+    given = [apply_override(tree, override) for override in overrides]
     check_tree(tree, path)
     try:
         return schema.model_validate(tree, context={"folder": path.parent})
     except ValidationError as error:
-        raise CaseError(f"{path}: {explain(error, schema, tree)}") from None
+        faults = explain(error, schema, tree)
     except CaseError as error:  # of what a section builds to check itself
-        raise CaseError(f"{path}: {error}") from None
+        faults = [Fault((), words) for words in (str(error), *error.more)]
+    lines = [f"{_origin(fault.keys, files, given)}: {fault.words}" for fault in faults]
+    raise CaseError(lines[0], lines[1:])
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tree of a TOML file, laid over the file that its `extends` names, and so on."""
-    layers: list[dict[str, Any]] = []
+Files = Sequence[tuple[Path, dict[str, Any]]]
+"""Case files and their trees, each laid over those before it."""
+
+
+def _origin(keys: tuple[str, ...], files: Files, given: Sequence[tuple[str, ...]]) -> str:
+    """Where a setting was written: on the command line, or in the last file that has it."""
+    if keys and any(keys[: len(override)] == override for override in given):
+        return "command line"
+    main = files[-1][0]
+    return str(next((path for path, tree in reversed(files) if _has(tree, keys)), main))
+
+
+def _has(tree: object, keys: Sequence[str]) -> bool:
+    """Whether a file sets a key, or the list that it is in."""
+    for key in keys:
+        if isinstance(tree, list):
+            return True
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
+
+
+def read_files(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A TOML file and its tree, after the file that its `extends` names, and so on."""
+    layers: list[tuple[Path, dict[str, Any]]] = []
     chain: list[Path] = []
     while True:
         chain.append(path)
@@ -82,9 +110,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         tree = _parse(path)
         check_tree(tree, path)
         parent = tree.pop("extends", None)
-        layers.append(tree)
+        layers.append((path, tree))
         if parent is None:
-            return reduce(merge, reversed(layers))
+            return layers[::-1]
         if not isinstance(parent, str):
             raise CaseError(
                 f'{path}: extends = {parent!r}; give one file name, as in extends = "a.toml"'
@@ -126,29 +154,33 @@ _TOO_DEEP = f"tables or lists are nested more than {DEEPEST} deep; settings need
 
 def check_tree(tree: dict[str, Any], path: Path) -> None:
     """CaseError for a tree that is too deep, or holds what no setting can be."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), tree)]
+    waiting: deque[tuple[tuple[str, ...], object]] = deque([((), tree)])
+    found: list[str] = []
     while waiting:
-        keys, value = waiting.pop()
+        keys, value = waiting.popleft()
         if len(keys) > DEEPEST:
             raise CaseError(f"{path}: {_TOO_DEEP}")
         if isinstance(value, dict):
             waiting += [((*keys, key), entry) for key, entry in value.items()]
         elif isinstance(value, list):
             waiting += [((*keys, str(i)), entry) for i, entry in enumerate(value)]
-        elif isinstance(value, int) and value.bit_length() > 63:
-            raise CaseError(f"{path}: {'.'.join(keys)}: a whole number of more than 64 bits")
-        elif isinstance(value, float) and value and abs(value) < SMALLEST:
-            raise CaseError(
-                f"{path}: {'.'.join(keys)} = {value!r}: too close to zero to compute with; give 0, "
-                f"or at least {SMALLEST:g}"
-            )
-        elif isinstance(value, float) and LARGEST < abs(value) < inf:
-            raise CaseError(
-                f"{path}: {'.'.join(keys)} = {value!r}: too large to compute with; at most "
-                f"{LARGEST:g}"
-            )
-        elif isinstance(value, str) and "\0" in value:
-            raise CaseError(f"{path}: {'.'.join(keys)} = {value!r}: has a NUL character")
+        elif wrong := _wrong_value(value):
+            found.append(f"{path}: {'.'.join(keys)}{wrong}")
+    if found:
+        raise CaseError(found[0], found[1:])
+
+
+def _wrong_value(value: object) -> str:
+    """What is wrong with a value that no setting can have; nothing if some could."""
+    if isinstance(value, int) and value.bit_length() > 63:
+        return ": a whole number of more than 64 bits"
+    if isinstance(value, float) and value and abs(value) < SMALLEST:
+        return f" = {value!r}: too close to zero to compute with; give 0, or at least {SMALLEST:g}"
+    if isinstance(value, float) and LARGEST < abs(value) < inf:
+        return f" = {value!r}: too large to compute with; at most {LARGEST:g}"
+    if isinstance(value, str) and "\0" in value:
+        return f" = {value!r}: has a NUL character"
+    return ""
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -163,8 +195,11 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted key of `tree` from text such as `grid.n=256`; the value is read as TOML."""
+def apply_override(tree: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Set one dotted key of `tree` from text such as `grid.n=256`; the value is read as TOML.
+
+    Gives the key. CaseError also where a plain name would replace a table and drop what it says.
+    """
     key, equals, text = override.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
@@ -176,7 +211,17 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise CaseError(f"override {override!r}: {part} is a value, not a section")
-    table[parts[-1]] = _value(text, override)
+    value, old = _value(text, override), table.get(parts[-1])
+    dropped = [name for name in old if name != "kind"] if isinstance(old, dict) else []
+    if isinstance(value, str) and dropped:
+        name = ".".join(parts)
+        raise CaseError(
+            f"override {override!r} would drop what the case says of {name} "
+            f"({', '.join(dropped)}); give {name}.kind={value} to keep it, or "
+            f"{name}={{kind='{value}'}} to replace it all"
+        )
+    table[parts[-1]] = value
+    return tuple(parts)
 
 
 def _value(text: str, override: str) -> Any:

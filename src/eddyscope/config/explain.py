@@ -1,67 +1,205 @@
-"""What is wrong with a case file, in one line: what was given, what is allowed."""
+"""What is wrong with a case: a line for each fault, with what was given and what is allowed."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from eddyscope.config.errors import did_you_mean
 from eddyscope.config.registry import Choice
 
-__all__ = ["explain"]
+__all__ = ["Fault", "explain"]
 
 SHOWN = 80
 """Characters of a wrong value that are shown."""
 
+Tree = Mapping[str, object]
+"""What a user wrote: tables in tables."""
 
-def explain(error: ValidationError, schema: type[BaseModel], tree: dict[str, Any]) -> str:
-    """The first finding of a validation error as one line, with the number of further ones."""
-    findings = error.errors(include_url=False)
+Finding = tuple[tuple[str, ...], ErrorDetails]
+"""Pydantic's finding, and the keys that it is of."""
+
+NOT_A_TABLE = {"model_type", "model_attributes_type", "dict_type"}
+"""Pydantic's words for a value in place of a section."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong."""
+
+    keys: tuple[str, ...]
+    """The setting, as in ("grid", "n"); empty for the case as a whole."""
+    words: str
+    """One line that names it."""
+
+
+def explain(error: ValidationError, schema: type[BaseModel], tree: Tree) -> list[Fault]:
+    """The faults that a validation found, the most important first."""
+    by_setting: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in error.errors(include_url=False):
+        keys, setting = _user_keys(finding["loc"], schema, tree)
+        by_setting.setdefault(setting, []).append((keys, finding))
+    found = [
+        (finding["type"] != "extra_forbidden", _fault(keys, finding, schema, tree))
+        for findings in by_setting.values()
+        for keys, finding in _of_the_form_meant(findings)
+    ]
     # A misspelt key is usually the cause of the others, so it is named first.
-    findings.sort(key=lambda f: f["type"] != "extra_forbidden")
-    line = _explain_one(findings[0], schema, tree)
-    if len(findings) > 1:
-        line += f" (and {len(findings) - 1} more)"
-    return line
+    found.sort(key=lambda item: item[0])
+    return [fault for _, fault in found]
 
 
-def _explain_one(finding: Any, schema: type[BaseModel], tree: dict[str, Any]) -> str:
-    keys = _user_keys(finding["loc"], schema, tree)
-    name = ".".join(keys) or "case"
-    kind = finding["type"]
-    context = finding.get("ctx", {})
+def _fault(
+    keys: tuple[str, ...], finding: ErrorDetails, schema: type[BaseModel], tree: Tree
+) -> Fault:
+    """One finding, of the key that the user wrote: a choice's kind may stand below its table."""
+    words = _words(keys, finding, schema, tree)
+    of_kind = finding["type"] == "union_tag_invalid" and isinstance(_look_up(tree, keys), dict)
+    return Fault((*keys, "kind") if of_kind else keys, words)
+
+
+def _of_the_form_meant(
+    findings: list[Finding],
+) -> list[Finding]:
+    """Of a setting that may be a word or a list, the findings on the form that was given.
+
+    Pydantic tries both, and has something to say on each.
+    """
+    if not any(finding["type"] == "literal_error" for _, finding in findings[:-1]):
+        return findings
+    others = [item for item in findings if item[1]["type"] != "literal_error"]
+    return others or findings
+
+
+def _words(
+    keys: tuple[str, ...], finding: ErrorDetails, schema: type[BaseModel], tree: Tree
+) -> str:
+    """What is wrong with one setting, on one line."""
+    name, kind, given = ".".join(keys), finding["type"], finding.get("input")
     if kind == "extra_forbidden":
-        allowed = _allowed_keys(schema, keys[:-1], tree)
-        hint = did_you_mean(keys[-1], allowed, most=2)
-        where = f"[{'.'.join(keys[:-1])}]" if keys[:-1] else "the case file"
-        return (
-            f"{name} is not a setting; {hint + ' ' if hint else ''}{where} allows: "
-            f"{', '.join(sorted(allowed))}"
-        )
+        return _not_a_setting(keys, schema, tree)
     if kind == "missing":
         return f"{name} is missing; add it"
-    if kind == "union_tag_not_found":
-        return f'{name}.kind is missing; add kind = "..."'
-    given = finding.get("input")
+    place = _place(schema, keys, tree)
+    if kind in NOT_A_TABLE and place is not None:
+        return _not_a_table(name, given, place)
+    if kind == "union_tag_not_found" and place is not None and place.choice is not None:
+        return f"{name}.kind is missing; add kind = {_alternatives(place.choice)}"
     if kind == "union_tag_invalid":
-        hint = did_you_mean(context["tag"], _quoted(context["expected_tags"]))
+        tag, allowed = finding["ctx"]["tag"], finding["ctx"]["expected_tags"]
         plain = isinstance(_look_up(tree, keys), str)  # the name alone, without a table
-        return (
-            f"{name}{'' if plain else '.kind'} = {context['tag']!r}; allowed: "
-            f"{context['expected_tags']}" + (f"; {hint}" if hint else "")
-        )
-    message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if kind == "literal_error":
-        hint = did_you_mean(given, _quoted(context["expected"]))
-        message = f"allowed: {context['expected']}" + (f"; {hint}" if hint else "")
+        return f"{name}{'' if plain else '.kind'} = {tag!r}; {_one_of(tag, allowed)}"
+    if kind == "list_type" and place is not None:
+        message = _not_a_list(name, given, place.field)
+    elif kind == "literal_error":
+        message = _one_of(given, finding["ctx"]["expected"])
+    elif kind == "too_short":
+        message = f"is empty; give at least {finding['ctx']['min_length']}"
+    else:
+        message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not keys:
+        return str(message)
     if isinstance(given, dict | BaseModel) or given is None:
         return f"{name}: {message}"
     return f"{name} = {_shown(given)}: {message}"
 
 
-def _shown(given: Any) -> str:
+def _not_a_setting(keys: tuple[str, ...], schema: type[BaseModel], tree: Tree) -> str:
+    """Of a key that a section, or the kind that was chosen, does not have."""
+    name, table = ".".join(keys), ".".join(keys[:-1])
+    place = _place(schema, keys[:-1], tree) if table else None
+    model = place.model if place is not None else schema
+    allowed = list(model.model_fields) if model is not None else []
+    where = f"[{table}]" if table else "the case file"
+    choice = place.choice if place is not None else None
+    if choice is not None:
+        kind = choice.kind_of(_look_up(tree, keys[:-1]))
+        owners = [
+            other
+            for other, entry in choice.registry.entries.items()
+            if keys[-1] in entry.Settings.model_fields
+        ]
+        if owners:
+            return (
+                f"{name} is not a setting of kind {kind!r}, but of {_listed(owners)}; leave it "
+                f"out, or replace the whole table: {table} = {{kind = {json.dumps(kind)}}}; "
+                f"{where} allows: {', '.join(sorted(allowed))}"
+            )
+    hint = did_you_mean(keys[-1], allowed, most=2)
+    return (
+        f"{name} is not a setting; {hint + ' ' if hint else ''}{where} allows: "
+        f"{', '.join(sorted(allowed))}"
+    )
+
+
+def _not_a_table(name: str, given: object, place: _Place) -> str:
+    """Of a value in place of a section, or of a choice."""
+    if place.choice is not None:
+        return (
+            f"{name} = {_shown(given)}: must be a table with kind = "
+            f"{_alternatives(place.choice)}, or that name alone"
+        )
+    allowed = ", ".join(sorted(place.model.model_fields)) if place.model is not None else ""
+    return f"{name} = {_shown(given)}: is a section, not a value; [{name}] allows: {allowed}"
+
+
+def _not_a_list(name: str, given: object, field: FieldInfo | None) -> str:
+    """Of a single value where a list, or a word, is wanted."""
+    forms = _forms(field.annotation if field is not None else None)
+    words = [word for form in forms for word in get_args(form) if isinstance(word, str)]
+    items = [item for form in forms if get_origin(form) is list for item in get_args(form)]
+    message = "must be a list" + "".join(f", or {json.dumps(word)}" for word in words)
+    if any(_may_be(given, item) for item in items):
+        return f"{message}; write {name} = [{_toml(given)}]"
+    hint = did_you_mean(given, words)
+    return f"{message}; {hint}" if hint else message
+
+
+def _forms(annotation: object) -> tuple[object, ...]:
+    """The types that a setting may have: those of a union, or the one."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _may_be(given: object, item: object) -> bool:
+    """Whether a value could be an item of a list."""
+    if isinstance(item, type):
+        return type(given) is item
+    return isinstance(given, str | dict)  # a choice: a name or a table
+
+
+def _toml(value: object) -> str:
+    """A value as a case file has it."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {_toml(entry)}' for key, entry in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False)
+    return _shown(value)
+
+
+def _one_of(given: object, allowed: str) -> str:
+    hint = did_you_mean(given, _quoted(allowed))
+    return f"allowed: {allowed}" + (f"; {hint}" if hint else "")
+
+
+def _alternatives(choice: Choice) -> str:
+    return _listed([json.dumps(kind) for kind in choice.registry.entries])
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _shown(given: object) -> str:
     text = repr(given)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
@@ -70,7 +208,21 @@ def _quoted(text: str) -> list[str]:
     return [word for i, word in enumerate(text.split("'")) if i % 2]
 
 
-def _look_up(tree: Any, keys: list[str]) -> Any:
+# --- Where a key leads to ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the schema has at a key."""
+
+    field: FieldInfo | None
+    """Of the key, or of the list that it is in."""
+    model: type[BaseModel] | None
+    """The section there; None for a value, or an unknown kind."""
+    choice: Choice | None
+
+
+def _look_up(tree: object, keys: Sequence[str]) -> object:
     """What the user wrote under `keys`; None for nothing."""
     for key in keys:
         if isinstance(tree, list) and key.isdigit():
@@ -80,37 +232,49 @@ def _look_up(tree: Any, keys: list[str]) -> Any:
     return tree
 
 
+def _place(schema: type[BaseModel], keys: Sequence[str], tree: Tree) -> _Place | None:
+    """What the schema has where `keys` lead to; None for the case itself."""
+    place: _Place | None = None
+    model: type[BaseModel] | None = schema
+    field: FieldInfo | None = None
+    for depth, key in enumerate(keys):
+        if not key.isdigit():
+            field = model.model_fields.get(key) if model is not None else None
+        if field is None:
+            return _Place(None, None, None)
+        model = _model_of(field, _look_up(tree, keys[: depth + 1]))
+        place = _Place(field, model, _choice_of(field))
+    return place
+
+
 def _user_keys(
-    location: tuple[int | str, ...], schema: type[BaseModel], tree: dict[str, Any]
-) -> list[str]:
-    """The keys a user wrote: pydantic's location without the kinds it adds at choices."""
+    location: tuple[int | str, ...], schema: type[BaseModel], tree: Tree
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the keys a user wrote, those of the setting alone, without places in its list).
+
+    Pydantic's location, without the kinds and the types that it adds at choices and at unions.
+    """
     keys: list[str] = []
+    setting = 0
     model: type[BaseModel] | None = schema
     choice: Choice | None = None
     for part in location:
         if choice is not None and part in choice.registry.entries:
             model, choice = choice.registry.entries[part].Settings, None
             continue
-        keys.append(str(part))
         if isinstance(part, int):
+            keys.append(str(part))
             continue  # an item of a list is what the list's field says
         field = model.model_fields.get(part) if model is not None else None
+        if field is None and keys and model is None:
+            continue  # the name of a type in a union
+        keys.append(part)
+        setting = len(keys)
         choice = _choice_of(field) if field is not None else None
         model = _model_of(field, _look_up(tree, keys)) if field is not None else None
         if choice is not None and len(choice.registry.entries) == 1:
             choice = None
-    return keys
-
-
-def _allowed_keys(schema: type[BaseModel], keys: list[str], tree: dict[str, Any]) -> list[str]:
-    """The settings allowed in the section that `keys` lead to."""
-    model: type[BaseModel] | None = schema
-    field: FieldInfo | None = None
-    for place, key in enumerate(keys):
-        if not key.isdigit():
-            field = model.model_fields.get(key) if model is not None else None
-        model = _model_of(field, _look_up(tree, keys[: place + 1])) if field is not None else None
-    return list(model.model_fields) if model is not None else []
+    return tuple(keys), tuple(keys[:setting])
 
 
 def _choice_of(field: FieldInfo) -> Choice | None:
@@ -119,7 +283,7 @@ def _choice_of(field: FieldInfo) -> Choice | None:
     return next((m for m in (*field.metadata, *inside) if isinstance(m, Choice)), None)
 
 
-def _model_of(field: FieldInfo, given: Any) -> type[BaseModel] | None:
+def _model_of(field: FieldInfo, given: object) -> type[BaseModel] | None:
     """The section that a field holds where the user gave `given`."""
     choice = _choice_of(field)
     if choice is not None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from mpi4py import MPI
 
-from eddyscope.config.errors import CaseError, one_line
+from eddyscope.config.errors import CaseError, in_lines
 
 __all__ = [
     "BlewUp",
@@ -118,7 +118,7 @@ def guard(main: Callable[[], int]) -> int:
         return main()
     except tuple(ENDINGS) as error:
         status, words = next(found for kind, found in ENDINGS.items() if isinstance(error, kind))
-        message = f"eddyscope: {words}{one_line(error)}"
+        message = f"eddyscope: {words}{in_lines(error)}"
         if getattr(error, KNOWN_TO_ALL, False):
             if alarm.rank == 0:
                 print(message, file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from eddyscope.config.errors import apart
 from eddyscope.parallel.failure import BlewUp, CannotWrite, NotFinite, all_true
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints
@@ -47,7 +48,8 @@ class Watch:
             return
         limit = scheme.stable_step(clock.fastest)
         if clock.dt > scheme.hopeless_step(clock.fastest):
-            self.end(simulation, f"dt = {clock.dt:.3g}, but the stable step is {limit:.3g}")
+            given, stable = apart(clock.dt, limit)
+            self.end(simulation, f"dt = {given}, but the stable step is {stable}")
         if simulation.schedule.end + clock.dt == simulation.schedule.end:
             self.end(simulation, f"dt = {clock.dt:.3g} is too short to change the time")
         if clock.dt <= limit:
@@ -90,8 +92,9 @@ def too_long(simulation: Simulation, dt: float) -> str:
     limit = scheme.stable_step(clock.fastest)
     if dt <= limit:
         return ""
+    given, stable = apart(dt, limit)
     return (
-        f"dt = {dt:.3g} is longer than the stable step of {scheme.settings.kind}, {limit:.3g}, at "
+        f"dt = {given} is longer than the stable step of {scheme.settings.kind}, {stable}, at "
         f"velocities up to {clock.fastest:.3g} (t = {clock.time:.4g}); "
         f"{_advice(simulation, clock.fastest)}"
     )

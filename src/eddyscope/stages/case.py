@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from eddyscope.artefacts.dataset.schema import SYSTEMS, EnsembleSettings
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, together
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.streams import integer_seed
@@ -47,7 +48,7 @@ class SystemSettings(Section):
 class Case(Section):
     """One case: a base system, a target system, and all that is done with them."""
 
-    name: Annotated[str, CHANGES_NO_RESULT] = Field(pattern=r"^[\w.-]+$", max_length=100)
+    name: Annotated[str, CHANGES_NO_RESULT] = Field(max_length=100)
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of all random numbers, and of training unless that has its own."""
     paired: bool = False
@@ -73,6 +74,10 @@ class Case(Section):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
+        if re.fullmatch(r"[\w.-]+", name) is None:
+            raise ValueError(
+                "may have letters, digits, '_', '.' and '-' alone: it names the output folder"
+            )
         if name.strip(".") == "":
             raise ValueError("must have a letter or digit: it names the output folder")
         return name
@@ -80,9 +85,11 @@ class Case(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Case:
         """What sections ask of one another; each has checked itself."""
-        self._check_grids()
-        check_grid(self.network, self.network_grid)
-        check_transfer(self.transfer, layer_names(self.network))
+        together(
+            self._check_grids,
+            lambda: check_grid(self.network, self.network_grid),
+            lambda: check_transfer(self.transfer, layer_names(self.network)),
+        )
         return self
 
     def _check_grids(self) -> None:

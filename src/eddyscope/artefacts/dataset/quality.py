@@ -9,6 +9,7 @@ import numpy as np
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.arrays import FloatArray
+from eddyscope.config.errors import apart
 
 __all__ = ["RESOLVED", "Quality", "k_max_eta", "quality"]
 
@@ -101,9 +102,10 @@ def _resolution_warning(dataset: Dataset, resolution: float) -> str:
     if not resolution < RESOLVED:
         return ""
     wanted = int(np.ceil(dataset.case["grid"]["n"] * RESOLVED / resolution / 2) * 2)
+    found, enough = apart(resolution, RESOLVED)
     return (
-        f"{dataset.system} is not fully resolved: k_max·η = {resolution:.2f}, resolved from "
-        f"{RESOLVED:g} on; use grid.n = {wanted} or more, or a larger viscosity"
+        f"{dataset.system} is not fully resolved: k_max·η = {found}, resolved from "
+        f"{enough} on; use grid.n = {wanted} or more, or a larger viscosity"
     )
 
 
