@@ -287,6 +287,7 @@ def test_sizes_of_a_flow_of_layers_are_those_of_its_objects(
 def test_a_flow_says_itself_how_it_is_written():
     flow = FLOWS.settings("navier_stokes", reynolds=1e4)
     assert flow.words == "`navier_stokes`, Reynolds number 10000, left to decay"
+    assert flow.stirred_at is None
     flow = FLOWS.settings(
         "navier_stokes",
         reynolds=500.0,
@@ -302,7 +303,9 @@ def test_a_flow_says_itself_how_it_is_written():
         "stirred at wavenumber 6 (ring, width 2, energy input 0.75)"
     )
 
+    assert flow.stirred_at == 6.0
+
     class Plain(FlowSettings):
         kind: str = "plain"
 
-    assert Plain().words == "`plain`"
+    assert (Plain().words, Plain().stirred_at) == ("`plain`", None)

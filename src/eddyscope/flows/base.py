@@ -51,6 +51,11 @@ class FlowSettings(Section):
         """The flow in half a sentence, as people write it: what is not zero in its equation."""
         return f"`{self.kind}`"
 
+    @property
+    def stirred_at(self) -> float | None:
+        """The wavenumber of its forcing; None where it has none."""
+        return None
+
 
 @dataclass(frozen=True)
 class Traits:

@@ -32,6 +32,11 @@ class ForcingSettings(Section):
         """How the flow is stirred, in a few words, with its strength."""
         return f"stirred ({self.kind})"
 
+    @property
+    def stirred_at(self) -> float | None:
+        """The wavenumber that it acts at; None where there is no such one."""
+        return None
+
 
 class Forcing(Protocol):
     """Made from (settings, transform, response, seed)."""
@@ -131,6 +136,10 @@ class Deterministic(Steady):
             strength = "" if self.amplitude is None else f", amplitude {self.amplitude:g}"
             return f"stirred at wavenumber {self.wavenumber:g} ({self.kind}{strength})"
 
+        @property
+        def stirred_at(self) -> float:
+            return self.wavenumber
+
         @field_validator("components")
         @classmethod
         def _each_once(cls, components: list[str]) -> list[str]:
@@ -193,6 +202,10 @@ class Ring:
         def words(self) -> str:
             facts = f"width {self.width:g}, energy input {self.energy_input:g}"
             return f"stirred at wavenumber {self.wavenumber:g} ({self.kind}, {facts})"
+
+        @property
+        def stirred_at(self) -> float:
+            return self.wavenumber
 
         @property
         def edges(self) -> tuple[float, float]:

@@ -92,6 +92,11 @@ class NavierStokes:
             ]
             return ", ".join([super().words, *filter(None, terms)])
 
+        @property
+        def stirred_at(self) -> float | None:
+            found: float | None = self.forcing.stirred_at
+            return found
+
     def __init__(
         self,
         settings: Settings,

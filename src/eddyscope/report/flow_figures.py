@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -168,9 +166,8 @@ def _mark_scales(axes: Axes, results: Results, n: int, named: bool) -> None:
     mark(axes, n / 2, f"coarse grid ends, k = {n // 2}" if named else "", "#6B747B", top=True)
     stirred: dict[float, list[str]] = {}
     for system in _systems(results):
-        forcing: Mapping[str, object] = results.system(system)["flow"].get("forcing") or {}
-        k = forcing.get("wavenumber")
-        if isinstance(k, int | float):
+        k = results.flows[system].stirred_at if system in results.flows else None
+        if k is not None:
             stirred.setdefault(k, []).append(system)
     for k, systems in stirred.items():
         colour = COLOURS[systems[0]] if len(systems) == 1 else COLOURS["ink"]

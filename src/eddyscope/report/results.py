@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import xarray as xr
 from pydantic import ValidationError
@@ -48,14 +48,26 @@ class Gap:
         return f"{self.what}: {self.why}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+class FlowInWords(Protocol):
+    """What a flow says of itself: its settings, see `FlowSettings` in `flows/base.py`."""
+
+    @property
+    def words(self) -> str:
+        """The flow in half a sentence."""
+
+    @property
+    def stirred_at(self) -> float | None:
+        """The wavenumber of its forcing; None where it has none."""
+
+
 @dataclass
 class Results:
     """What a case's output folder holds."""
 
     out: Path
     case: Case
-    flows: Mapping[str, str] = field(default_factory=dict)
-    """System of the case -> its flow in half a sentence."""
+    flows: Mapping[str, FlowInWords] = field(default_factory=dict)
+    """System that the case has -> what its flow says of itself."""
     datasets: dict[str, Dataset] = field(default_factory=dict)
     """System -> its dataset."""
     models: dict[ModelKey, ModelFile] = field(default_factory=dict)
@@ -136,10 +148,10 @@ class Results:
             return None
 
 
-def gather(out: Path, case: Case, flows: Mapping[str, str]) -> Results:
+def gather(out: Path, case: Case, flows: Mapping[str, FlowInWords]) -> Results:
     """Read what exists under `out` for a resolved `case`. Not collective: call it on one rank.
 
-    flows: system of the case -> its flow in half a sentence."""
+    flows: system that the case has -> what its flow says of itself."""
     results = Results(out, case, flows)
     for system in SYSTEMS:
         _gather_dataset(results, system)

@@ -60,7 +60,8 @@ def _aim(results: Results) -> str:
 
 def _flow(results: Results, system: str) -> str:
     """A flow in half a sentence: what is not zero in its equation."""
-    return results.flows.get(system, f"not there (the case has no [{system}] system)")
+    flow = results.flows.get(system)
+    return flow.words if flow else f"not there (the case has no [{system}] system)"
 
 
 def _seeds(results: Results) -> str:

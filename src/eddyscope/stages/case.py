@@ -20,6 +20,7 @@ from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.streams import integer_seed
 from eddyscope.filtering.kernels import FILTERS, Gaussian
+from eddyscope.flows.base import FlowSettings
 from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.selection import check_transfer, transfer_models
@@ -117,10 +118,10 @@ class Case(Section):
         return Channels.of_flow(FLOWS[system.flow.kind].layers if system else 1)
 
     @property
-    def flows(self) -> dict[str, str]:
-        """System that the case has -> its flow in half a sentence."""
+    def flows(self) -> dict[str, FlowSettings]:
+        """System that the case has -> the settings of its flow."""
         systems = {name: getattr(self, name) for name in SYSTEMS}
-        return {name: system.flow.words for name, system in systems.items() if system}
+        return {name: system.flow for name, system in systems.items() if system}
 
     def flow_seed(self, system: str) -> int:
         """Seed of what is random in a system's flow."""
