@@ -5,30 +5,54 @@ For each coarse grid a group `n064/` with psi, omega and pi, dims (member, sampl
 whether it is committed; `spectra/` and `diagnostics/` of the unfiltered flow; `full/` with its
 vorticity, if asked for. Beside every array stand the checksums of its blocks
 (`storage/checked.py`), so that what a reader takes is verified alone.
+
+An imported dataset (`artefacts/dataset/importer/`) may lack what its source does not know: spectra,
+diagnostics, some of the fields; it may have others, and other boxes than 2π × 2π.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from eddyscope.artefacts.dataset import schema
-from eddyscope.config.arrays import AnyArray
+from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.checked import checksum_name, checksums
 from eddyscope.storage.image import LARGEST_FILE
 from eddyscope.storage.variables import Attributes, Group, Parts, Tree, Variable
 
-__all__ = ["Layout", "tree_of"]
+__all__ = ["Box", "Layout", "tree_of"]
 
 PART = 2**16
 """Values that are made and written together while a file is laid out."""
 
 PER_SAMPLE = ("member", "sample")
+
+
+@dataclass(frozen=True)
+class Box:
+    """The domain of a dataset's fields, along (y, x)."""
+
+    length: tuple[float, float] = (BOX, BOX)
+    periodic: tuple[bool, bool] = (True, True)
+
+    def points(self, axis: int, n: int) -> FloatArray:
+        """Coordinates of n points along axis 0 (y) or 1 (x): where that is not periodic, the first
+        and the last of them are on the walls."""
+        spaces = n if self.periodic[axis] else max(1, n - 1)
+        return np.asarray(np.arange(n) * (self.length[axis] / spaces), dtype=np.float64)
+
+    @property
+    def attributes(self) -> Attributes:
+        """What a dataset says of it; of the solver's own box it says nothing."""
+        if self == Box():
+            return {}
+        return {"length": list(self.length), "periodic": [int(yes) for yes in self.periodic]}
 
 
 @dataclass(frozen=True)
@@ -40,12 +64,18 @@ class Layout:
     sample_times: Sequence[float]
     record_times: Sequence[float]
     n_shells: int
+    """Shells of the spectra of the unfiltered flow; 0 where it is not known."""
     grids: Mapping[int, float]
     """Coarse grid n -> filter width Δ."""
     dtype: str = "float32"
     full: int | None = None
     """Points a side of the unfiltered vorticity, if it is written too."""
     layers: int = 1
+    fields: Mapping[str, str] = field(default_factory=lambda: schema.VARIABLES)
+    """Name of a field of every coarse grid -> what it is."""
+    rows: int | None = None
+    """Points along y of the coarse grids, where they are not n, which is those along x."""
+    box: Box = Box()
 
     @property
     def samples(self) -> int:
@@ -53,18 +83,20 @@ class Layout:
 
     def member_bytes(self) -> int:
         """Bytes of the fields of one sample of one member."""
-        points = sum(n * n for n in self.grids) * len(schema.VARIABLES) + (self.full or 0) ** 2
+        points = sum((self.rows or n) * n for n in self.grids) * len(self.fields)
+        points += (self.full or 0) ** 2
         return self.layers * points * np.dtype(self.dtype).itemsize
 
     def sample_bytes(self) -> int:
         """Bytes of the fields of one sample of all members."""
         return self.members * self.member_bytes()
 
-    def blocks(self, n: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        """Dims and shape of one sample of one member on n × n points."""
+    def blocks(self, n: int, rows: int | None = None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Dims and shape of one sample of one member on n × n points, or on rows × n."""
+        shape = rows or n, n
         if self.layers == 1:
-            return ("y", "x"), (n, n)
-        return ("layer", "y", "x"), (self.layers, n, n)
+            return ("y", "x"), shape
+        return ("layer", "y", "x"), (self.layers, *shape)
 
 
 def tree_of(layout: Layout, attributes: Attributes) -> Tree:
@@ -76,21 +108,24 @@ def tree_of(layout: Layout, attributes: Attributes) -> Tree:
             f"{fields / 2**60:.3g} EiB, more than any file can hold; lower ensemble.samples, "
             "ensemble.members or filter.n"
         )
-    tree = {"": Group({}, _root(attributes))}
+    tree = {"": Group({}, _root(layout, attributes))}
     for n, width in layout.grids.items():
         tree[schema.group_name(n)] = Group(_grid(layout, n), {"n": n, "filter_width": width})
     if layout.full is not None:
         tree["full"] = Group(_full(layout, layout.full))
-    tree["diagnostics"] = Group(_diagnostics(layout))
-    tree["spectra"] = Group(_spectra(layout))
+    if layout.record_times:
+        tree["diagnostics"] = Group(_diagnostics(layout))
+    if layout.n_shells:
+        tree["spectra"] = Group(_spectra(layout))
     return tree
 
 
-def _root(attributes: Attributes) -> Attributes:
+def _root(layout: Layout, attributes: Attributes) -> Attributes:
     return {
         "format": schema.FORMAT,
         "sign_convention": schema.SIGN_CONVENTION,
         "Conventions": "CF-1.8",
+        **layout.box.attributes,
         **attributes,
     }
 
@@ -99,10 +134,11 @@ def _grid(layout: Layout, n: int) -> dict[str, Variable]:
     shape = (layout.members, layout.samples)
     times = _times(layout.sample_times, layout.members)
     fields: dict[str, Variable] = {}
-    for name, text in schema.VARIABLES.items():
-        fields |= _sampled(layout, name, text, *layout.blocks(n), dtype=layout.dtype, block=2)
+    block = layout.blocks(n, layout.rows)
+    for name, text in layout.fields.items():
+        fields |= _sampled(layout, name, text, *block, dtype=layout.dtype, block=2)
     return {
-        **_coordinates(layout, n),
+        **_coordinates(layout, n, layout.rows),
         "time": Variable(
             PER_SAMPLE, shape=shape, dtype="float64", initial=times, fixed=True,
             long_name="time of the sample",
@@ -192,15 +228,15 @@ def _sampled(
     }  # fmt: skip
 
 
-def _coordinates(layout: Layout, n: int) -> dict[str, Variable]:
-    points = np.arange(n) * (BOX / n)
+def _coordinates(layout: Layout, n: int, rows: int | None = None) -> dict[str, Variable]:
+    y, x = layout.box.points(0, rows or n), layout.box.points(1, n)
     layers = Variable(("layer",), np.arange(layout.layers), long_name="layer, from the top")
     return {
         **_members(layout),
         "sample": _sample_numbers(layout),
         **({"layer": layers} if layout.layers > 1 else {}),
-        "y": Variable(("y",), points, long_name="coordinate y"),
-        "x": Variable(("x",), points, long_name="coordinate x"),
+        "y": Variable(("y",), y, long_name="coordinate y"),
+        "x": Variable(("x",), x, long_name="coordinate x"),
     }
 
 

@@ -193,7 +193,7 @@ def _drift(dataset: Dataset) -> tuple[float, float]:
     energy = _sampled(dataset, "energy")
     half = energy.shape[1] // 2
     if half == 0:
-        return 0.0, float("nan")
+        return (0.0 if energy.size else float("nan")), float("nan")
     before, after = energy[:, :half].mean(axis=1), energy[:, half:].mean(axis=1)
     if not np.all(before > 0.0):
         return float("nan"), float("nan")

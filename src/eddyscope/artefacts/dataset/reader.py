@@ -48,6 +48,7 @@ class Dataset:
             first = file[groups[0]]
             self.members, self.samples = (int(length) for length in first["committed"].shape)
             self.layers = len(first["layer"]) if "layer" in first else 1
+            self.fields = [name for name in first if checksum_name(name) in first]
             committed = [file[g]["committed"][()] for g in groups]
             self.committed: BoolArray = np.all(np.array(committed) == 1, axis=0)
             self.time: FloatArray = first["time"][()]
@@ -165,8 +166,12 @@ class Dataset:
 
     def spectra(self) -> dict[str, AnyArray]:
         """`wavenumber`, and spectra of the unfiltered flow, axes (member, sample, wavenumber),
-        verified; not a number where a sample is not committed."""
+        verified; not a number where a sample is not committed. No wavenumbers where the dataset
+        has no spectra, as an imported one may."""
         with self._opened() as file:
+            if "spectra" not in file:
+                none = np.empty((self.members, self.samples, 0))
+                return {"wavenumber": np.empty(0), **dict.fromkeys(schema.SPECTRA, none)}
             group = file["spectra"]
             found: dict[str, AnyArray] = {"wavenumber": group["wavenumber"][()]}
             for name in schema.SPECTRA:
@@ -177,8 +182,12 @@ class Dataset:
 
     def diagnostics(self) -> dict[str, AnyArray]:
         """`time` and the diagnostics, axes (member, record), verified; of an unfinished dataset
-        not a number where a record is not written whole."""
+        not a number where a record is not written whole. No records where the dataset has no
+        diagnostics, as an imported one may."""
         with self._opened() as file:
+            if "diagnostics" not in file:
+                none = np.empty((self.members, 0))
+                return {"time": np.empty(0), **dict.fromkeys(schema.DIAGNOSTICS, none)}
             group = file["diagnostics"]
             time, sums = group["time"][()], group[schema.RECORD_CHECKSUM][()]
             values = np.stack([group[name][()] for name in schema.DIAGNOSTICS], axis=-1)
@@ -206,7 +215,7 @@ class Dataset:
             for n in self.grids:
                 group = file[schema.group_name(n)]
                 for m, s in np.argwhere(self.committed).tolist():
-                    if not all(_intact(group, name, (m, s)) for name in schema.VARIABLES):
+                    if not all(_intact(group, name, (m, s)) for name in self.fields):
                         damaged.append((n, m, s))
         return damaged
 

@@ -40,7 +40,7 @@ WAITING = 2**25
 where that is larger."""
 
 MemberFields = Mapping[str, RealArray]
-"""psi, omega and pi of one member at one time, each of shape (layer, y, x)."""
+"""The fields of one member at one time, psi, omega and pi, each of shape (layer, y, x)."""
 
 CoarseFields = Mapping[int, Mapping[int, MemberFields]]
 """Coarse grid n -> member -> its fields; a rank gives the members it owns."""
@@ -155,10 +155,10 @@ class DatasetWriter:
         """Put a sample, as for `add_sample`, where it waits; whether all of it is finite."""
         finite = True
         for i, m in enumerate(self._owned):
-            given = {f"spectra/{name}": spectra[m][name] for name in schema.SPECTRA}
+            given = {f"spectra/{name}": spectra[m][name] for name in self._spectra}
             for n in self.layout.grids:
                 group = schema.group_name(n)
-                given |= {f"{group}/{name}": fields[n][m][name] for name in schema.VARIABLES}
+                given |= {f"{group}/{name}": fields[n][m][name] for name in self.layout.fields}
             if full is not None:
                 given["full/omega"] = full[m]
             for name, values in given.items():
@@ -237,11 +237,16 @@ class DatasetWriter:
             for i, member in enumerate(range(self._members.start, self._members.stop))
         ]
 
+    @property
+    def _spectra(self) -> list[str]:
+        """The spectra that each sample has."""
+        return list(schema.SPECTRA) if self.layout.n_shells else []
+
     def _sampled(self) -> list[str]:
         """The arrays that a sample has a part of."""
         groups = [schema.group_name(n) for n in self.layout.grids]
-        arrays = [f"{group}/{name}" for group in groups for name in schema.VARIABLES]
-        arrays += [f"spectra/{name}" for name in schema.SPECTRA]
+        arrays = [f"{group}/{name}" for group in groups for name in self.layout.fields]
+        arrays += [f"spectra/{name}" for name in self._spectra]
         if self.layout.full is not None:
             arrays.append("full/omega")
         return [each for name in arrays for each in (name, checksum_name(name))]
