@@ -32,12 +32,6 @@ class Subgrid:
         self.flow = flow
         self.grids = {n: CoarseGrid(flow, settings, transform, n) for n in settings.n}
 
-    def memory(self, owned: int) -> float:
-        """Bytes of a sample's fields for the members this rank owns, and of the work on one of
-        them; beside what is held."""
-        points = [8 * self.flow.layers * n * n for n in self.grids]
-        return owned * len(FIELDS) * sum(points) + 8.0 * max(points)
-
     def sample(
         self, omega_hat: ComplexArray, advection_hat: ComplexArray
     ) -> dict[int, dict[int, dict[str, FloatArray]]]:

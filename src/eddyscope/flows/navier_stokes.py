@@ -152,13 +152,10 @@ class NavierStokes:
         return {(layer, layer): inverse for layer in range(self.layers)}
 
     def advection(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
-        kernel = self.transform.fused
-        if kernel is None:
-            return self.plain_advection(omega_hat, out)
-        return self._fused_advection(kernel, omega_hat, out)
-
-    def plain_advection(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
-        """J = (∂xx − ∂yy)(uv) + ∂xy(v² − u²) with u = ∂ψ/∂y, v = −∂ψ/∂x, as it stands here."""
+        """J = (∂xx − ∂yy)(uv) + ∂xy(v² − u²) with u = ∂ψ/∂y, v = −∂ψ/∂x, as it stands here; by
+        the backend's fused kernel, where it has one."""
+        if self.transform.fused is not None:
+            return self._fused_advection(self.transform.fused, omega_hat, out)
         to_points, to_modes = self.transform.to_points, self.transform.to_modes
         kx, ky, i = self.transform.kx, self.transform.ky, self.transform.grid.complex.type(1j)
         psi_hat = self.streamfunction(omega_hat, np.empty_like(omega_hat))

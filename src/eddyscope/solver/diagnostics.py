@@ -15,7 +15,6 @@ from eddyscope.solver.budgets import (
     shell_slices,
 )
 from eddyscope.spectral.reductions import add_slices, exact_sums, slice_grids
-from eddyscope.spectral.transform import Transform
 
 __all__ = ["Diagnostics"]
 
@@ -50,12 +49,6 @@ class Diagnostics:
         self._f_hat = transform.zeros_spectral()
         self._columns = np.zeros((members, len(QUANTITIES), here))
         self._kicks = np.zeros((members, 2, here))
-
-    @staticmethod
-    def memory(transform: Transform) -> float:
-        """Bytes at work in `spectra`, beside what is held: sums over shells, never a field."""
-        members, shells = transform.spectral_shape[0], transform.grid.n_shells
-        return 8.0 * 4 * members * shells * (1 + 5 * SHELL_SLICES)
 
     def means(
         self, omega_hat: ComplexArray, time: float, step: int, elapsed: float = 0.0
