@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 import synthetic
+from eddyscope.artefacts.dataset.layout import Box, Layout
+from eddyscope.artefacts.dataset.writer import create
 from eddyscope.config.errors import CaseError
 from eddyscope.flows.initial import INITIALS
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
+from eddyscope.spectral.grid import BOX
 from eddyscope.storage.seal import footer_of
 from small_flows import make_transform_on, state_of
 
@@ -91,6 +94,24 @@ def test_a_sample_that_is_not_committed_starts_no_run(dataset):
     assert np.any(begin("dataset", dataset, n=16, sample=0))
     with pytest.raises(CaseError, match="not committed"):
         begin("dataset", dataset, n=16, sample=1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ({"fields": {"h": "height"}}, r"holds h in a box 6\.283 x 6\.283; a run starts from omega"),
+        ({"box": Box((1.0, 2.0), (True, True))}, "in a box 2 x 1;"),
+        ({"box": Box((BOX, BOX), (False, True))}, r"6\.283, with walls along y;"),
+        ({"rows": 8, "box": Box((0.5 * BOX, BOX))}, r"6\.283 x 3\.142;"),
+    ],
+)
+def test_a_dataset_of_another_box_or_other_fields_starts_no_run(tmp_path, layout, words):
+    """As data from elsewhere may have them."""
+    path, comm = tmp_path / "dataset.h5", World.single().comm
+    facts = {"case": "{}", "system": "base"}
+    create(path, comm, Layout(1, (0.0,), (), 0, {16: 0.5}, **layout), facts)
+    with pytest.raises(CaseError, match=words):
+        begin("dataset", path, n=16)
 
 
 def test_a_dataset_without_what_is_asked_for_says_what_it_has(dataset):

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from pydantic import Field
 
+from eddyscope.artefacts.dataset.layout import Box
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.arrays import AnyArray, ComplexArray
 from eddyscope.config.case import Section
@@ -280,6 +281,11 @@ class FromDataset:
             raise CaseError(
                 f"{self.path}: no grid of initial.n = {settings.n}; it has "
                 f"{', '.join(map(str, dataset.grids))}"
+            )
+        if dataset.box != Box() or "omega" not in dataset.fields:
+            raise CaseError(
+                f"{self.path}: holds {', '.join(dataset.fields)} in a box {dataset.box}; a run "
+                "starts from omega in the periodic box 2π x 2π: give a dataset that has it"
             )
         samples = dataset.samples
         if not -samples <= settings.sample < samples:

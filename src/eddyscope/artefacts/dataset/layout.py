@@ -54,6 +54,20 @@ class Box:
             return {}
         return {"length": list(self.length), "periodic": [int(yes) for yes in self.periodic]}
 
+    @classmethod
+    def of(cls, attributes: Attributes) -> Box:
+        """The box of a dataset with these attributes."""
+        if "length" not in attributes:
+            return cls()
+        length = np.asarray(attributes["length"], dtype=np.float64)
+        periodic = np.asarray(attributes["periodic"], dtype=bool)
+        return cls((float(length[0]), float(length[1])), (bool(periodic[0]), bool(periodic[1])))
+
+    def __str__(self) -> str:
+        height, width = self.length
+        walls = [axis for axis, round_ in zip("yx", self.periodic, strict=True) if not round_]
+        return f"{width:.4g} x {height:.4g}" + (f", with walls along {walls[0]}" if walls else "")
+
 
 @dataclass(frozen=True)
 class Layout:

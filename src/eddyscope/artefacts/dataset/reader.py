@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset.layout import Box
 from eddyscope.config.arrays import AnyArray, BoolArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
@@ -93,6 +94,11 @@ class Dataset:
         """ν of the flow, in units of the box; None where the file says none."""
         value = self.attributes.get(schema.VISCOSITY)
         return None if value is None else float(value)
+
+    @property
+    def box(self) -> Box:
+        """The domain of its fields."""
+        return Box.of(self.attributes)
 
     @property
     def complete(self) -> bool:
