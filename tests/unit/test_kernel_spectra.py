@@ -200,6 +200,11 @@ def test_any_network_is_surveyed() -> None:
     assert {f"kernels/{m}/{name}" for m in ("base", "all") for name in layers} < groups.keys()
     sizes = {name: groups[f"kernels/base/{name}"].sizes["wavenumber"] for name in layers}
     assert sizes == {"l01": 24, "l02": 12, "l05": 24}, "shells up to the corners of each grid"
+    again = kernel_groups(World.single(), {ModelKey(): changed}, N, seed=1, maps=False)
+    for name in layers:
+        null = groups[f"random/{name}"].kind
+        assert null.shape == groups[f"kernels/base/{name}"].kind.shape
+        assert np.array_equal(null, again[f"random/{name}"].kind), "of the network, not its weights"
     moved = groups["most_changed/all"]
     assert moved.weights_after.shape == (8, 5, 5) and moved.map_after.shape == (8, N, N)
     for place, name in enumerate(moved.layer.values):

@@ -574,7 +574,7 @@ def test_a_model_file_is_read_without_torch(made: tuple[Case, Path]) -> None:
     ("piece", "words"),
     [
         ("base/dataset.h5", ["of the base system", "16 of 16 committed", "16 x 16", "all match"]),
-        ("analysis.h5", ["eddyscope-analysis-2", "group kernels: all, base", "synthetic"]),
+        ("analysis.h5", ["eddyscope-analysis-3", "group kernels: all, base", "synthetic"]),
         ("models/transfer/l02.safetensors", ["re-trained: l02", "target system", "laplacian(psi)"]),
         ("advice.json", ["l03 > l01 > l02", "by bad"]),
         ("evaluation.json", ["models: base, l01"]),

@@ -18,12 +18,16 @@ from eddyscope.artefacts.analysis import (
     kernel_group,
     most_changed_group,
 )
-from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.blocks import draw_weights
 from eddyscope.parallel.world import World
 
 __all__ = ["MAP_SIDE", "SHOWN", "activation_groups", "kernel_groups"]
+
+UNTRAINED = 0
+"""In the key of random weights that nothing is trained from; repeats of re-training have 1, …"""
 
 SHOWN = 8
 """Kernels shown before and after, of each model."""
@@ -36,10 +40,10 @@ direction, so 16 points hold all there is to know of it; larger kernels have mor
 def kernel_groups(
     world: World, models: Mapping[ModelKey, LayeredModel], n: int, seed: int, maps: bool
 ) -> dict[str, xr.Dataset]:
-    """Groups of the kernels of all models, of a network on n × n points, and of their changes.
-    Collective.
+    """Groups of the kernels of all models, of a network on n × n points, of their changes, and of
+    the kernels that the network has before any training. Collective.
 
-    models: the base model first. seed: of the null model. maps: whether maps of all kernels of
+    models: the base model first. seed: of the null models. maps: whether maps of all kernels of
     base and single-layer models are wanted.
     """
     kernels = {str(key): kernels_of(model) for key, model in models.items()}
@@ -63,7 +67,21 @@ def kernel_groups(
         moved = most_changed(found, kernels, str(key), SHOWN)
         if moved:
             groups[f"most_changed/{key}"] = most_changed_group(_moved(moved, grids, n), n)
-    return groups
+    return groups | _untrained(world, base, grids, seed)
+
+
+def _untrained(
+    world: World, base: LayeredModel, grids: Mapping[str, int], seed: int
+) -> dict[str, xr.Dataset]:
+    """Groups random/<layer>: kinds of the kernels of a network like `base` with weights drawn as
+    those that training begins with. Collective."""
+    network = base.copy()
+    draw_weights(network.layers, (seed, UNTRAINED))
+    found = survey(world, {BASE: kernels_of(network)}, grids, seed)
+    return {
+        f"random/{layer}": kernel_group({"kind": entry.shape.kind}, KINDS, grids[layer])
+        for (_, layer), entry in found.items()
+    }
 
 
 def activation_groups(world: World, probes: Mapping[str, Probe]) -> dict[str, xr.Dataset]:

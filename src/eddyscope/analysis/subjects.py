@@ -18,17 +18,16 @@ from eddyscope.learning.prediction import predict
 
 __all__ = ["example_of", "probes_of", "runs_of", "test_fields"]
 
-ALL = ModelKey("all")
-
 
 def runs_of(models: Mapping[ModelKey, Model], best: ModelKey | None) -> dict[str, Run]:
-    """The base model on both systems; the best of a single layer and `all`, where there are such
-    models, on the target."""
+    """The base model on both systems; on the target also the best of a single layer and the first
+    model that is a ceiling (`artefacts/role.py`), where there are such models."""
     runs = {"base_on_base": Run(ModelKey(), "base"), "base_on_target": Run(ModelKey(), "target")}
     if best is not None and best in models:
         runs["best_on_target"] = Run(best, "target")
-    if ALL in models:
-        runs["all_on_target"] = Run(ALL, "target")
+    ceiling = next((k for k, m in models.items() if m.record.adapted.role == "ceiling"), None)
+    if ceiling is not None:
+        runs["ceiling_on_target"] = Run(ceiling, "target")
     return runs
 
 

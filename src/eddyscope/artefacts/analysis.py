@@ -3,6 +3,8 @@
     kernels/<model>/<layer>   what every kernel looks like, (out, in), and its change from the base
                               model; of base and single-layer models also its amplification by
                               shell, and, where not too many, its map of |T|
+    random/<layer>            kinds of the kernels that the network has before any training: weights
+                              drawn anew, as training begins with them
     changes                   change of every layer of every model, beside the null model
     most_changed/<model>      the kernels that changed most: weights and |T|, before and after
     activations/<run>         spectra of what each layer gives and of what is made of it
@@ -43,7 +45,7 @@ __all__ = [
     "write_analysis",
 ]
 
-FORMAT = "eddyscope-analysis-2"
+FORMAT = "eddyscope-analysis-3"
 
 
 class Meant(NamedTuple):

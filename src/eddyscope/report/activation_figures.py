@@ -41,8 +41,9 @@ def spectra_before(results: Results) -> Picture:
         """Every layer turns its input into many fields; these are their mean spectra as they leave
         the layer, before any nonlinearity (h). Dotted: the base model fed with the flow it was
         trained on. Full lines: models fed with the target. Where the base model's full line leaves
-        its dotted one, the layer has more or less power at that scale than in training. Inputs are
-        normalised by each system's own standard deviations, so these are differences of shape."""
+        its dotted one, the layer has more or less power at that scale than in training; curves that
+        coincide hide each other. Inputs are normalised by each system's own standard deviations, so
+        these are differences of shape."""
     )
     return _spectra(results, "h", "activations_h", "Spectra of what each layer gives", caption)
 
@@ -89,7 +90,7 @@ def drift(results: Results) -> Picture:
         """The last two pictures at a glance: the power in each layer (rows) at each wavenumber
         (columns) on the target, over that of the base model on its own flow. Red: more than the
         network was trained with, blue: less, white: the same; beyond a factor of ten either way the
-        colours no longer change. Grey: a coarser layer has no such waves. Top: what the layer
+        colours no longer change. Grey: there are no such waves on either flow. Top: what the layer
         gives, bottom: what the next one is given. Re-training is not meant to make everything
         white, since the target is another flow."""
     )
@@ -150,6 +151,7 @@ def _run(results: Results, name: str, model: ModelKey, system: str) -> Run:
 
 
 def _ratio(values: FloatArray, reference: FloatArray) -> FloatArray:
-    """values / reference, 1 where both are nothing; NaN where a coarse layer has no such shell."""
+    """values / reference; NaN where both are nothing, or a coarse layer has no such shell."""
     tiny = 1e-12 * max(float(np.nanmax(reference)), 1e-300)
-    return np.asarray((values + tiny) / (reference + tiny))
+    ratio = np.asarray((values + tiny) / (reference + tiny))
+    return np.where((values > tiny) | (reference > tiny), ratio, np.nan)

@@ -30,7 +30,7 @@ def fields(results: Results) -> Picture:
         image = show_field(panel, field / rms if rms else field, 3.0, title, COLOURS[system])
         if panel is not axes[0, 0]:
             panel.set(ylabel="", yticks=[])
-    bar = figure.colorbar(image, ax=list(axes[0]), shrink=0.8, pad=0.01)
+    bar = figure.colorbar(image, ax=list(axes[0]), extend="both", shrink=0.8, pad=0.01)
     bar.set_label("field / its rms")
     caption = words(
         f"""What the closure is given, and what it has to give. Left: the vorticity ω̄ (how fast the
@@ -38,7 +38,7 @@ def fields(results: Results) -> Picture:
         subgrid term Π, the effect on ω̄ of the eddies too small for this grid. One moment of a run
         that was kept out of training, of each system; of flows of several layers, the first. Each
         field is divided by its own root mean square (rms), so that shapes can be compared: all
-        share one colour scale."""
+        share one colour scale, which ends at three times the rms either way."""
     )
     alt = f"Maps of filtered vorticity and of the subgrid term of {' and '.join(systems)}."
     return Picture("fields", "The two flows, as the closure sees them", caption, alt, figure)
@@ -70,7 +70,9 @@ def spectra(results: Results) -> Picture:
         counts waves across the box, so large eddies are on the left and small ones on the right.
         Shells go up to k = n/2 − 1; modes in the corners of the wavenumber plane are in none, so
         the sum of E(k) is a little less than the energy. Right: how fast enstrophy (half the mean
-        squared vorticity) is handed on past each k. Lines are means over all runs and samples,
+        squared vorticity) is handed on past each k to smaller scales; below zero, to larger ones.
+        Each flow's is divided by the largest modulus of its mean, so that shapes can be compared,
+        not sizes. Lines are means over all runs and samples,
         bands the range of the runs' means. Coloured dashes mark the wavenumbers at which each flow
         is stirred. The grey area is what the coarse grid cannot hold, where the closure stands
         in."""

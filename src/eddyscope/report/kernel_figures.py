@@ -92,9 +92,8 @@ def changes(results: Results) -> Picture:
     names = [str(name) for name in found["model"].values]
     shown = [i for i, name in enumerate(names) if _is_shown(ModelKey.parse(name))][:ROWS]
     spectral, null = found["spectral"].values[shown], found["null"].values[shown]
-    ratio = np.divide(
-        spectral, null, out=np.zeros_like(spectral), where=(spectral > 0) & (null > 0)
-    )
+    touched = (spectral > 0) & (null > 0)
+    ratio = np.divide(spectral, null, out=np.full_like(spectral, np.nan), where=touched)
     layers = list(found["layer"].values)
     figure, axes = canvas(1, 1, 1.2 + 0.26 * len(shown))
     panel = axes[0, 0]
@@ -128,12 +127,14 @@ def kinds(results: Results) -> Picture:
     if not layers:
         raise Absent("analysis.h5 has no kernels of the base model")
     names = _kind_names(results.group("analysis", f"kernels/base/{layers[0]}"))
-    before = np.array([_shares(results, "base", layer, len(names)) for layer in layers])
-    after = np.array([_shares(results, layer, layer, len(names)) for layer in layers])
-    figure, axes = canvas(1, 2, 3.0, sharey=True)
+    before = np.array([_shares(results, "kernels/base", layer, len(names)) for layer in layers])
+    after = np.array([_shares(results, f"kernels/{layer}", layer, len(names)) for layer in layers])
+    null = np.array([_shares(results, "random", layer, len(names)) for layer in layers])
+    figure, axes = canvas(1, 3, 3.0, sharey=True)
     for panel, shares, title, colour in (
-        (axes[0, 0], before, "Base model", COLOURS["base"]),
-        (axes[0, 1], after, "Each layer re-trained alone", COLOURS["layers"]),
+        (axes[0, 0], null, "Random weights", COLOURS["ink"]),
+        (axes[0, 1], before, "Base model", COLOURS["base"]),
+        (axes[0, 2], after, "Re-trained alone", COLOURS["layers"]),
     ):
         _stack(panel, shares, layers, names)
         panel.set_title(title, color=colour)
@@ -143,11 +144,12 @@ def kinds(results: Results) -> Picture:
     caption = words(
         """What the kernels of each layer do to waves: low-pass kernels keep long ones, high-pass
         short ones, band-pass those around one scale, Gabor those of one scale and direction;
-        all-pass kernels favour none. Left: the base model. Right: the same layers, each after it
-        was re-trained alone on the target; a layer that was not has no bar. Kernels are small, so
-        these classes are coarse, and kernels of random weights fall into them too."""
+        all-pass kernels favour none. Left: a network of the same size with random weights, drawn
+        as those that training begins with: kernels are small, so these classes are coarse, and only
+        what differs from here was learnt. Middle: the base model. Right: the same layers, each
+        after it was re-trained alone on the target; a layer that was not has no bar."""
     )
-    alt = "Stacked bars of the kinds of kernels by layer, base model and re-trained layers."
+    alt = "Stacked bars of the kinds of kernels by layer: random weights, base model, re-trained."
     return Picture("kinds", "What kinds of filters the layers hold", caption, alt, figure)
 
 
@@ -174,11 +176,11 @@ def _kind_names(kernels: xr.Dataset) -> list[str]:
     return str(kernels["kind"].attrs["flag_meanings"]).split()
 
 
-def _shares(results: Results, model: str, layer: str, kinds: int) -> list[float]:
+def _shares(results: Results, group: str, layer: str, kinds: int) -> list[float]:
     """Percentages of each kind; zeros if that model was not made."""
-    if layer not in _children(results, f"kernels/{model}"):
+    if layer not in _children(results, group):
         return [0.0] * kinds
-    kind = results.group("analysis", f"kernels/{model}/{layer}")["kind"].values
+    kind = results.group("analysis", f"{group}/{layer}")["kind"].values
     counts = np.bincount(kind.ravel(), minlength=kinds)
     return [float(share) for share in 100.0 * counts / kind.size]
 

@@ -21,7 +21,7 @@ __all__ = ["label", "mean_over_runs", "model_of", "statistics", "trajectories"]
 Look = tuple[str, Style]
 """Colour and line."""
 
-FREE = ("#D55E00", "#AA4499", "#8C6D31", "#56B4E9", "#332288", "#E69F00")
+FREE = ("#AA4499", "#8C6D31", "#56B4E9", "#332288", "#E69F00", "#882255")
 """For closures that are no models of this case, and for what else would share a colour."""
 
 DASHES: tuple[Style, ...] = ((0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))

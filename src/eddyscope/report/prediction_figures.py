@@ -26,12 +26,13 @@ def fields(results: Results) -> Picture:
         axes[0, place].title.set_fontsize(8.5)
         if place:
             axes[0, place].set(ylabel="", yticks=[])
-    bar = figure.colorbar(image, ax=list(axes[0]), shrink=0.75, pad=0.01)
+    bar = figure.colorbar(image, ax=list(axes[0]), extend="both", shrink=0.75, pad=0.01)
     bar.set_label("Π / rms of exact Π")
     caption = words(
         """The subgrid term Π at one moment of a run that no training has seen, as it is (exact) and
         as networks predict it. All panels share one colour scale, in units of the exact field's
-        root mean square (rms) on that flow, so paler means too weak. The number over each
+        root mean square (rms) on that flow, so paler means too weak; colours end at three times
+        the rms either way. The number over each
         prediction is its error: the mean squared difference from the exact field, over that field's
         mean square (0 is perfect, 1 as bad as predicting nothing). Of flows of several layers, the
         first is shown."""
