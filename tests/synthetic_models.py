@@ -36,8 +36,8 @@ def write_models(case: Case, out: Path) -> None:
     own = {system: normalisation(case, out, system) for system in SYSTEMS}
     base = build(case.network, case.channels, (case.seed,))
     made = {ModelKey(): base}
-    for place, (key, adaptation) in enumerate(case.transfer_models.items()):
-        made[key] = changed(base, adaptation.retrained(list(base.layers)), place)
+    for place, key in enumerate(case.transfer_models):
+        made[key] = changed(base, re_trained(key, list(base.layers)), place)
     errors = {}
     for place, (key, network) in enumerate(made.items()):
         system = "base" if key.is_base else "target"
@@ -45,6 +45,11 @@ def write_models(case: Case, out: Path) -> None:
         save_model(key.path(out / "models"), Model(network, record))
         errors[str(key)] = 0.9 if key.is_base else 0.2 if str(key) == BEST else 0.35 + 0.05 * place
     write_evaluation(out, errors)
+
+
+def re_trained(key: ModelKey, layers: list[str]) -> list[str]:
+    """The layers that a model re-trains: those it names, or the last for `scale`, or all."""
+    return list(key.layers) or (layers[-1:] if key.kind == "scale" else layers)
 
 
 def record_of(

@@ -58,7 +58,7 @@ def test_output_has_the_grid_and_the_channels(kind: str, channels: Channels):
 @pytest.mark.parametrize("kind", NETWORKS.entries)
 def test_layers_are_submodules_in_the_order_of_a_pass(kind: str):
     model = model_of(kind)
-    assert list(model.layers) == layer_names(model.settings)
+    assert list(model.layers) == layer_names(model.settings, ONE)
     calls = model.recorded(fields())
     assert [call.name for call in calls] == list(model.layers)
     for call in calls:

@@ -5,6 +5,7 @@ h = tanh(W_1 * x),   y = W_3 * [h, tanh(W_2 * h)]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -30,17 +31,18 @@ class Dense:
     def __init__(self, settings: Settings):
         self.settings = settings
 
-    @property
-    def layer_names(self) -> list[str]:
+    def layer_names(self, channels: Channels, n: int | None) -> list[str]:
         return numbered(3)
 
     def check(self, n: int) -> None:
         """Every grid will do."""
 
-    def module(self, channels: Channels) -> tuple[nn.Module, dict[str, nn.Module]]:
+    def module(
+        self, channels: Channels, n: int | None, key: Sequence[int] | None
+    ) -> tuple[nn.Module, dict[str, nn.Module]]:
         from torch import nn
 
-        from eddyscope.networks.blocks import Beside, chain, convolution
+        from eddyscope.networks.blocks import Beside, chain, convolution, draw_weights
 
         width = self.settings.width
         layers: dict[str, nn.Module] = {
@@ -48,6 +50,8 @@ class Dense:
             "l02": convolution(width, width, 3),
             "l03": convolution(2 * width, len(channels.outputs), 3),
         }
+        if key is not None:
+            draw_weights(layers, key, dict.fromkeys(layers, 1.0))
         inner = chain({"l02": layers["l02"], "tanh": nn.Tanh()})
         steps = {"l01": layers["l01"], "tanh": nn.Tanh(), "both": Beside(inner)}
         return chain({**steps, "l03": layers["l03"]}), layers

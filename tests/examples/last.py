@@ -9,7 +9,7 @@ from pydantic import Field
 
 from eddyscope.artefacts.key import adaptation_text
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Trained
+from eddyscope.learning.adaptations.base import Usual
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Last"]
 
 
-class Last(Trained):
+class Last(Usual):
     """Re-trains the last `count` layers."""
 
     class Settings(Section):
@@ -42,9 +42,6 @@ class Last(Trained):
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         network = base.copy()
         network.module.requires_grad_(False)
-        for name in self.retrained(list(base.layers)):
+        for name in list(base.layers)[-self.settings.count :]:
             network.layers[name].requires_grad_(True)
         return network.module
-
-    def retrained(self, layers: Sequence[str]) -> list[str]:
-        return list(layers[-self.settings.count :])

@@ -114,6 +114,6 @@ def test_samples_are_summed_in_their_order(world, everywhere, count):
     probe = {"a": probe_of(Twisted(), count)}
     together = acts.measure(world, probe)["a"]
     alone = acts.measure(World.single(), probe)["a"]
-    for name in ("h", "g", "active", "inputs"):
+    for name in ("h", "g", "positive", "inputs"):
         same = np.array_equal(getattr(together, name), getattr(alone, name))
         everywhere(same, f"{name} differs with {count} samples")

@@ -70,7 +70,7 @@ def test_parseval_at_every_layer(alone: World) -> None:
     for layer, (h, g) in enumerate(activations(x)):
         assert found.h[layer].sum() == pytest.approx(float((h**2).mean()), rel=1e-12)
         assert found.g[layer].sum() == pytest.approx(float((g**2).mean()), rel=1e-12)
-        assert found.active[layer] == pytest.approx(float((h > 0).double().mean()), rel=1e-12)
+        assert found.positive[layer] == pytest.approx(float((h > 0).double().mean()), rel=1e-12)
     assert np.allclose(found.inputs.sum(axis=1), (x**2).mean(dim=(0, 2, 3)).numpy(), rtol=1e-12)
 
 
@@ -92,7 +92,7 @@ def test_the_mean_is_over_samples_whatever_the_chunks(alone: World) -> None:
     whole = acts.measure(alone, {"x": probe(x)})["x"]
     singles = [acts.measure(alone, {"x": probe(x[i : i + 1])})["x"] for i in range(7)]
     assert np.allclose(whole.h, np.mean([s.h for s in singles], axis=0), rtol=1e-12)
-    assert np.allclose(whole.active, np.mean([s.active for s in singles], axis=0), rtol=1e-12)
+    assert np.allclose(whole.positive, np.mean([s.positive for s in singles], axis=0), rtol=1e-12)
 
 
 def test_several_probes_are_kept_apart(alone: World) -> None:
@@ -132,6 +132,35 @@ def test_coarser_grids_have_fewer_shells(alone: World) -> None:
     group = activation_groups(alone, {"unet": acts.Probe(model, x)})["activations/unet"]
     assert group.h.dims == group.g.dims == ("layer", "wavenumber")
     assert list(group.channel.values) == ["psi", "omega"]
+
+
+class Branches(nn.Module):
+    """l01 and l02 side by side, then l03 of their sum; l01 is changed in place, squashed at the
+    end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(2, 2, 1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = nn.functional.relu_(self.layers[0](x))
+        b = self.layers[1](x)
+        return torch.tanh(self.layers[2](a + b)).sum(dim=1, keepdim=True)
+
+
+def test_what_is_made_of_a_layer_is_found_by_what_feeds_what(alone: World) -> None:
+    module = Branches().double()
+    layers = {f"l0{i + 1}": layer for i, layer in enumerate(module.layers)}
+    model, x = LayeredModel(module, layers, SETTINGS, ONE), random_samples(3)
+    assert model.fed(x) == [2, 2, None]
+    with torch.no_grad():
+        h = [layer(x) for layer in module.layers[:2]]
+        summed, output = torch.relu(h[0]) + h[1], module(x)
+    for call, gave in zip(model.recorded(x), h, strict=False):
+        torch.testing.assert_close(call.output, gave, msg="not as the layer gave it")
+    found = acts.measure(alone, {"x": acts.Probe(model, x)})["x"]
+    for row, g in enumerate((summed, summed, output)):
+        assert found.g[row].sum() == pytest.approx(float((g**2).mean()), rel=1e-12)
 
 
 def test_what_is_no_field_has_no_spectrum(alone: World) -> None:

@@ -54,12 +54,35 @@ def skipping() -> LayeredModel:
     return LayeredModel(module, layers, SETTINGS, ONE)
 
 
+class Tied(nn.Module):
+    """Weights that are used outside of their layer too, a change in place, a layer not met in
+    the order in which it was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.ConvTranspose2d(4, 1, 2, stride=2)
+        self.down = nn.Conv2d(2, 4, 2, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.down(x)
+        h += x[..., ::2, ::2].sum(dim=1, keepdim=True)
+        back = nn.functional.conv_transpose2d(h, self.down.weight, stride=2)
+        return self.last(torch.tanh(h)) + back.sum(dim=1, keepdim=True)
+
+
+def tied() -> LayeredModel:
+    torch.manual_seed(5)
+    module = Tied()
+    return LayeredModel(module, {"l01": module.down, "l02": module.last}, SETTINGS, ONE)
+
+
 def network(seed: int = 0) -> LayeredModel:
     return build(SETTINGS, ONE, (seed,))
 
 
 MODELS: dict[str, Callable[[], LayeredModel]] = {
     "skipping": skipping,
+    "tied": tied,
     "cnn": network,
     "unet": lambda: build(NETWORKS.settings("unet", width=3), ONE, (1,)),
 }

@@ -17,7 +17,7 @@ from eddyscope.artefacts.json_part import with_digest
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.models import Model, load_model, save_model
-from eddyscope.networks.registry import NETWORKS, layer_names
+from eddyscope.networks.registry import NETWORKS
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.analyze import STAGE as analyze
@@ -51,7 +51,7 @@ def with_base(job: Job, value: float) -> None:
 @pytest.mark.parametrize("kind", [*NETWORKS])
 def test_every_network_is_advised_on_and_analysed(kind: str, tmp_path: Path):
     job = prepared(tmp_path, NETWORK.get(kind, f'network={{kind = "{kind}"}}'))
-    names = layer_names(job.case.network)
+    names = job.case.layer_names
     for stage in (advise, analyze):
         assert stage.plan(job)
         stage.run(job)

@@ -9,6 +9,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
+from eddyscope.learning.models import changed_layers
 from eddyscope.learning.selection import adaptations_of, check_transfer, transfer_models
 from eddyscope.learning.settings import TransferSettings
 from eddyscope.learning.trainer import Recipe, train
@@ -16,6 +17,7 @@ from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels
+from eddyscope.networks.state import state_of
 from eddyscope.parallel.world import World
 
 SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
@@ -66,7 +68,7 @@ def test_only_what_is_named_changes(adaptation: Adaptation, changed: list[str]):
     base = base_model()
     before = {k: v.clone() for k, v in base.module.state_dict().items()}
     found = adapted(adaptation, base)
-    assert adaptation.retrained(NAMES) == changed
+    assert changed_layers(base, found) == changed
     differs = [n for n in NAMES if not torch.equal(found.layers[n].weight, before[f"{n}.weight"])]
     assert differs == changed
     after = base.module.state_dict()
@@ -108,6 +110,21 @@ def test_scale_is_the_least_squares_factor():
         f, t = base(data.inputs).flatten().double(), data.targets.flatten().double()
         factor = float(torch.linalg.lstsq(f[:, None], t[:, None]).solution)
         torch.testing.assert_close(found(data.inputs), factor * base(data.inputs))
+
+
+@pytest.mark.parametrize("end", [torch.nn.Tanh(), torch.nn.ReLU()])
+def test_scale_multiplies_whatever_follows_the_last_layer(end: torch.nn.Module):
+    plain, data = base_model(), samples()
+    module = torch.nn.Sequential(*plain.module, end)
+    base = LayeredModel(module, plain.layers, SETTINGS, plain.channels)
+    found = adapted(adaptation_of("scale"), base)
+    with torch.no_grad():
+        f, t = base(data.inputs).flatten().double(), data.targets.flatten().double()
+        factor = float(torch.linalg.lstsq(f[:, None], t[:, None]).solution)
+        torch.testing.assert_close(found(data.inputs), factor * base(data.inputs))
+        torch.testing.assert_close(found.copy()(data.inputs), factor * base(data.inputs))
+    assert changed_layers(base, found) == []
+    assert set(state_of(found.module)) - set(state_of(base.module)) == {"eddyscope_scale"}
 
 
 def test_a_case_names_each_model_once_and_in_order():

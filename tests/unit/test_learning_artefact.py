@@ -28,6 +28,7 @@ from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels
+from eddyscope.networks.state import scale_output
 from eddyscope.networks.unet import Unet
 from synthetic_models import record_of
 
@@ -107,6 +108,16 @@ def test_both_networks_can_be_stored(tmp_path: Path):
     assert torch.equal(found(x), made(x))
     with pytest.raises(CaseError, match=r"kind = 'unet', but the case has network\.kind = 'cnn'"):
         load_model(tmp_path / "u.safetensors", SETTINGS)
+
+
+def test_a_scale_of_the_output_is_stored(tmp_path: Path):
+    made = network()
+    expected = -3.0 * made(torch.ones(1, 2, 8, 8))
+    scale_output(made.module, torch.tensor(-1.5))
+    scale_output(made.module, torch.tensor(2.0))
+    save_model(tmp_path / "s.safetensors", Model(made, RECORD))
+    found = load_model(tmp_path / "s.safetensors", SETTINGS).network
+    torch.testing.assert_close(found(torch.ones(1, 2, 8, 8)), expected)
 
 
 def test_missing_file(tmp_path: Path):

@@ -2,8 +2,8 @@
 it (g).
 
   h_l  what layer l gives, before anything is done to it;
-  g_l  what the layer after it, in the order of a forward pass, is given; of the last layer, the
-       network's output.
+  g_l  what the first layer that is fed by it is given; where it feeds no layer, the network's
+       output.
 
 In a chain of convolutions with a nonlinearity σ between them g_l = σ(h_l). A layer can only
 re-weight the wavenumbers that reach it; a nonlinearity spreads every wavenumber over all others.
@@ -47,7 +47,7 @@ class LayerSpectra:
     """Points a side of h, axis (layer); 0 if it is no field."""
     h: FloatArray
     g: FloatArray
-    active: FloatArray
+    positive: FloatArray
     """Share of points with h > 0, axis (layer)."""
     inputs: FloatArray
     """Spectra of the network's input channels, axes (channel, wavenumber)."""
@@ -59,7 +59,7 @@ class LayerSpectra:
             self.points,
             self.h + other.h,
             self.g + other.g,
-            self.active + other.active,
+            self.positive + other.positive,
             self.inputs + other.inputs,
         )
 
@@ -69,7 +69,7 @@ class LayerSpectra:
             self.points,
             self.h * factor,
             self.g * factor,
-            self.active * factor,
+            self.positive * factor,
             self.inputs * factor,
         )
 
@@ -110,12 +110,13 @@ def _sum_over(probe: Probe, samples: slice) -> LayerSpectra:
     calls, output = _recorded(probe.model, inputs)
     given = [*(call.output for call in calls), *(call.input for call in calls), output]
     shells = max(len(shell_counts(field.shape[-1])) for field in given if _is_field(field))
-    following = [*(call.input for call in calls[1:]), output]
+    fed = probe.model.fed(inputs[:1])
+    made = [output if place is None else calls[place].input for place in fed]
     return LayerSpectra(
         tuple(call.name for call in calls),
         np.array([call.output.shape[-1] if _is_field(call.output) else 0 for call in calls]),
         _spectra([call.output for call in calls], shells),
-        _spectra(following, shells),
+        _spectra(made, shells),
         np.array([_share_above_zero(call.output) * len(inputs) for call in calls]),
         shell_power(inputs).sum(axis=0),
     )

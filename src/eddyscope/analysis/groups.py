@@ -100,7 +100,7 @@ def _activations(found: LayerSpectra) -> dict[str, AnyArray]:
         "points": found.points,
         "h": found.h,
         "g": found.g,
-        "active": found.active,
+        "positive": found.positive,
         "input": found.inputs,
     }
 

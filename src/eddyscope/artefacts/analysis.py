@@ -114,9 +114,9 @@ ACTIVATIONS = {
     "g": Meant(
         ("layer", "wavenumber"),
         ACTIVITY,
-        "spectrum of what the next layer is given (g); of the last, the network's output",
+        "spectrum of what the layer that it feeds is given (g); where none, the network's output",
     ),
-    "active": Meant(("layer",), "1", "share of points with h > 0"),
+    "positive": Meant(("layer",), "1", "share of points with h > 0"),
     "input": Meant(("channel", "wavenumber"), ACTIVITY, "spectrum of the network's inputs"),
 }
 """Of activations/<run>; NaN for shells that a coarser grid does not have."""

@@ -55,7 +55,9 @@ class BaseTraining:
         data = agree(world.comm, lambda: Dataset(dataset))
         samples, validation = agree(world.comm, lambda: self._samples(data, normalisation))
         saved = Saved(self.path.with_suffix(".ckpt"), self.identity)
-        network = build(self.network, self.channels, self.recipe.key)
+        network = agree(
+            world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
+        )
         began = time.monotonic()
         history = train(network.module, samples, validation, self.recipe, world, saved, report)
         count = sum(parameter.numel() for parameter in network.module.parameters())

@@ -15,8 +15,9 @@ from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import NetworkSettings
+from eddyscope.networks.state import load_state, scale_name, scale_output, scaled_paths, state_of
 
-__all__ = ["Model", "load_model", "save_model", "weights_of"]
+__all__ = ["Model", "changed_layers", "load_model", "save_model", "weights_of"]
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,28 @@ def load_model(path: Path, expect: NetworkSettings | None = None) -> Model:
 
 def weights_of(network: LayeredModel) -> dict[str, RealArray]:
     """All weights of a network as arrays, by full name."""
-    tensors = network.module.state_dict()
+    tensors = state_of(network.module)
     return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+
+
+def changed_layers(before: LayeredModel, after: LayeredModel) -> list[str]:
+    """The layers of a network that are not what they were in one like it."""
+
+    def differ(name: str) -> bool:
+        old, new = (state_of(model.layers[name]) for model in (before, after))
+        return old.keys() != new.keys() or any(not torch.equal(old[k], new[k]) for k in old)
+
+    return [name for name in before.layers if differ(name)]
 
 
 def _network(path: Path, stored: StoredModel) -> LayeredModel:
     """The network that a stored model describes, with its weights. Raises CaseError."""
-    network = build(stored.record.network, stored.record.channels, None)
-    wanted = {name: tuple(t.shape) for name, t in network.module.state_dict().items()}
+    record = stored.record
+    network = build(record.network, record.channels, None, record.grid.n)
+    for scaled in scaled_paths(stored.weights):
+        name = scale_name(scaled)
+        scale_output(network.module.get_submodule(scaled), torch.from_numpy(stored.weights[name]))
+    wanted = {name: tuple(t.shape) for name, t in state_of(network.module).items()}
     found = {name: array.shape for name, array in stored.weights.items()}
     wrong = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
     if wrong:
@@ -71,5 +86,5 @@ def _network(path: Path, stored: StoredModel) -> LayeredModel:
             f"{path}: weights {name!r} have shape {found.get(name, 'none')}, but its network needs "
             f"{wanted.get(name, 'none')}; make it again with --fresh"
         )
-    network.module.load_state_dict({n: torch.from_numpy(a) for n, a in stored.weights.items()})
+    load_state(network.module, {n: torch.from_numpy(a) for n, a in stored.weights.items()})
     return network

@@ -20,7 +20,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
-from eddyscope.learning.models import Model, save_model
+from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.parallel.failure import BlewUp, CannotWrite
@@ -143,7 +143,9 @@ class Retraining:
         if not history.train:
             self._measure(network, history, world)
         seconds = time.monotonic() - began
-        model = Model(network, self._record(key, history, count, seconds, world))
+        metrics = metrics_of(history, len(self.target.samples), count, seconds, world)
+        record = self._record(key, changed_layers(base, network), history, metrics)
+        model = Model(network, record)
         world.on_root(lambda: save_model(path, model))
         world.on_root(lambda: saved.path.unlink(missing_ok=True))
 
@@ -157,7 +159,11 @@ class Retraining:
                 losses.append(mean_loss(network.module, part, self.recipe.batch_size, world))
 
     def _record(
-        self, key: ModelKey, history: History, parameters: int, seconds: float, world: World
+        self,
+        key: ModelKey,
+        retrained: list[str],
+        history: History,
+        metrics: dict[str, float | None],
     ) -> ModelRecord:
         base, target, adaptation = self.base.record, self.target, self.models[key]
         return ModelRecord(
@@ -168,9 +174,9 @@ class Retraining:
             channels=base.channels,
             normalisation=target.normalisation,
             grid=target.grid,
-            retrained=adaptation.retrained(list(self.base.network.layers)),
+            retrained=retrained,
             history=history.curves,
-            metrics=metrics_of(history, len(target.samples), parameters, seconds, world),
+            metrics=metrics,
             provenance={
                 **self.provenance,
                 "dataset": target.digest,

@@ -1,6 +1,6 @@
 """What every network is to the rest of the program: a module and its re-trainable layers.
 
-    model = build(settings, channels, key)            # networks/registry.py
+    model = build(settings, channels, key, n)         # networks/registry.py
     model(x)                                          # (sample, channel, y, x) -> the same
     model.layers["l02"].weight
     model.recorded(x)                                 # what each layer was given and gave
@@ -13,7 +13,8 @@ written with torch.func: `functional_call(model.module, parameters, (x,))` with 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -27,12 +28,22 @@ __all__ = ["LayerCall", "LayeredModel"]
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One layer at work in a forward pass; tensors have axes (sample, channel, y, x)."""
+    """One layer at work in a forward pass; tensors as the layer has them, in a network of
+    convolutions with axes (sample, channel, y, x)."""
 
     name: str
     input: Tensor
     output: Tensor
-    """Before any nonlinearity that follows the layer."""
+    """Before anything is done to it, also in place."""
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """A layer's call as the rest of the network sees it."""
+
+    call: LayerCall
+    onward: Tensor
+    """What the layers after it are given of its output."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class LayeredModel:
     settings: NetworkSettings
     channels: Channels
     """Names of the channels it takes and gives, in their order."""
+    n: int | None = None
+    """Points a side of the grid it was made for."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Normalised outputs, (sample, output channel, y, x), of normalised inputs."""
@@ -56,38 +69,80 @@ class LayeredModel:
 
     def of(self, module: nn.Module) -> LayeredModel:
         """The same network around `module`, which has the same submodules."""
-        paths = self._paths()
+        paths = self.paths
         layers = {name: module.get_submodule(path) for name, path in paths.items()}
         return replace(self, module=module, layers=layers)
 
+    @property
+    def paths(self) -> dict[str, str]:
+        """Layer -> its full name in `module`."""
+        names = {id(submodule): path for path, submodule in self.module.named_modules()}
+        return {name: names[id(layer)] for name, layer in self.layers.items()}
+
     def parameters_of(self, name: str) -> dict[str, nn.Parameter]:
         """Parameters of layer `name` under their full names in `module`."""
-        path = self._paths()[name]
-        own = self.layers[name].named_parameters()
-        return {f"{path}.{key}": parameter for key, parameter in own}
+        full_names = {id(parameter): key for key, parameter in self.module.named_parameters()}
+        own = self.layers[name].parameters()
+        return {full_names[id(parameter)]: parameter for parameter in own}
 
     def recorded(self, x: Tensor) -> list[LayerCall]:
         """What every layer is given and gives when the network is given `x`, in order.
 
-        Outputs are kept as they leave the layer. Gradients flow as in any forward pass.
+        A layer that is met twice is there twice. Gradients flow as in any forward pass.
         """
-        calls: list[LayerCall] = []
+        with self._watched() as passed:
+            self.module(x)
+        return [entry.call for entry in passed]
 
-        def recorder(name: str) -> torch.utils.hooks.RemovableHandle:
-            def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                calls.append(LayerCall(name, inputs[0], output))
+    def fed(self, x: Tensor) -> list[int | None]:
+        """For each of the calls of `recorded(x)`, the place of the first later one whose input
+        is made of what it gave; None if no layer is given anything of it."""
+        with torch.enable_grad(), self._watched() as passed:
+            self.module(x.detach().requires_grad_().clone())
+        sources = [_sources(entry.call.input, passed[:at]) for at, entry in enumerate(passed)]
+        calls = range(len(passed))
+        return [next((at for at in calls if place in sources[at]), None) for place in calls]
+
+    @contextmanager
+    def _watched(self) -> Iterator[list[_Passed]]:
+        """Calls of all layers, as they come. Layers work on copies, since a network may change
+        in place what a layer was given, or gave."""
+        passed: list[_Passed] = []
+        given: list[Tensor] = []
+
+        def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            given.append(inputs[0].clone())
+            return (given[-1], *inputs[1:])
+
+        def after(name: str) -> torch.utils.hooks.RemovableHandle:
+            def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+                passed.append(_Passed(LayerCall(name, given.pop(), output), output.clone()))
+                return passed[-1].onward
 
             return self.layers[name].register_forward_hook(record)
 
-        handles = [recorder(name) for name in self.layers]
+        handles = [layer.register_forward_pre_hook(before) for layer in self.layers.values()]
+        handles += [after(name) for name in self.layers]
         try:
-            self.module(x)
+            yield passed
         finally:
             for handle in handles:
                 handle.remove()
-        return calls
 
-    def _paths(self) -> dict[str, str]:
-        """Layer -> its full name in `module`."""
-        names = {id(submodule): path for path, submodule in self.module.named_modules()}
-        return {name: names[id(layer)] for name, layer in self.layers.items()}
+
+def _sources(tensor: Tensor, passed: list[_Passed]) -> set[int]:
+    """Places of the calls whose outputs `tensor` is made of with no other layer between them."""
+    places = {entry.onward.grad_fn: place for place, entry in enumerate(passed)}
+    found: set[int] = set()
+    seen = set()
+    waiting = [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in places:
+            found.add(places[node])
+        else:
+            waiting += [function for function, _ in node.next_functions]
+    return found

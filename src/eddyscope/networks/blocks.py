@@ -11,10 +11,17 @@ from torch import Tensor, nn
 
 from eddyscope.config.streams import integer_seed
 
-__all__ = ["Beside", "PeriodicUpsample", "chain", "convolution", "draw_weights"]
+__all__ = [
+    "BEFORE_RELU",
+    "Beside",
+    "PeriodicUpsample",
+    "chain",
+    "convolution",
+    "draw_weights",
+]
 
-RELU_FACTOR = 2.0
-"""By which the variance of weights before a ReLU is larger, since it halves the mean square."""
+BEFORE_RELU = 2.0
+"""Factor of the variance of weights before a ReLU, which halves the mean square."""
 
 
 def convolution(inputs: int, outputs: int, size: int, padding: str = "circular") -> nn.Conv2d:
@@ -38,17 +45,19 @@ def chain(steps: Mapping[str, nn.Module]) -> nn.Sequential:
 
 
 @torch.no_grad()
-def draw_weights(layers: Mapping[str, nn.Module], key: Sequence[int]) -> None:
-    """Draw all weights anew (He et al. 2015, uniform) and set the biases to zero.
+def draw_weights(
+    layers: Mapping[str, nn.Module], key: Sequence[int], factors: Mapping[str, float]
+) -> None:
+    """Draw all weights anew and set the biases to zero.
 
-    Each layer has its own stream, so its weights do not depend on the other layers. All
-    layers but the last are taken to have a ReLU after them.
+    Weights are uniform with variance factor / (inputs a point), so that what a layer gives has
+    `factors[name]` times the mean square of what it is given (He et al. 2015: BEFORE_RELU where
+    a ReLU follows, 1 where nothing does). Each layer has its own stream, so its weights do not
+    depend on the other layers.
     """
-    last = list(layers)[-1]
     for number, (name, layer) in enumerate(layers.items(), start=1):
         weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
-        factor = 1.0 if name == last else RELU_FACTOR
-        bound = (3.0 * factor / weight[0].numel()) ** 0.5
+        bound = (3.0 * factors[name] / weight[0].numel()) ** 0.5
         generator = torch.Generator().manual_seed(integer_seed("weights", *key, number))
         drawn = torch.rand(weight.shape, generator=generator)
         weight.copy_((2.0 * drawn - 1.0) * bound)

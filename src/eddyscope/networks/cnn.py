@@ -9,6 +9,7 @@ with shifts of the grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -48,8 +49,7 @@ class Cnn:
     def __init__(self, settings: Settings):
         self.settings = settings
 
-    @property
-    def layer_names(self) -> list[str]:
+    def layer_names(self, channels: Channels, n: int | None) -> list[str]:
         return numbered(self.settings.depth)
 
     def check(self, n: int) -> None:
@@ -61,13 +61,14 @@ class Cnn:
                 f"kernels of at most {n - 1 + n % 2}, or a finer filter.n"
             )
 
-    def module(self, channels: Channels) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The module, its weights not yet set, and its layers."""
+    def module(
+        self, channels: Channels, n: int | None, key: Sequence[int] | None
+    ) -> tuple[nn.Module, dict[str, nn.Module]]:
         from torch import nn
 
-        from eddyscope.networks.blocks import chain, convolution
+        from eddyscope.networks.blocks import BEFORE_RELU, chain, convolution, draw_weights
 
-        settings, names = self.settings, self.layer_names
+        settings, names = self.settings, self.layer_names(channels, n)
         hidden = [settings.width] * (settings.depth - 1)
         widths = [len(channels.inputs), *hidden, len(channels.outputs)]
         steps: dict[str, nn.Module] = {}
@@ -77,4 +78,6 @@ class Cnn:
             steps[name] = layers[name]
             if name != names[-1]:
                 steps[f"relu_{name}"] = nn.ReLU()
+        if key is not None:
+            draw_weights(layers, key, {**dict.fromkeys(names, BEFORE_RELU), names[-1]: 1.0})
         return chain(steps), layers

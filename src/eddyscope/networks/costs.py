@@ -17,22 +17,24 @@ BACKWARD = 2.0
 
 
 @cache
-def layer_parameters(settings: NetworkSettings, channels: Channels) -> dict[str, int]:
+def layer_parameters(
+    settings: NetworkSettings, channels: Channels, n: int | None = None
+) -> dict[str, int]:
     """Numbers that each layer has to train."""
     import torch
 
     with torch.device("meta"):
-        layers = build(settings, channels, None).layers
+        layers = build(settings, channels, None, n).layers
     return {name: sum(p.numel() for p in layer.parameters()) for name, layer in layers.items()}
 
 
 @cache
-def total_parameters(settings: NetworkSettings, channels: Channels) -> int:
+def total_parameters(settings: NetworkSettings, channels: Channels, n: int | None = None) -> int:
     """All numbers of the network."""
     import torch
 
     with torch.device("meta"):
-        module = build(settings, channels, None).module
+        module = build(settings, channels, None, n).module
     return sum(p.numel() for p in module.parameters())
 
 
@@ -44,7 +46,7 @@ def forward_flops(settings: NetworkSettings, channels: Channels, n: int) -> floa
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), torch.no_grad():
-        model = build(settings, channels, None)
+        model = build(settings, channels, None, n)
         x = torch.empty(1, len(channels.inputs), n, n)
         with FlopCounterMode(display=False) as counter:
             model(x)

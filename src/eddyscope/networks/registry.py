@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eddyscope.config.registry import Registry
@@ -19,32 +20,31 @@ __all__ = ["NETWORKS", "Network", "build", "check_grid", "layer_names"]
 
 
 class Network(Protocol):
-    """An architecture: made from its settings, torch is met in `module` alone.
+    """An architecture, made from its settings; torch is met in `module` alone if possible.
 
-    What adaptations rest on: a layer's first parameter is its weight, axes (output channel, …),
-    what it gives is linear in its parameters, and what the last layer gives is the network's
-    output. `build` draws weights as for a ReLU after every layer but the last.
+    It maps (sample, input channel, y, x) to (sample, output channel, y, x) on the same grid.
+    What joins its layers, what follows the last one and how weights are drawn are its own affair.
     """
 
     settings: Any
 
-    @property
-    def layer_names(self) -> list[str]:
-        """l01, l02, …: the layers that can be re-trained, in the order of a forward pass."""
-
     def check(self, n: int) -> None:
         """Raise CaseError unless the network works on n × n points."""
 
-    def module(self, channels: Channels) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The module on torch's default device, its weights not yet set, and its layers."""
+    def layer_names(self, channels: Channels, n: int | None) -> list[str]:
+        """l01, l02, …: the layers that can be re-trained, in the order of a forward pass."""
+
+    def module(
+        self, channels: Channels, n: int | None, key: Sequence[int] | None
+    ) -> tuple[nn.Module, dict[str, nn.Module]]:
+        """The module on torch's default device, and its layers: submodules of it.
+
+        n: points a side of the grid; key: all that random weights are drawn from; without one
+        they need not be set.
+        """
 
 
 NETWORKS: Registry[Network] = Registry("network", {"cnn": Cnn, "unet": Unet})
-
-
-def layer_names(settings: NetworkSettings) -> list[str]:
-    """Names of the layers of the network that `settings` describe, first to last."""
-    return NETWORKS.build(settings).layer_names
 
 
 def check_grid(settings: NetworkSettings, n: int) -> None:
@@ -52,12 +52,31 @@ def check_grid(settings: NetworkSettings, n: int) -> None:
     NETWORKS.build(settings).check(n)
 
 
-def build(settings: NetworkSettings, channels: Channels, key: Sequence[int] | None) -> LayeredModel:
-    """The network, weights drawn from `key` alone; without a key they are not set."""
-    from eddyscope.networks.base import LayeredModel
-    from eddyscope.networks.blocks import draw_weights
+@cache
+def _layer_names(settings: NetworkSettings, channels: Channels, n: int | None) -> tuple[str, ...]:
+    return tuple(NETWORKS.build(settings).layer_names(channels, n))
 
-    module, layers = NETWORKS.build(settings).module(channels)
-    if key is not None:
-        draw_weights(layers, key)
-    return LayeredModel(module, layers, settings, channels)
+
+def layer_names(settings: NetworkSettings, channels: Channels, n: int | None = None) -> list[str]:
+    """Names of the layers of the network that `settings` describe, first to last.
+
+    n: points a side of its grid; by default `settings.n`. CaseError where they cannot be told.
+    """
+    return list(_layer_names(settings, channels, n or settings.n))
+
+
+def build(
+    settings: NetworkSettings,
+    channels: Channels,
+    key: Sequence[int] | None,
+    n: int | None = None,
+) -> LayeredModel:
+    """The network, weights drawn from `key` alone; without a key they are not set.
+
+    n: points a side of its grid; by default `settings.n`. Not collective.
+    """
+    from eddyscope.networks.base import LayeredModel
+
+    n = n or settings.n
+    module, layers = NETWORKS.build(settings).module(channels, n, key)
+    return LayeredModel(module, layers, settings, channels, n)

@@ -10,6 +10,7 @@ exact only under shifts by an even number of points.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -50,8 +51,7 @@ class Unet:
     def __init__(self, settings: Settings):
         self.settings = settings
 
-    @property
-    def layer_names(self) -> list[str]:
+    def layer_names(self, channels: Channels, n: int | None) -> list[str]:
         return numbered(LAYERS)
 
     def check(self, n: int) -> None:
@@ -69,12 +69,21 @@ class Unet:
                 "filter.n"
             )
 
-    def module(self, channels: Channels) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The module, its weights not yet set, and its layers."""
+    def module(
+        self, channels: Channels, n: int | None, key: Sequence[int] | None
+    ) -> tuple[nn.Module, dict[str, nn.Module]]:
         from torch import nn
 
-        from eddyscope.networks.blocks import Beside, PeriodicUpsample, chain, convolution
+        from eddyscope.networks.blocks import (
+            BEFORE_RELU,
+            Beside,
+            PeriodicUpsample,
+            chain,
+            convolution,
+            draw_weights,
+        )
 
+        names = self.layer_names(channels, n)
         fine, coarse = self.settings.width, 2 * self.settings.width
         sizes = [
             (len(channels.inputs), fine),
@@ -86,8 +95,11 @@ class Unet:
         ]
         layers: dict[str, nn.Module] = {
             name: convolution(inputs, outputs, self.settings.kernel_size)
-            for name, (inputs, outputs) in zip(self.layer_names, sizes, strict=True)
+            for name, (inputs, outputs) in zip(names, sizes, strict=True)
         }
+
+        if key is not None:
+            draw_weights(layers, key, {**dict.fromkeys(names, BEFORE_RELU), names[-1]: 1.0})
 
         def activated(*names: str) -> dict[str, nn.Module]:
             """Layers, each with a ReLU after it."""

@@ -15,7 +15,6 @@ from eddyscope.artefacts.advice import write_advice
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
@@ -37,7 +36,7 @@ class Advise:
         for system in _systems(job):
             _check_samples(job, system)
         advise = job.case.advise
-        layers = len(layer_names(job.case.network))
+        layers = len(job.case.layer_names)
         return [
             f"scores: {', '.join(advise.score_names)} of {layers} layers, dealt to "
             f"{job.world.size} rank(s); the advice is by {advise.default_score}",

@@ -89,7 +89,7 @@ class Case(Section):
         together(
             self._check_grids,
             lambda: check_grid(self.network, self.network_grid),
-            lambda: check_transfer(self.transfer, layer_names(self.network)),
+            lambda: check_transfer(self.transfer, self.layer_names),
         )
         return self
 
@@ -123,6 +123,11 @@ class Case(Section):
         systems = {name: getattr(self, name) for name in SYSTEMS}
         return {name: system.flow for name, system in systems.items() if system}
 
+    @property
+    def layer_names(self) -> list[str]:
+        """The network's layers, first to last."""
+        return layer_names(self.network, self.channels, self.network_grid)
+
     def flow_seed(self, system: str) -> int:
         """Seed of what is random in a system's flow."""
         number = 0 if self.paired else SYSTEMS.index(system)
@@ -136,7 +141,7 @@ class Case(Section):
     @property
     def transfer_models(self) -> dict[ModelKey, Adaptation]:
         """The models to be made from the base model, and how."""
-        return transfer_models(self.transfer, layer_names(self.network))
+        return transfer_models(self.transfer, self.layer_names)
 
     def system(self, name: str) -> SystemSettings:
         """The base or target system. CaseError if the case has none."""

@@ -17,7 +17,6 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.case import SYSTEMS
 from eddyscope.stages.job import Job, Step
@@ -84,7 +83,7 @@ def _evaluate(job: Job, with_advice: bool) -> None:
     own = agree(world.comm, lambda: {s: read_normalisation(job.normalisation(s)) for s in SYSTEMS})
     found = evaluate_all(world, subjects, own, tests, case.training.batch_size)
     advice = (
-        world.on_root(lambda: read_advice(job.out / "advice.json", layer_names(case.network)))
+        world.on_root(lambda: read_advice(job.out / "advice.json", case.layer_names))
         if with_advice
         else None
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
-from eddyscope.networks.registry import layer_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
@@ -33,11 +32,11 @@ class Train:
         flops = training_flops(case.network, case.channels, n)
         seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
         memory = 4 * len(case.channels.names) * n * n * (count + validation)
-        weights = total_parameters(case.network, case.channels)
-        by_layer = layer_parameters(case.network, case.channels)
+        weights = total_parameters(case.network, case.channels, n)
+        by_layer = layer_parameters(case.network, case.channels, n)
         largest = max(by_layer, key=lambda name: by_layer[name])
         return [
-            f"network: {case.network.kind}, {len(layer_names(case.network))} layers, "
+            f"network: {case.network.kind}, {len(case.layer_names)} layers, "
             f"{weights} parameters, most of them in {largest} ({by_layer[largest]})",
             f"samples: {count} for training, {validation} for validation, {n} x {n} points, "
             f"{memory / 2**20:.1f} MiB on each rank",

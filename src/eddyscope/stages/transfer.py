@@ -44,10 +44,11 @@ class Transfer:
         groups = min(job.world.size, len(models))
         batch = transfer.batch_size or case.training.batch_size
         steps = -(-transfer.samples // batch)
-        flops = training_flops(case.network, case.channels, case.network_grid)
+        network = case.network, case.channels, case.network_grid
+        flops = training_flops(*network)
         trained = sum(adaptation.is_trained for adaptation in models.values())
         work = transfer.epochs * trained * transfer.samples * flops
-        weights = 4 * total_parameters(case.network, case.channels)
+        weights = 4 * total_parameters(*network)
         names = dict.fromkeys(key.adaptation for key in models)
         return [
             f"models: {len(models)} ({', '.join(names)}; {transfer.seeds} seed(s))",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eddyscope.learning.batches import Samples
     from eddyscope.networks.base import LayeredModel
 
-__all__ = ["Adaptation", "Task", "Trained", "check_layers"]
+__all__ = ["Adaptation", "Task", "Usual", "check_layers"]
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,10 @@ class Adaptation(Protocol):
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
         """The adapted `module` as a network like `base`. Exact."""
 
-    def retrained(self, layers: Sequence[str]) -> list[str]:
-        """Of a network's layers, those whose weights change."""
 
-
-class Trained:
-    """Base of adaptations that are trained by gradients: they have no parameter, change every
-    layer, leave the module a network like the base model's, are controls, and have no words but
-    their text, unless they say otherwise."""
+class Usual:
+    """What most adaptations answer: trained by gradients, without a parameter, for any network,
+    in a module that is a network like the base model's, a control, with no words but its text."""
 
     is_trained: ClassVar[bool] = True
     role: ClassVar[Role] = "control"
@@ -97,9 +93,6 @@ class Trained:
 
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
         return base.of(module)
-
-    def retrained(self, layers: Sequence[str]) -> list[str]:
-        return list(layers)
 
 
 def check_layers(named: Sequence[str], layers: Sequence[str]) -> None:

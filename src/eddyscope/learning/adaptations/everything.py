@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Trained
+from eddyscope.learning.adaptations.base import Usual
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Everything"]
 
 
-class Everything(Trained):
+class Everything(Usual):
     """Re-trains all layers."""
 
     class Settings(Section):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Trained
+from eddyscope.learning.adaptations.base import Usual
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Gain"]
 
 
-class Gain(Trained):
+class Gain(Usual):
     """Multiplies weights and biases of every layer by a trained factor a channel."""
 
     class Settings(Section):

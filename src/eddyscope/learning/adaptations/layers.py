@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from eddyscope.artefacts.key import LAYERS, adaptation_text, in_one_order, layers_text
 from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Trained, check_layers
+from eddyscope.learning.adaptations.base import Usual, check_layers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Layers"]
 
 
-class Layers(Trained):
+class Layers(Usual):
     """Re-trains the named layers."""
 
     class Settings(Section):
@@ -52,6 +52,3 @@ class Layers(Trained):
         for name in self.settings.layers:
             network.layers[name].requires_grad_(True)
         return network.module
-
-    def retrained(self, layers: Sequence[str]) -> list[str]:
-        return [name for name in layers if name in self.settings.layers]

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from eddyscope.artefacts.key import adaptation_text, in_one_order, layers_text
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Trained, check_layers
+from eddyscope.learning.adaptations.base import Usual, check_layers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Lora"]
 
 
-class Lora(Trained):
+class Lora(Usual):
     """Adds a trained matrix of low rank to the weights of the named layers."""
 
     class Settings(Section):
@@ -69,7 +69,9 @@ class Lora(Trained):
 
         factors: dict[str, nn.Parameter] = {}
         weights: dict[str, str] = {}
-        for number, name in enumerate(self.retrained(list(base.layers)), start=1):
+        named = self.settings.layers
+        layers = [name for name in base.layers if isinstance(named, str) or name in named]
+        for number, name in enumerate(layers, start=1):
             full_name, weight = next(iter(base.parameters_of(name).items()))
             rows, columns = len(weight), weight[0].numel()
             weights[name] = full_name
@@ -90,7 +92,3 @@ class Lora(Trained):
 
         assert isinstance(module, Replaced)
         return module.folded()
-
-    def retrained(self, layers: Sequence[str]) -> list[str]:
-        named = self.settings.layers
-        return [name for name in layers if isinstance(named, str) or name in named]

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from eddyscope.config.streams import integer_seed
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.state import scale_output
 
 __all__ = ["Replaced", "ScaledOutput", "best_factor", "uniform"]
+
+ROUNDING = 1e-5
+"""Of single precision, in units of the largest value of a field."""
 
 Rule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
 """(the base's parameters by full name, what is trained by name) -> parameters in their place."""
@@ -57,17 +61,38 @@ class ScaledOutput(nn.Module):
         self.base = base.copy()
         self.module = self.base.module.requires_grad_(False)
         self.factor = nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.example: Tensor | None = None
+        """A sample, (1, channel, y, x), on which folding is tried."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.base(x) * self.factor
 
     @torch.no_grad()
     def folded(self) -> LayeredModel:
-        """The factor in the last layer, whose output is the network's."""
+        """The factor in the weights of the last layer, where its output is the network's, and
+        else as a scale of the network."""
+        assert self.example is not None
+        in_layer = _last_layer_scaled(self.base, float(self.factor), self.example)
+        if in_layer is not None:
+            return in_layer
         network = self.base.copy()
-        for parameter in list(network.layers.values())[-1].parameters():
-            parameter.mul_(float(self.factor))
+        scale_output(network.module, self.factor.float())
         return network
+
+
+def _last_layer_scaled(
+    network: LayeredModel, factor: float, example: Tensor
+) -> LayeredModel | None:
+    """The network with its last layer's parameters times `factor`; None unless that multiplies
+    what the network makes of `example`."""
+    output, last = network(example), network.recorded(example)[-1]
+    if not torch.equal(last.output, output):
+        return None
+    scaled = network.copy()
+    for parameter in scaled.layers[last.name].parameters():
+        parameter.mul_(factor)
+    error = (scaled(example) - factor * output).abs().max()
+    return scaled if error <= ROUNDING * (factor * output).abs().max() else None
 
 
 def best_factor(network: LayeredModel, samples: Samples, batch_size: int) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Task, Trained
+from eddyscope.learning.adaptations.base import Task, Usual
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Scale"]
 
 
-class Scale(Trained):
+class Scale(Usual):
     """Multiplies the output by the factor a that minimises ‖a f(x) - pi‖² over the samples."""
 
     class Settings(Section):
@@ -42,12 +42,10 @@ class Scale(Trained):
 
         assert isinstance(module, ScaledOutput)
         module.factor.data.fill_(best_factor(module.base, task.samples, task.batch_size))
+        module.example = task.samples.inputs[:1]
 
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
         from eddyscope.learning.adaptations.replaced import ScaledOutput
 
         assert isinstance(module, ScaledOutput)
         return module.folded()
-
-    def retrained(self, layers: Sequence[str]) -> list[str]:
-        return list(layers[-1:])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from eddyscope.config.case import Section
-from eddyscope.learning.adaptations.base import Trained
+from eddyscope.learning.adaptations.base import Usual
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Scratch"]
 
 
-class Scratch(Trained):
+class Scratch(Usual):
     """Trains a network of the base model's architecture from the beginning."""
 
     class Settings(Section):
@@ -31,4 +31,4 @@ class Scratch(Trained):
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         from eddyscope.networks.registry import build
 
-        return build(base.settings, base.channels, key).module
+        return build(base.settings, base.channels, key, base.n).module
