@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.status import read_status
+from eddyscope.parallel.failure import guard
 from eddyscope.storage.drivers.mpio import has_parallel_hdf5
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
-from eddyscope.storage.small import read_tree
 from reliability.test_bad_input import make_folder
 from reliability.test_interrupted import newest_checkpoint, started, wait_for
 from reliability.test_stop_resume import LIMIT
@@ -98,30 +101,108 @@ def keep(counts: dict[str, int]) -> None:
     Path(str(RESULT)).write_text(json.dumps(record, indent=1) + "\n")
 
 
-SMALL_ARTEFACTS = {"advise": "advice", "evaluate": "evaluation"}
-"""Stage -> the name of its .h5 and .json."""
+# --- Stages that make small artefacts ------------------------------------------------------
+
+OUTPUTS = {
+    "advise": ["advice.*"],
+    "evaluate": ["evaluation.*"],
+    "les": ["les/*"],
+    "analyze": ["analysis.h5"],
+    "report": ["report/*"],
+}
+"""Stage -> what it makes."""
+
+SHORT = {"les": ["les.closures=['none','l02']", "les.duration=0.2"]}
+"""Stage -> settings that keep it short."""
 
 
-@pytest.mark.parametrize("stage", list(SMALL_ARTEFACTS))
-def test_a_stage_that_is_killed_leaves_no_half_artefact(launch, tmp_path, stage):
-    """Whatever is there is whole; called again, the stage ends with what a calm run gives."""
-    (tmp_path / "here").mkdir()
-    make_folder(tmp_path / "here")
-    out, name = tmp_path / "here" / "out", SMALL_ARTEFACTS[stage]
-    case = tmp_path / "here" / "synthetic.toml"
-    words = [sys.executable, "-m", "eddyscope", stage, str(case), "--out", str(out)]
+LET_GO = 10.0
+"""Seconds in which a killed process is gone, with its locks."""
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory) -> Path:
+    """A case whose datasets and models are there."""
+    folder: Path = tmp_path_factory.mktemp("ready")
+    make_folder(folder)
+    return folder
+
+
+def without_outputs(ready: Path, folder: Path, stage: str) -> Path:
+    """A copy of the case without what the stage makes."""
+    shutil.copytree(ready, folder)
+    for pattern in OUTPUTS[stage]:
+        for path in (folder / "out").glob(pattern):
+            path.unlink()
+    return folder
+
+
+def words_of(stage: str, folder: Path) -> list[str]:
+    out = str(folder / "out")
+    return [stage, str(folder / "synthetic.toml"), "--out", out, *SHORT.get(stage, [])]
+
+
+def contents(stage: str, folder: Path) -> dict[str, object]:
+    """What the stage has made: each file by its name, without the times that some tell."""
+    files = [path for pattern in OUTPUTS[stage] for path in (folder / "out").glob(pattern)]
+    return {path.name: content(path) for path in files if path.suffix != ".tmp"}
+
+
+def content(path: Path) -> object:
+    if path.suffix == ".json":
+        return untimed(json.loads(path.read_text()))
+    if path.suffix == ".html":
+        return path.read_text().rstrip().endswith("</html>")
+    return path.read_bytes()
+
+
+def untimed(tree: object) -> object:
+    """A JSON artefact without the seconds that its making took, and so without its digest."""
+    if isinstance(tree, dict):
+        return {k: untimed(v) for k, v in tree.items() if k not in ("seconds", "digest")}
+    return [untimed(entry) for entry in tree] if isinstance(tree, list) else tree
+
+
+def stamp(stage: str, folder: Path) -> list[tuple[str, int]]:
+    """Changes when the stage begins its work."""
+    out = folder / "out"
+    begun = out.glob("report/*.png") if stage == "report" else [out / "status" / f"{stage}.json"]
+    return sorted((path.name, path.stat().st_mtime_ns) for path in begun if path.exists())
+
+
+def state_after_a_kill(path: Path) -> str:
+    """What readers see, once the system has taken the lock from the ranks that are gone."""
+    deadline = time.monotonic() + LET_GO
+    while (found := read_status(path)) is not None and found.state == "running":
+        assert time.monotonic() < deadline, "a killed step is called running"
+        time.sleep(0.01)
+    return "none" if found is None else found.state
+
+
+@pytest.mark.parametrize("stage", list(OUTPUTS))
+def test_a_stage_that_is_killed_leaves_no_half_artefact(launch, ready, tmp_path, stage):
+    """Whatever is there is whole; called again, the stage makes what a calm run does."""
+    calm = without_outputs(ready, tmp_path / "calm", stage)
+    assert guard(lambda: dispatch(words_of(stage, calm))) == 0
+    expected = contents(stage, calm)
+    here = without_outputs(ready, tmp_path / "here", stage)
+    words = [sys.executable, "-m", "eddyscope", *words_of(stage, here)]
     rng = np.random.default_rng(7)
-    for path in out.glob(f"{name}.*"):  # made up, for tests of what reads them
-        path.unlink()
-    for _ in range(max(2, KILLS // 2)):
-        with started(1, words) as process:
-            wait_for((out / "status" / f"{stage}.json").exists, process)
-            time.sleep(rng.uniform(0.0, 1.0))
-        if (out / f"{name}.h5").exists():
-            read_tree(out / f"{name}.h5")
-        if (out / f"{name}.json").exists():
-            json.loads((out / f"{name}.json").read_text())
+    killed = 0
+    for number in range(max(2, KILLS // 2)):
+        before = stamp(stage, here)
+        with started(1 + number % 2, words) as process:
+            wait_for(lambda: stamp(stage, here) != before, process)  # noqa: B023
+            time.sleep(rng.uniform(0.0, 0.6))
+            killed += process.poll() is None
+        for name, found in contents(stage, here).items():
+            assert found == expected[name], f"{name} is not whole"
+        state = state_after_a_kill(here / "out" / "status" / f"{stage}.json")
+        assert state in (("interrupted", "complete") if stage != "report" else ("none",))
+        if state == "complete":
+            break
+    assert killed > 0, "every job ended before it was killed"
     ended = launch(1, words, LIMIT)
     assert ended.returncode == 0, ended.stderr
-    assert read_tree(out / f"{name}.h5").attrs["case_name"] == "synthetic"
-    assert not list(out.rglob("*.tmp"))
+    assert contents(stage, here) == expected
+    assert not list(here.rglob("*.tmp"))
