@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RUN = "all stages in order, skipping what is done"
 """What `run` does."""
 
+IMPORT = "make a dataset of your own arrays: HDF5, NetCDF, .npy, .npz"
+"""What `import` does."""
+
 EXIT_STATUSES = """\
 exit status:
   0  done
@@ -61,7 +64,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(names: Sequence[str]) -> Parser:
-    """The parser that knows these commands: stages, `run`, `doctor` and `info`."""
+    """The parser that knows these commands: stages, `run`, `import`, `doctor` and `info`."""
     parser = Parser(
         prog="eddyscope",
         description="From 2D turbulence to an explained, ranked set of layers to re-train.",
@@ -75,6 +78,8 @@ def build_parser(names: Sequence[str]) -> Parser:
         elif name == "info":
             info = commands.add_parser(name, help="what is in this artefact?")
             info.add_argument("file", metavar="FILE", type=Path)
+        elif name == "import":
+            _add_import(commands, alone=len(names) == 1)
         else:
             summary = RUN if name == "run" else load_stages([name])[0].summary
             command = commands.add_parser(
@@ -88,6 +93,23 @@ def build_parser(names: Sequence[str]) -> Parser:
             if name in ("run", "dns"):
                 _add_simulation_arguments(command)
     return parser
+
+
+def _add_import(commands: argparse._SubParsersAction[Parser], alone: bool) -> None:
+    """alone: whether this command is called for, so that its arguments are wanted."""
+    if not alone:
+        commands.add_parser("import", help=IMPORT)
+        return
+    from eddyscope.stages import importing  # imports h5py
+
+    command = commands.add_parser(
+        "import",
+        help=IMPORT,
+        description=IMPORT,
+        epilog=importing.EXAMPLES + "\n" + EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    importing.add_arguments(command)
 
 
 def _folder(text: str) -> Path:
@@ -138,7 +160,7 @@ def _add_case_arguments(command: argparse.ArgumentParser) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's arguments. CaseError with the nearest stage if it is misspelt."""
-    known = ["run", *STAGES, "doctor", "info"]
+    known = ["run", *STAGES, "import", "doctor", "info"]
     for word in argv:
         if "\0" in word or not _is_text(word):
             raise CaseError(f"argument {word!r}: not UTF-8 text; choose another name")
@@ -186,6 +208,11 @@ def dispatch(argv: Sequence[str]) -> int:
         from eddyscope.stages import info  # imports xarray
 
         info.run(arguments.file, world)
+        return 0
+    if arguments.stage == "import":
+        from eddyscope.stages import importing  # imports h5py
+
+        importing.run(arguments, argv, world)
         return 0
     names = STAGES if arguments.stage == "run" else [arguments.stage]
     perform(load_stages(names), make_job(arguments, world), arguments.dry_run)

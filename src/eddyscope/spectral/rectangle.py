@@ -1,5 +1,6 @@
-"""The Laplacian of real fields on the points of a periodic rectangle, of any sides and numbers of
-points. The solver's own grids are square: `spectral/half_plane.py`."""
+"""ψ and ω of one another on the points of a periodic rectangle, of any sides and numbers of points.
+The solver's own grids are square: `spectral/half_plane.py`. Mean and Nyquist modes carry nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +8,27 @@ import numpy as np
 
 from eddyscope.config.arrays import FloatArray, RealArray
 
-__all__ = ["minus_inverse_laplacian", "minus_laplacian"]
+__all__ = ["energy_product", "minus_inverse_laplacian", "minus_laplacian"]
 
 Length = tuple[float, float]
 """(Ly, Lx)."""
 
 
-def minus_laplacian(field: RealArray, length: Length) -> FloatArray:
-    """−∇² of fields (…, y, x): ω of ψ. Nyquist modes carry nothing."""
-    return _times(field, _wavenumbers_squared(field.shape[-2:], length))
+def minus_laplacian(psi: RealArray, length: Length) -> FloatArray:
+    """ω = −∇²ψ of fields (…, y, x)."""
+    return _times(psi, _wavenumbers_squared(psi.shape[-2:], length))
 
 
-def minus_inverse_laplacian(field: RealArray, length: Length) -> FloatArray:
-    """The inverse: ψ of ω, without a mean. Nyquist modes carry nothing."""
-    k2 = _wavenumbers_squared(field.shape[-2:], length)
-    return _times(field, np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0.0))
+def minus_inverse_laplacian(omega: RealArray, length: Length) -> FloatArray:
+    """ψ of ω = −∇²ψ, fields (…, y, x)."""
+    k2 = _wavenumbers_squared(omega.shape[-2:], length)
+    return _times(omega, np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0.0))
+
+
+def energy_product(one: RealArray, other: RealArray, length: Length) -> float:
+    """Mean of ∇ψ·∇ψ' of two fields (y, x): of one and the same, twice its kinetic energy."""
+    gradients = minus_laplacian(other, length)
+    return float(np.mean(one * gradients))
 
 
 def _times(field: RealArray, factor: FloatArray) -> FloatArray:

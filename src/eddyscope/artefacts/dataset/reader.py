@@ -21,7 +21,9 @@ from eddyscope.storage.seal import footer_of
 
 __all__ = ["Dataset"]
 
-PROVENANCE = ("code_version", "library_versions", "case_hash", "case_name")
+PROVENANCE = (
+    "code_version", "library_versions", "case_hash", "case_name", "command", "sources",
+)  # fmt: skip
 """Attributes that nothing is computed from: the dataset's digest leaves them out."""
 
 OF_HDF5 = ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME")

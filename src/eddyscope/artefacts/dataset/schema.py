@@ -9,6 +9,7 @@ from eddyscope.config.case import Section
 __all__ = [
     "DIAGNOSTICS",
     "FORMAT",
+    "IMPORTED",
     "RECORD_CHECKSUM",
     "SIGN_CONVENTION",
     "SPECTRA",
@@ -22,6 +23,9 @@ __all__ = [
 
 SYSTEMS = ("base", "target")
 """The two of a case: what a model is trained on, and what it is moved to."""
+
+IMPORTED = "imported"
+"""The system of a dataset that `eddyscope import` made of a user's arrays."""
 
 FORMAT = "eddyscope-dataset-3"
 
