@@ -21,7 +21,8 @@ S. Their energy ½ mean[δ1 |u_1|² + δ2 |u_2|² + kd² δ1 δ2 (ψ_1 − ψ_2)
 δ2 = 1/(1 + δ), is ½ Σ_l δ_l ω_l* ψ_l, since δ1 F1 = δ2 F2 = kd² δ1 δ2: so `layer_weights` are δ_l
 and M_ll' = δ_l S_ll', symmetric and a function of k² alone. Viscosity is `damping`; the mean shear,
 its gradients of potential vorticity and the lower layer's drag on ∇²ψ_2 are linear terms across
-layers.
+layers. What such terms give and take of energy is in none of the budgets that are recorded: these
+know forcing, `damping` and `drag`.
 """
 
 from __future__ import annotations
