@@ -21,13 +21,9 @@ from eddyscope.artefacts.analysis import (
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.networks.base import LayeredModel
-from eddyscope.networks.blocks import draw_weights
 from eddyscope.parallel.world import World
 
 __all__ = ["MAP_SIDE", "SHOWN", "activation_groups", "kernel_groups"]
-
-UNTRAINED = 0
-"""In the key of random weights that nothing is trained from; repeats of re-training have 1, …"""
 
 SHOWN = 8
 """Kernels shown before and after, of each model."""
@@ -38,13 +34,19 @@ direction, so 16 points hold all there is to know of it; larger kernels have mor
 
 
 def kernel_groups(
-    world: World, models: Mapping[ModelKey, LayeredModel], n: int, seed: int, maps: bool
+    world: World,
+    models: Mapping[ModelKey, LayeredModel],
+    n: int,
+    seed: int,
+    maps: bool,
+    untrained: LayeredModel | None = None,
 ) -> dict[str, xr.Dataset]:
-    """Groups of the kernels of all models, of a network on n × n points, of their changes, and of
-    the kernels that the network has before any training. Collective.
+    """Groups of the kernels of all models, of a network on n × n points, and of their changes.
+    Collective.
 
     models: the base model first. seed: of the null models. maps: whether maps of all kernels of
-    base and single-layer models are wanted.
+    base and single-layer models are wanted. untrained: the network before any training, whose
+    kinds of kernels are given beside.
     """
     kernels = {str(key): kernels_of(model) for key, model in models.items()}
     base = next(iter(models.values()))
@@ -67,21 +69,12 @@ def kernel_groups(
         moved = most_changed(found, kernels, str(key), SHOWN)
         if moved:
             groups[f"most_changed/{key}"] = most_changed_group(_moved(moved, grids, n), n)
-    return groups | _untrained(world, base, grids, seed)
-
-
-def _untrained(
-    world: World, base: LayeredModel, grids: Mapping[str, int], seed: int
-) -> dict[str, xr.Dataset]:
-    """Groups random/<layer>: kinds of the kernels of a network like `base` with weights drawn as
-    those that training begins with. Collective."""
-    network = base.copy()
-    draw_weights(network.layers, (seed, UNTRAINED))
-    found = survey(world, {BASE: kernels_of(network)}, grids, seed)
-    return {
-        f"random/{layer}": kernel_group({"kind": entry.shape.kind}, KINDS, grids[layer])
-        for (_, layer), entry in found.items()
-    }
+    if untrained is not None:
+        random = survey(world, {BASE: kernels_of(untrained)}, grids, seed)
+        for (_, layer), entry in random.items():
+            kinds = {"kind": entry.shape.kind}
+            groups[f"random/{layer}"] = kernel_group(kinds, KINDS, grids[layer])
+    return groups
 
 
 def activation_groups(world: World, probes: Mapping[str, Probe]) -> dict[str, xr.Dataset]:

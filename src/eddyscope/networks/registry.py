@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eddyscope.networks.base import LayeredModel
 
-__all__ = ["NETWORKS", "Network", "build", "check_grid", "layer_names"]
+__all__ = ["NETWORKS", "Network", "build", "check_grid", "layer_names", "redrawn"]
 
 
 class Network(Protocol):
@@ -80,3 +80,8 @@ def build(
     n = n or settings.n
     module, layers = NETWORKS.build(settings).module(channels, n, key)
     return LayeredModel(module, layers, settings, channels, n)
+
+
+def redrawn(model: LayeredModel, key: Sequence[int]) -> LayeredModel:
+    """A network like `model`, all of its weights random, drawn from `key` alone. Not collective."""
+    return model.of(build(model.settings, model.channels, key, model.n).module)

@@ -19,6 +19,9 @@ from eddyscope.stages.case import SYSTEMS
 from eddyscope.stages.job import Job, Step
 from eddyscope.stages.normalise import perform_normalised
 
+UNTRAINED = 0
+"""In the key of random weights that nothing is trained from; repeats of re-training have 1, …"""
+
 
 class Analyze:
     """Spectra of the kernels of all models, and of activations on both systems."""
@@ -71,6 +74,7 @@ def _analyze(job: Job) -> None:
     from eddyscope.analysis.groups import activation_groups, kernel_groups
     from eddyscope.analysis.size import maps_fit
     from eddyscope.learning.models import load_model
+    from eddyscope.networks.registry import redrawn
 
     case, world, n = job.case, job.world, job.case.network_grid
     paths = {key: job.model(key) for key in (ModelKey(), *_adapted(job))}
@@ -82,7 +86,8 @@ def _analyze(job: Job) -> None:
     own = {s: world.on_root(partial(read_normalisation, job.normalisation(s))) for s in SYSTEMS}
     networks = {key: model.network for key, model in models.items()}
     maps = maps_fit(case.network, case.channels, n)
-    groups = kernel_groups(world, networks, n, case.seed, maps)
+    untrained = redrawn(networks[ModelKey()], (case.seed, UNTRAINED))
+    groups = kernel_groups(world, networks, n, case.seed, maps, untrained)
     groups |= activation_groups(world, subjects.probes_of(models, runs, fields, own))
     example = world.on_root(partial(read, job.dataset("base"), count=1))
     groups["example_on_base"] = subjects.example_of(models[ModelKey()], example)

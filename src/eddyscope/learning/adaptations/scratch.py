@@ -29,6 +29,6 @@ class Scratch(Usual):
         return "all, from random weights"
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
-        from eddyscope.networks.registry import build
+        from eddyscope.networks.registry import redrawn
 
-        return build(base.settings, base.channels, key, base.n).module
+        return redrawn(base, key).module
