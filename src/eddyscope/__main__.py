@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.config.provenance import code_version
 from eddyscope.parallel.failure import agree, guard
 from eddyscope.parallel.world import World
+from eddyscope.stages import example, settings
 from eddyscope.stages.case import SYSTEMS, load_case
 from eddyscope.stages.job import Job
 from eddyscope.stages.stage import STAGES, Stage, load_stages
@@ -24,8 +26,14 @@ if TYPE_CHECKING:
 RUN = "all stages in order, skipping what is done"
 """What `run` does."""
 
-IMPORT = "make a dataset of your own arrays: HDF5, NetCDF, .npy, .npz"
-"""What `import` does."""
+TOOLS = {
+    "import": "make a dataset of your own arrays: HDF5, NetCDF, .npy, .npz",
+    "doctor": "is this machine set up right?",
+    "info": "what is in this artefact?",
+    "settings": "every setting of a case file, with default, unit and meaning",
+    "example": "case files to begin with",
+}
+"""Commands that are no stages, and what they are for."""
 
 EXIT_STATUSES = """\
 exit status:
@@ -42,6 +50,7 @@ examples:
   mpirun -n 64 eddyscope dns case.toml --system base --out /scratch/case
   eddyscope run case.toml --dry-run grid.n=512 time.dt=1e-3
   mpirun -n 64 eddyscope dns case.toml --dry-run --measure
+  eddyscope example quickstart; eddyscope settings time
 """
 
 
@@ -64,22 +73,21 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(names: Sequence[str]) -> Parser:
-    """The parser that knows these commands: stages, `run`, `import`, `doctor` and `info`."""
+    """The parser that knows these commands: stages, `run` and tools."""
     parser = Parser(
         prog="eddyscope",
         description="From 2D turbulence to an explained, ranked set of layers to re-train.",
         epilog=EXAMPLES + "\n" + EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
     for name in names:
-        if name == "doctor":
-            commands.add_parser(name, help="is this machine set up right?")
-        elif name == "info":
-            info = commands.add_parser(name, help="what is in this artefact?")
-            info.add_argument("file", metavar="FILE", type=Path)
-        elif name == "import":
+        if name == "import":
             _add_import(commands, alone=len(names) == 1)
+        elif name in TOOLS:
+            tool = commands.add_parser(name, help=TOOLS[name], description=TOOLS[name])
+            _add_tool_arguments(name, tool)
         else:
             summary = RUN if name == "run" else load_stages([name])[0].summary
             command = commands.add_parser(
@@ -98,18 +106,30 @@ def build_parser(names: Sequence[str]) -> Parser:
 def _add_import(commands: argparse._SubParsersAction[Parser], alone: bool) -> None:
     """alone: whether this command is called for, so that its arguments are wanted."""
     if not alone:
-        commands.add_parser("import", help=IMPORT)
+        commands.add_parser("import", help=TOOLS["import"])
         return
     from eddyscope.stages import importing  # imports h5py
 
     command = commands.add_parser(
         "import",
-        help=IMPORT,
-        description=IMPORT,
+        help=TOOLS["import"],
+        description=TOOLS["import"],
         epilog=importing.EXAMPLES + "\n" + EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     importing.add_arguments(command)
+
+
+def _add_tool_arguments(name: str, tool: argparse.ArgumentParser) -> None:
+    if name == "info":
+        tool.add_argument("file", metavar="FILE", type=Path)
+    elif name == "settings":
+        words = "a section or a setting, as in base.flow.forcing or grid.n (default: all)"
+        tool.add_argument("section", metavar="SECTION", nargs="?", help=words)
+        tool.add_argument("--markdown", action="store_true", help="as a page")
+    elif name == "example":
+        words = "which one to write here (default: say which there are)"
+        tool.add_argument("name", metavar="NAME", nargs="?", help=words)
 
 
 def _folder(text: str) -> Path:
@@ -160,7 +180,7 @@ def _add_case_arguments(command: argparse.ArgumentParser) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's arguments. CaseError with the nearest stage if it is misspelt."""
-    known = ["run", *STAGES, "import", "doctor", "info"]
+    known = ["run", *STAGES, *TOOLS]
     for word in argv:
         if "\0" in word or not _is_text(word):
             raise CaseError(f"argument {word!r}: not UTF-8 text; choose another name")
@@ -199,7 +219,19 @@ def _is_text(word: str) -> bool:
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says; gives the exit status. Collective."""
     world = World.launched()
+    if list(argv) == ["--version"]:
+        world.say(f"eddyscope {world.on_root(code_version)}")
+        return 0
     arguments = agree(world.comm, lambda: parse(argv))
+    if arguments.stage in TOOLS:
+        return use_tool(arguments, argv, world)
+    names = STAGES if arguments.stage == "run" else [arguments.stage]
+    perform(load_stages(names), make_job(arguments, world), arguments.dry_run)
+    return 0
+
+
+def use_tool(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> int:
+    """Do what a command that is no stage is for; gives the exit status. Collective."""
     if arguments.stage == "doctor":
         from eddyscope.stages import doctor  # imports torch
 
@@ -208,14 +240,14 @@ def dispatch(argv: Sequence[str]) -> int:
         from eddyscope.stages import info  # imports xarray
 
         info.run(arguments.file, world)
-        return 0
-    if arguments.stage == "import":
+    elif arguments.stage == "import":
         from eddyscope.stages import importing  # imports h5py
 
         importing.run(arguments, argv, world)
-        return 0
-    names = STAGES if arguments.stage == "run" else [arguments.stage]
-    perform(load_stages(names), make_job(arguments, world), arguments.dry_run)
+    elif arguments.stage == "settings":
+        settings.run(arguments.section, arguments.markdown, world)
+    elif arguments.stage == "example":
+        example.run(arguments.name, world)
     return 0
 
 

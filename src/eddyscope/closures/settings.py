@@ -12,6 +12,7 @@ from eddyscope.closures.none import Nothing
 from eddyscope.closures.registry import CLOSURES
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
+from eddyscope.config.units import TIME
 
 __all__ = ["LesSettings"]
 
@@ -33,11 +34,11 @@ class LesSettings(Section):
     """Closures, as tables or plain names: "none", {kind = "learned", model = "l02"}; a name that
     is no kind of closure is that of a model: "base", "l02", "all", …, or "best", the best single
     layer."""
-    duration: float = Field(default=10.0, gt=0.0)
+    duration: Annotated[float, TIME] = Field(default=10.0, gt=0.0)
     """Time simulated, from the first sample of each test member of the target."""
-    dt: float | None = Field(default=None, gt=0.0)
+    dt: Annotated[float | None, TIME] = Field(default=None, gt=0.0)
     """Time step; by default that of the DNS."""
-    interval: float | None = Field(default=None, gt=0.0)
+    interval: Annotated[float | None, TIME] = Field(default=None, gt=0.0)
     """Time between samples of the statistics; by default that of the target's dataset."""
 
     @field_validator("closures", mode="before")

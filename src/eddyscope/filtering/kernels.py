@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Registry
+from eddyscope.config.units import Unit
 from eddyscope.spectral.grid import BOX
 
 __all__ = ["FILTERS", "Box", "Filter", "FilterSettings", "Gaussian", "Sharp"]
@@ -21,7 +22,7 @@ class FilterSettings(Section):
 
     n: list[int] = Field(default=[64], min_length=1)
     """Modes a direction of each coarse grid (even)."""
-    width: float = Field(default=2.0, gt=0.0)
+    width: Annotated[float, Unit("coarse spacings")] = Field(default=2.0, gt=0.0)
     """Filter width Δ in spacings of the coarse grid."""
     precision: Literal["float32", "float64"] = "float32"
     """Precision of the dataset's fields."""

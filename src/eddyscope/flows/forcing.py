@@ -5,7 +5,7 @@ A forcing acts alike on all layers of a flow; what a flow's `response` makes of 
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -15,6 +15,7 @@ from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
 from eddyscope.config.streams import stream
+from eddyscope.config.units import Unit
 from eddyscope.flows.base import Response
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.transform import Transform
@@ -124,11 +125,11 @@ class Deterministic(Steady):
 
     class Settings(ForcingSettings):
         kind: Literal["deterministic"] = "deterministic"
-        wavenumber: int = Field(ge=1)
+        wavenumber: Annotated[int, Unit("1/L")] = Field(ge=1)
         """k_f."""
         components: list[Literal["x", "y"]] = Field(default=["x", "y"])
         """Which of cos(k_f x) and cos(k_f y) act."""
-        amplitude: float | None = None
+        amplitude: Annotated[float | None, Unit("1/T²")] = None
         """A; by default the wavenumber."""
 
         @property
@@ -191,11 +192,11 @@ class Ring:
 
     class Settings(ForcingSettings):
         kind: Literal["ring"] = "ring"
-        wavenumber: float = Field(gt=0.0)
+        wavenumber: Annotated[float, Unit("1/L")] = Field(gt=0.0)
         """k_f, the middle of the ring."""
-        width: float = Field(default=2.0, gt=0.0)
+        width: Annotated[float, Unit("1/L")] = Field(default=2.0, gt=0.0)
         """Modes with |k − k_f| ≤ width/2 are forced."""
-        energy_input: float = Field(gt=0.0)
+        energy_input: Annotated[float, Unit("L²/T³")] = Field(gt=0.0)
         """ε, energy (mean |u|²/2) per unit time."""
 
         @property

@@ -7,7 +7,7 @@ of the global wavenumber, so they do not depend on how fields are laid out on th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import FileName, require_file
 from eddyscope.config.registry import Registry
 from eddyscope.config.streams import stream
+from eddyscope.config.units import LENGTH, Unit
 from eddyscope.spectral.half_plane import (
     from_columns,
     interpolated,
@@ -90,9 +91,9 @@ class RandomSpectrum:
 
     class Settings(InitialSettings):
         kind: Literal["random"] = "random"
-        peak: float = Field(default=10.0, gt=0.0)
+        peak: Annotated[float, Unit("1/L")] = Field(default=10.0, gt=0.0)
         """k_p."""
-        energy: float | None = Field(default=None, gt=0.0)
+        energy: Annotated[float | None, Unit("L²/T²")] = Field(default=None, gt=0.0)
         """Kinetic energy (mean |u|²/2) that the field is scaled to."""
 
     def __init__(self, settings: Settings, seed: int):
@@ -177,9 +178,9 @@ class McWilliams(OfAnyGrid):
 
     class Settings(InitialSettings):
         kind: Literal["mcwilliams"] = "mcwilliams"
-        peak: float = Field(default=6.0, gt=0.0)
+        peak: Annotated[float, Unit("1/L")] = Field(default=6.0, gt=0.0)
         """Wavenumber at which the spectrum turns."""
-        energy: float = Field(default=0.5, gt=0.0)
+        energy: Annotated[float, Unit("L²/T²")] = Field(default=0.5, gt=0.0)
         """Kinetic energy, mean |u|²/2."""
 
     def __init__(self, settings: Settings, seed: int):
@@ -199,9 +200,9 @@ class TaylorGreen:
 
     class Settings(InitialSettings):
         kind: Literal["taylor_green"] = "taylor_green"
-        wavenumber: int = Field(default=1, ge=1)
+        wavenumber: Annotated[int, Unit("1/L")] = Field(default=1, ge=1)
         """k."""
-        velocity: float = Field(default=1.0, gt=0.0)
+        velocity: Annotated[float, Unit("L/T")] = Field(default=1.0, gt=0.0)
         """U, the largest velocity along each axis."""
 
     def __init__(self, settings: Settings, seed: int):
@@ -231,11 +232,11 @@ class VortexPair(OfAnyGrid):
 
     class Settings(InitialSettings):
         kind: Literal["vortex_pair"] = "vortex_pair"
-        separation: float = Field(default=1.5, gt=0.0, lt=6.0)
+        separation: Annotated[float, LENGTH] = Field(default=1.5, gt=0.0, lt=6.0)
         """Distance between the centres."""
-        radius: float = Field(default=0.4, gt=0.0, lt=2.0)
+        radius: Annotated[float, LENGTH] = Field(default=0.4, gt=0.0, lt=2.0)
         """a."""
-        circulation: float = 6.283185307179586
+        circulation: Annotated[float, Unit("L²/T")] = 6.283185307179586
         """Γ of the first vortex."""
         opposite: bool = False
         """Whether the second turns the other way."""

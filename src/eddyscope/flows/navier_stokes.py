@@ -10,6 +10,7 @@ from pydantic import Field
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
+from eddyscope.config.units import Unit
 from eddyscope.flows.base import FlowSettings, Response, Traits
 from eddyscope.flows.forcing import FORCINGS, NoForcing
 from eddyscope.flows.initial import INITIALS, RandomSpectrum
@@ -40,7 +41,7 @@ class Hyperviscosity(PowerOfLaplacian):
 
     order: int = Field(ge=2, le=32)
     """Power p of −∇² (p = 1 would be the viscosity)."""
-    coefficient: float = Field(gt=0.0)
+    coefficient: Annotated[float, Unit("L^2p/T")] = Field(gt=0.0)
     """ν_h."""
 
 
@@ -49,7 +50,7 @@ class LargeScaleFriction(PowerOfLaplacian):
 
     order: int = Field(default=1, ge=1, le=16)
     """Power q of the inverse Laplacian."""
-    coefficient: float = Field(gt=0.0)
+    coefficient: Annotated[float, Unit("1/T")] = Field(gt=0.0)
     """μ, the rate at wavenumber 1."""
 
 
@@ -62,21 +63,23 @@ class NavierStokes:
     layers = 1
 
     class Settings(FlowSettings):
-        """`[base.flow]`, `[target.flow]` with kind = "navier_stokes"."""
+        """∂ω/∂t + J(ω, ψ) = ν∇²ω − ν_h(−∇²)^p ω − rω − μ(−∇²)^−q ω − βv − f."""
 
         kind: Literal["navier_stokes"] = "navier_stokes"
         reynolds: float = Field(gt=0.0)
         """Re; the viscosity is ν = 1/Re."""
-        drag: float = Field(default=0.0, ge=0.0)
+        drag: Annotated[float, Unit("1/T")] = Field(default=0.0, ge=0.0)
         """Rate r of linear drag."""
-        beta: float = 0.0
+        beta: Annotated[float, Unit("1/(L T)")] = 0.0
         """Gradient β of the rotation along y; Rossby waves of β > 0 go to smaller x."""
         hyperviscosity: Hyperviscosity | None = None
         """Added to the viscosity: ν_h (−∇²)^p."""
         friction: LargeScaleFriction | None = None
         """Added to the drag, acting on large scales: μ (−∇²)^−q."""
         forcing: Annotated[Any, Choice(FORCINGS)] = NoForcing.Settings()
+        """f."""
         initial: Annotated[Any, Choice(INITIALS)] = RandomSpectrum.Settings()
+        """ω at t = 0."""
 
         @property
         def words(self) -> str:

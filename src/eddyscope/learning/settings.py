@@ -44,9 +44,11 @@ class TrainingSettings(Seeded):
     """`[training]`: mean squared error of the normalised Π, Adam."""
 
     epochs: int = Field(default=100, ge=1)
+    """Passes through the samples."""
     batch_size: int = Field(default=16, ge=1)
     """Samples a step on all ranks together."""
     learning_rate: float = Field(default=5e-5, gt=0.0)
+    """Of Adam."""
     samples: int | None = Field(default=None, ge=1)
     """Base samples to train on, taken evenly from the training members; by default all."""
     rotations: bool = False
@@ -66,6 +68,7 @@ class TransferSettings(Seeded):
     """Compared with them: one factor a channel; all layers; all layers from random weights;
     one factor in all, without training. Adaptations with parameters are tables."""
     epochs: int = Field(default=50, ge=1)
+    """Passes through the samples."""
     batch_size: int | None = Field(default=None, ge=1)
     """By default training.batch_size."""
     learning_rate: float | None = Field(default=None, gt=0.0)

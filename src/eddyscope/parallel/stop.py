@@ -22,6 +22,7 @@ from pydantic import Field
 
 from eddyscope.config.case import Section
 from eddyscope.config.identity import CHANGES_NO_RESULT
+from eddyscope.config.units import SECONDS
 from eddyscope.parallel.world import World
 
 __all__ = ["StopRequests", "StopSettings"]
@@ -43,7 +44,7 @@ class StopSettings(Section):
         "TERM",
     ]
     """Signals that ask for it; schedulers send one ahead of the end of a job."""
-    seconds: Annotated[float | None, CHANGES_NO_RESULT] = Field(default=None, gt=0.0)
+    seconds: Annotated[float | None, CHANGES_NO_RESULT, SECONDS] = Field(default=None, gt=0.0)
     """Wall time after which it stops by itself; by default it does not."""
 
 

@@ -26,6 +26,7 @@ from eddyscope.config.arrays import AnyArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import CHANGES_NO_RESULT
+from eddyscope.config.units import SECONDS
 from eddyscope.solver.simulation import Clock
 from eddyscope.spectral.transform import Transform
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
@@ -56,7 +57,7 @@ Types = Mapping[str, np.dtype[Any]]
 class CheckpointSettings(Section):
     """`[checkpoint]`: how often the state is kept for a restart. Results do not depend on it."""
 
-    seconds: Annotated[float, CHANGES_NO_RESULT] = Field(default=60.0, ge=0.0)
+    seconds: Annotated[float, CHANGES_NO_RESULT, SECONDS] = Field(default=60.0, ge=0.0)
     """Least wall time between checkpoints; more where one takes over 2 % of that. 0: at every
     record of the diagnostics."""
     keep: Annotated[int, CHANGES_NO_RESULT] = Field(default=2, ge=2)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from eddyscope.config.case import Section
 from eddyscope.config.registry import Choice
+from eddyscope.config.units import TIME
 from eddyscope.solver.schemes.ifrk3 import RungeKutta3
 from eddyscope.solver.schemes.registry import SCHEMES
 
@@ -21,7 +22,7 @@ class TimeSettings(Section):
     """ "ifrk3": third-order Runge–Kutta with exact linear terms; "ab2cn", as the paper has it:
     Adams–Bashforth 2 for advection, Crank–Nicolson for viscosity, implicit Euler for drag. At
     equal error a turnover time costs less with ifrk3 (`jobs/bench/schemes.py`)."""
-    dt: float | None = Field(default=None, gt=0.0)
+    dt: Annotated[float | None, TIME] = Field(default=None, gt=0.0)
     """Time step, where it is fixed."""
     cfl: float | None = Field(default=None, ge=1e-6, le=0.5)
     """Steps of at most cfl · Δx / max(|u| + |v|), Δx = 2π/n, where they adapt; ifrk3 is stable

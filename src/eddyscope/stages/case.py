@@ -43,6 +43,7 @@ class SystemSettings(Section):
     """`[base.…]` or `[target.…]`: a flow and the ensemble that samples it."""
 
     flow: Annotated[Any, Choice(FLOWS)]
+    """What evolves."""
     ensemble: EnsembleSettings
 
 
@@ -50,6 +51,7 @@ class Case(Section):
     """One case: a base system, a target system, and all that is done with them."""
 
     name: Annotated[str, CHANGES_NO_RESULT] = Field(max_length=100)
+    """Of letters, digits, ".", "-" and "_"; by default the output folder is runs/<name>."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of all random numbers, and of training unless that has its own."""
     paired: bool = False
@@ -58,6 +60,7 @@ class Case(Section):
     alone. Without it all members of both are independent."""
     grid: GridSettings
     transform: Annotated[Any, Choice(TRANSFORMS, default="fftw")] = Fftw.Settings()
+    """How fields are transformed, and on what."""
     time: TimeSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     stop: StopSettings = StopSettings()
@@ -65,7 +68,9 @@ class Case(Section):
     base: SystemSettings | None = None
     target: SystemSettings | None = None
     filter: Annotated[Any, Choice(FILTERS, default="gaussian")] = Gaussian.Settings()
+    """From the DNS to the resolution of the LES."""
     network: Annotated[Any, Choice(NETWORKS, default="cnn")] = Cnn.Settings()
+    """What maps the filtered fields to the subgrid term."""
     training: TrainingSettings = TrainingSettings()
     transfer: TransferSettings = TransferSettings()
     advise: AdviseSettings = AdviseSettings()

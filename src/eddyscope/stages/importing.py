@@ -76,7 +76,8 @@ def filter_settings(request: Request) -> FilterSettings:
     try:
         settings: FilterSettings = FILTERS.settings(request.filter, **tree)
     except ValidationError as error:
-        raise CaseError(f"--{explain(error, schema, tree)}") from None
+        first, *more = (f"--{fault.words}" for fault in explain(error, schema, tree))
+        raise CaseError(first, more) from None
     return settings
 
 

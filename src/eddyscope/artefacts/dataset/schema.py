@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from eddyscope.config.case import Section
+from eddyscope.config.units import TIME
 
 __all__ = [
     "DIAGNOSTICS",
@@ -82,8 +85,11 @@ class Split(Section):
     """How many members train, validate and test, in this order; no sample is in two of them."""
 
     train: int = Field(ge=1)
+    """Members to train on."""
     validation: int = Field(default=0, ge=0)
+    """Members whose error is watched while training."""
     test: int = Field(ge=1)
+    """Members that no training sees."""
 
 
 class EnsembleSettings(Section):
@@ -94,9 +100,9 @@ class EnsembleSettings(Section):
 
     members: int = Field(ge=1)
     """Independent runs, each from its own initial condition."""
-    spin_up: float = Field(default=0.0, ge=0.0)
+    spin_up: Annotated[float, TIME] = Field(default=0.0, ge=0.0)
     """Time before the first sample."""
-    interval: float = Field(gt=0.0)
+    interval: Annotated[float, TIME] = Field(gt=0.0)
     """Time between samples."""
     samples: int = Field(ge=1)
     """Samples of each member."""

@@ -1,0 +1,75 @@
+"""Commands that are no stages: settings, example, --version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import eddyscope
+from eddyscope.__main__ import dispatch
+from eddyscope.parallel.failure import guard
+from eddyscope.stages import example
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+EXAMPLES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def run(*words: str) -> int:
+    return guard(lambda: dispatch(words))
+
+
+def test_version(capfd):
+    assert run("--version") == 0
+    assert capfd.readouterr().out.startswith(f"eddyscope {eddyscope.__version__}")
+
+
+def test_settings_of_a_section(capfd):
+    assert run("settings", "time") == 0
+    words = capfd.readouterr().out
+    assert "[time]" in words
+    assert "cfl = not set" in words
+    assert "[grid]" not in words
+    assert run("settings", "tmie") == 2
+    assert "did you mean time" in capfd.readouterr().err
+
+
+def test_examples_are_listed_with_their_first_words(capfd):
+    assert run("example") == 0
+    lines = capfd.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == EXAMPLES
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_written_with_what_it_extends(name, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert run("example", name) == 0
+    assert (tmp_path / f"{name}.toml").read_bytes() == (CONFIGS / f"{name}.toml").read_bytes()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert run("example", f"{name}.toml") == 2
+    assert "is here already and stays as it is" in capfd.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_what_is_no_example_is_refused(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert run("example", "quikstart") == 2
+    assert "did you mean quickstart?" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_example_comes_with_its_files(tmp_path, monkeypatch):
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for name, text in {
+        "own.toml": '# Own.\nextends = "base.toml"\n',
+        "own.py": "x = 1\n",
+        "base.toml": "# Base.\n",
+        "other.toml": "# Other.\n",
+    }.items():
+        (shelf / name).write_text(text)
+    monkeypatch.setattr(example, "_folder", lambda: shelf)
+    example.written("own", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"shelf", "own.toml", "own.py", "base.toml"}
