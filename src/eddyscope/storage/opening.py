@@ -32,7 +32,7 @@ def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
     if seal_of(path) is Seal.BROKEN:
         raise CaseError(f"{path}: the metadata of this {what} is damaged: make it again")
     try:
-        file = h5py.File(path, "r", locking=False)
+        file = _opened(path)
     except OSError as error:
         reason = str(error).strip()
         raise CaseError(
@@ -41,6 +41,16 @@ def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
         ) from None
     with file:
         yield file
+
+
+def _opened(path: Path) -> h5py.File:
+    """The file, without a lock; with one where this process has it open so already, by xarray."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "locking" not in str(error):
+            raise
+        return h5py.File(path, "r")
 
 
 @dataclass(frozen=True)

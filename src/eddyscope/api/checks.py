@@ -1,0 +1,77 @@
+"""What callers give, checked: every complaint is a CaseError of one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from eddyscope.config.arrays import AnyArray, FloatArray
+from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
+from eddyscope.config.explain import explain
+from eddyscope.parallel.world import World
+
+__all__ = ["Choosing", "alone", "require_no_mean", "square_field", "validated"]
+
+S = TypeVar("S", bound=Section)
+
+Choosing = str | Mapping[str, object]
+"""A choice as a case file has it: a name, or a table with `kind`."""
+
+SAME = 1e-6
+"""Share of a field's root mean square that its mean may be, as rounding leaves it."""
+
+
+@cache
+def alone() -> World:
+    """This process alone; one for all calls, since MPI has a limited number of communicators."""
+    return World.single()
+
+
+def validated(schema: type[S], given: Mapping[str, object]) -> S:
+    """The section that `given` describes, as a table of a case file would. Raises CaseError."""
+    tree = dict(given)
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        first, *more = (fault.words for fault in explain(error, schema, tree))
+        raise CaseError(first, more) from None
+
+
+def square_field(values: AnyArray, what: str) -> FloatArray:
+    """Real fields on n × n points, axes (…, y, x), in double precision.
+
+    CaseError where they are no such fields: vorticity and streamfunction of the periodic box.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise CaseError(f"{what} is of type {array.dtype}; give real numbers")
+    if (
+        array.ndim < 2
+        or array.shape[-1] != array.shape[-2]
+        or array.shape[-1] % 2
+        or not array.size
+    ):
+        raise CaseError(
+            f"{what} has shape {array.shape}; give (…, y, x) with as many points along y as along "
+            "x, an even number"
+        )
+    field = array.astype(np.float64)
+    if not np.isfinite(field).all():
+        raise CaseError(f"{what} has {int(np.sum(~np.isfinite(field)))} values that are not finite")
+    return field
+
+
+def require_no_mean(field: FloatArray, what: str) -> None:
+    """CaseError unless the mean over each field (…, y, x) is zero: a periodic flow has none."""
+    mean = np.abs(field.mean(axis=(-2, -1)))
+    size = np.sqrt(np.square(field).mean(axis=(-2, -1)))
+    if (mean > SAME * size).any():
+        raise CaseError(
+            f"{what} has a mean of {float(mean.max()):.3g}, but that of a periodic flow is 0; give "
+            "vorticity with axes (…, y, x) on a whole period, or subtract its mean"
+        )

@@ -1,0 +1,38 @@
+"""Datasets as xarray has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import xarray as xr
+
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
+
+__all__ = ["open_dataset"]
+
+
+def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> xr.DataTree:
+    """A dataset.h5 as an xarray.DataTree: a group "n064" with psi, omega and pi, axes (member,
+    sample, y, x), for each coarse grid, and the groups "spectra" and "diagnostics".
+
+    Arrays are read when they are used. Metadata are checked against the file's seal always;
+    verify: also compare every committed sample with its checksum, which reads the file once whole.
+    Raises CaseError where it is missing, damaged or no dataset.
+
+    >>> import eddyscope
+    >>> data = eddyscope.open_dataset("runs/mine/target/dataset.h5")
+    >>> data["n016"].pi.sel(member=0).dims
+    ('sample', 'y', 'x')
+    """
+    dataset = Dataset(os.fspath(path))
+    damaged = dataset.verify() if verify else []
+    if damaged:
+        n, member, sample = damaged[0]
+        raise CaseError(
+            f"{path}: {len(damaged)} samples are damaged, the first is grid {n}, member {member}, "
+            f"sample {sample}: make the dataset again"
+        )
+    options = {"locking": False}  # as the rest of this package opens it, at the same time
+    return xr.open_datatree(Path(path), engine="h5netcdf", decode_times=False, driver_kwds=options)

@@ -1,0 +1,238 @@
+"""What the layers of any torch module do to wavenumbers, and which of them to re-train."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from eddyscope.advisor.ranking import rank_layers
+from eddyscope.advisor.reason import reason
+from eddyscope.advisor.scores.base import Evidence, Score
+from eddyscope.advisor.scores.registry import SCORES
+from eddyscope.advisor.settings import AdviseSettings
+from eddyscope.analysis.activation_spectra import Probe, measure
+from eddyscope.analysis.convolutions import kernels_of
+from eddyscope.analysis.kernel_spectra import KINDS
+from eddyscope.analysis.kernel_survey import survey
+from eddyscope.api.checks import Choosing, alone, validated
+from eddyscope.artefacts.analysis import activation_group, kernel_group
+from eddyscope.artefacts.key import BASE
+from eddyscope.config.arrays import AnyArray
+from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.learning.batches import Samples
+from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.settings import Channels, NetworkSettings
+
+__all__ = ["LayerAdvice", "activation_spectra", "advise", "kernel_spectra"]
+
+LAYERS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Linear,
+)
+"""What is a layer where none is named."""
+
+Arrays = AnyArray | Tensor
+"""Numbers as numpy or torch has them."""
+
+
+@dataclass(frozen=True)
+class LayerAdvice:
+    """Layers ranked before any is re-trained."""
+
+    ranking: list[str]
+    """Layers, the best first."""
+    values: dict[str, float]
+    """Layer -> score, the higher the better, in the order of a forward pass."""
+    ties: list[list[str]]
+    """Layers that the score does not tell apart, in groups; their order in `ranking` means
+    nothing."""
+    reason: str
+    """The same in words."""
+
+
+def kernel_spectra(module: nn.Module, n: int = 64) -> dict[str, xr.Dataset]:
+    """Layer -> what its kernels amplify, for each two-dimensional convolution of a module.
+
+        ĥ_j(k) = Σ_b T_jb(k) ĝ_b(k),   T = conj(FFT of the kernel, its centre at the origin)
+
+    of h_j = Σ_b W_jb ⋆ g_b, a convolution as deep learning has it, on n × n points and periodic.
+    Layers are called as in `module.named_modules()`. Each dataset has `amplification`, axes (out,
+    in, wavenumber): root mean square of |T| over the shell of each |k|; and, axes (out, in),
+    centroid, bandwidth, anisotropy, zero_share, peak and kind of each kernel, whose attributes say
+    what they are. Raises CaseError for a module without such a convolution.
+
+    >>> import eddyscope, torch
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Conv2d(2, 8, 5), nn.ReLU(), nn.Conv2d(8, 1, 5))
+    >>> spectra = eddyscope.kernel_spectra(net)
+    >>> list(spectra), spectra["2"].amplification.dims
+    (['0', '2'], ('out', 'in', 'wavenumber'))
+    """
+    found = {k: m for k, m in module.named_modules() if isinstance(m, nn.Conv2d)}
+    if not found:
+        raise CaseError(
+            f"{type(module).__name__} has no two-dimensional convolution (torch.nn.Conv2d)"
+        )
+    if n < 2:
+        raise CaseError(f"n = {n}: give at least 2 points a side")
+    kernels = kernels_of(_layered(module, found))
+    surveyed = survey(alone(), {BASE: kernels}, dict.fromkeys(kernels, n), seed=0)
+    return {
+        layer: kernel_group({**asdict(entry.shape), "amplification": entry.radial}, KINDS, n)
+        for (_, layer), entry in surveyed.items()
+    }
+
+
+def activation_spectra(
+    module: nn.Module, layers: Sequence[str] | None, inputs: Arrays
+) -> xr.Dataset:
+    """Spectra of what the layers of a module give (h), and of what is made of it before the next
+    layer is given it (g), axes (layer, wavenumber), means over samples and channels.
+
+        S_h(κ) = Σ_{|k| ≈ κ} |ĥ(k)|²,   ĥ = FFT(h)/n²,   Σ_κ S_h(κ) = mean of h² (Parseval)
+
+    layers: names in `module.named_modules()`; None for all that have weights. They are in the order
+        in which a forward pass meets them.
+    inputs: (sample, channel, y, x), square, as the module takes them.
+
+    The module is used as in `eval()` and stays as it is. Raises CaseError for inputs that it does
+    not take, and for layers that it does not have.
+
+    >>> import eddyscope, torch
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU())
+    >>> eddyscope.activation_spectra(net, None, torch.randn(4, 2, 32, 32)).h.dims
+    ('layer', 'wavenumber')
+    """
+    copied, fields, _ = _at_work(module, inputs)
+    model = _layered(copied, _chosen(copied, layers, fields), fields.shape[1])
+    found = measure(alone(), {"": Probe(model, fields)})[""]
+    arrays = {"points": found.points, "h": found.h, "g": found.g, "positive": found.positive}
+    return activation_group(found.layers, model.channels.inputs, {**arrays, "input": found.inputs})
+
+
+def advise(
+    module: nn.Module,
+    layers: Sequence[str] | None,
+    inputs: Arrays,
+    targets: Arrays,
+    score: Choosing = "linearised_gain",
+) -> LayerAdvice:
+    """Which layer of a trained module to re-train on a few samples of another system, before any
+    is. With e = y − f(x) the module's error on them and J_l its Jacobian in layer l's parameters
+
+        R²_l = 1 − ‖e − J_l d‖² / ‖e‖²,   d fitted to some of the samples, judged on the others
+
+    is the share of the error that a small change of the layer removes ("linearised_gain"); other
+    scores: `eddyscope settings advise.scores`.
+
+    layers: names in `module.named_modules()`; None for all that have weights.
+    inputs, targets: a few samples, (sample, channel, y, x), as the module takes and gives them.
+
+    The module is used as in `eval()` and stays as it is; it computes on the CPU. Raises CaseError
+    for samples that do not fit it, and for layers that it does not have.
+
+    >>> import eddyscope, torch
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Conv2d(8, 1, 3))
+    >>> advice = eddyscope.advise(net, None, torch.randn(4, 2, 16, 16), torch.randn(4, 1, 12, 12))
+    >>> sorted(advice.ranking), sorted(advice.values)
+    (['0', '2'], ['0', '2'])
+    """
+    name = score if isinstance(score, str) else score.get("kind")
+    settings = validated(AdviseSettings, {"scores": [score], "default_score": name})
+    judge: Score = SCORES.build(settings.scores[0])
+    if judge.reads_base:
+        raise CaseError(f"score {name!r} needs samples of the base system too; use another here")
+    copied, fields, output = _at_work(module, inputs)
+    wanted = _as_tensor(targets, "targets", copied)
+    if wanted.shape[1:] != output.shape[1:] or len(wanted) != len(fields):
+        raise CaseError(
+            f"targets have shape {tuple(wanted.shape)}, but of {len(fields)} inputs the module "
+            f"gives {(len(fields), *output.shape[1:])}"
+        )
+    model = _layered(copied, _chosen(copied, layers, fields))
+    evidence = Evidence(Samples(fields, wanted))
+    ranking = rank_layers(model, evidence, {str(name): judge}, alone())[str(name)]
+    words = reason(str(name), judge, ranking, len(fields))
+    return LayerAdvice(ranking.layers, dict(ranking.values), ranking.ties, words)
+
+
+# --- Modules of users ----------------------------------------------------------------------
+
+
+def _layered(module: nn.Module, layers: Mapping[str, nn.Module], inputs: int = 0) -> LayeredModel:
+    """A module of so many input channels as the rest of the program has networks."""
+    channels = Channels(tuple(str(number) for number in range(inputs)), ())
+    return LayeredModel(module, layers, NetworkSettings(), channels)
+
+
+def _at_work(module: nn.Module, inputs: Arrays) -> tuple[nn.Module, Tensor, Tensor]:
+    """A copy of the module on the CPU that is not in training, its inputs, and what it gives of
+    the first of them. Raises CaseError."""
+    copied = copy.deepcopy(module).cpu().eval()
+    fields = _as_tensor(inputs, "inputs", copied)
+    try:
+        with torch.no_grad():
+            output = copied(fields[:1])
+    except Exception as error:  # whatever a user's forward raises
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CaseError(
+            f"{type(module).__name__} cannot take inputs of shape {tuple(fields.shape)}: {words}"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise CaseError(f"{type(module).__name__} gives a {type(output).__name__}, not a tensor")
+    return copied, fields, output
+
+
+def _as_tensor(values: Arrays, what: str, module: nn.Module) -> Tensor:
+    """Samples in the module's precision. CaseError unless they are (sample, channel, y, x)."""
+    tensor = torch.as_tensor(values).detach().cpu()
+    if tensor.dim() != 4 or not tensor.numel() or tensor.shape[-1] != tensor.shape[-2]:
+        raise CaseError(
+            f"{what} have shape {tuple(tensor.shape)}; give (sample, channel, y, x) with as many "
+            "points along y as along x"
+        )
+    if not torch.isfinite(tensor).all():
+        raise CaseError(f"{what} have values that are not finite")
+    precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return tensor.to(precision)
+
+
+def _chosen(
+    module: nn.Module, layers: Sequence[str] | None, inputs: Tensor
+) -> dict[str, nn.Module]:
+    """Name -> submodule, in the order in which a forward pass meets them. Raises CaseError."""
+    known = {name: part for name, part in module.named_modules() if name or not layers}
+    found: dict[str, nn.Module]
+    if layers is None:
+        found = {name: part for name, part in known.items() if isinstance(part, LAYERS)}
+    else:
+        found = {name: _named(known, name) for name in layers}
+    met = list(dict.fromkeys(call.name for call in _layered(module, found).recorded(inputs[:1])))
+    unused = [name for name in found if name not in met]
+    if layers is not None and unused:
+        raise CaseError(f"a forward pass never calls layer {unused[0]!r}; leave it out")
+    if not met:
+        raise CaseError(f"no layer of {type(module).__name__} has weights; name layers of it")
+    return {name: found[name] for name in met}
+
+
+def _named(known: Mapping[str, nn.Module], name: str) -> nn.Module:
+    """The submodule of a name. CaseError where there is none, or where it has no weights."""
+    if name not in known:
+        hint = did_you_mean(name, known) or f"it has: {', '.join(known)}"
+        raise CaseError(f"the module has no layer {name!r}; {hint}")
+    if not any(True for _ in known[name].parameters()):
+        raise CaseError(f"layer {name!r} has no weights to re-train; leave it out")
+    return known[name]

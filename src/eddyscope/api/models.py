@@ -1,0 +1,86 @@
+"""Models from their files, as torch modules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.config.arrays import AnyArray, FloatArray
+from eddyscope.config.errors import CaseError
+from eddyscope.learning import models
+from eddyscope.learning.prediction import predict
+
+__all__ = ["LoadedModel", "load_model"]
+
+
+class LoadedModel(nn.Module):
+    """A trained closure: Π of ψ̄ and ω̄, in physical units. Made by `eddyscope.load_model`.
+
+    model(fields): torch tensors in physical units, channels `outputs` of channels `inputs`, axes
+    (sample, channel, y, x); differentiable. model.predict(psi, omega): the same for numpy arrays.
+    """
+
+    def __init__(self, model: models.Model):
+        super().__init__()
+        self.network: nn.Module = model.network.module
+        """In normalised variables: (x − mean)/std."""
+        self.layers: Mapping[str, nn.Module] = model.network.layers
+        """l01, l02, …: the submodules of `network` that can be re-trained."""
+        self.name = str(model.key)
+        """As in "base", "l02", "gain"."""
+        self.inputs: tuple[str, ...] = model.network.channels.inputs
+        self.outputs: tuple[str, ...] = model.network.channels.outputs
+        self.n: int = model.record.grid.n
+        """Points a side of the grid that it was trained on."""
+        self.normalisation: Normalisation = model.normalisation
+        """`mean` and `std` of each channel; of kind "per_snapshot" inputs have their own."""
+        self._model = model
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """Outputs in physical units, (sample, output channel, y, x)."""
+        mean, std = (
+            torch.tensor([table[name] for name in self.inputs]).to(fields)[:, None, None]
+            for table in (self.normalisation.mean, self.normalisation.std)
+        )
+        if self.normalisation.kind == "per_snapshot":
+            std = fields.std(dim=(-2, -1), keepdim=True, correction=0)
+        scale = torch.tensor([self.normalisation.std[name] for name in self.outputs])
+        output: Tensor = self.network((fields - mean) / std)
+        return output * scale.to(output)[:, None, None]
+
+    def predict(self, psi: AnyArray, omega: AnyArray) -> FloatArray:
+        """Π of ψ̄ and ω̄, all (y, x), (sample, y, x) or (sample, layer, y, x), float64; it may be
+        the closure of an `eddyscope.Solver`. CaseError on another grid than the model's."""
+        shape = np.shape(psi)
+        if shape != np.shape(omega) or len(shape) not in (2, 3, 4) or shape[-2:] != (self.n,) * 2:
+            raise CaseError(
+                f"psi and omega have shapes {shape} and {np.shape(omega)}; give both as (y, x), "
+                f"(sample, y, x) or (sample, layer, y, x) on {self.n} x {self.n} points: kernels "
+                "reach a number of points, not a length"
+            )
+        layers = shape[1] if len(shape) == 4 else 1
+        psi, omega = (np.reshape(field, (-1, layers, *shape[-2:])) for field in (psi, omega))
+        pi = predict(self._model.network, self.normalisation, psi, omega)
+        return pi.reshape(shape)
+
+
+def load_model(path: str | os.PathLike[str]) -> LoadedModel:
+    """A model that `train` or `transfer` made, on the CPU, ready to predict.
+
+    Raises CaseError for a file that is missing, damaged or no model.
+
+    >>> import eddyscope, torch
+    >>> model = eddyscope.load_model("runs/mine/models/base.safetensors")
+    >>> model.inputs, model.outputs
+    (('psi', 'omega'), ('pi',))
+    >>> pi = model(torch.zeros(1, 2, model.n, model.n))   # (sample, channel, y, x)
+    """
+    loaded = LoadedModel(models.load_model(Path(path)))
+    loaded.eval()
+    return loaded

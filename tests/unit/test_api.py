@@ -1,0 +1,344 @@
+"""The public functions: what they give agrees with the program, and with independent solutions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import eddyscope
+import synthetic
+from eddyscope.analysis.kernel_spectra import frequency_response
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.learning.models import load_model
+from eddyscope.learning.prediction import predict
+from eddyscope.parallel.world import World
+from small_flows import relative
+from synthetic_models import write_models
+
+FLOW: dict[str, Any] = {
+    "kind": "navier_stokes",
+    "reynolds": 500.0,
+    "drag": 0.1,
+    "forcing": {"kind": "deterministic", "wavenumber": 3},
+    "initial": {"kind": "random", "peak": 3.0, "energy": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with datasets and models of a small case."""
+    folder = tmp_path_factory.mktemp("api")
+    case = synthetic.make_case(folder)
+    synthetic.write_datasets(case, folder, World.single())
+    write_models(case, folder)
+    return folder
+
+
+class Awkward(nn.Module):
+    """BatchNorm, a skip connection, a strided and a 1 × 1 convolution, and a layer never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 5, padding=2, padding_mode="circular")
+        self.norm = nn.BatchNorm2d(4)
+        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(4, 4, 2, stride=2)
+        self.last = nn.Conv2d(8, 1, 1)
+        self.unused = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = nn.functional.gelu(self.norm(self.first(x)))
+        below = self.up(nn.functional.gelu(self.down(wide)))
+        found: torch.Tensor = self.last(torch.cat([wide, below], dim=1))
+        return found
+
+
+# --- The package ---------------------------------------------------------------------------
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import eddyscope, sys; eddyscope.__version__; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    heavy = {"torch", "mpi4py", "numpy", "xarray", "pydantic"} & set(ended.stdout.split())
+    assert not heavy
+
+
+def test_every_public_name_is_there_and_explained():
+    for name in eddyscope.__all__:
+        assert getattr(eddyscope, name).__doc__, name
+    assert set(eddyscope.__all__) == set(eddyscope.HOMES)
+    assert {"__version__", *eddyscope.__all__} <= set(dir(eddyscope))
+    with pytest.raises(AttributeError, match="no attribute 'subgird'"):
+        eddyscope.subgird  # noqa: B018
+
+
+def test_the_version_is_that_of_the_citation_and_of_the_project():
+    root = Path(__file__).parents[2]
+    stated = f"version: {eddyscope.__version__}"
+    assert stated in (root / "CITATION.cff").read_text().splitlines()
+    assert f'version = "{eddyscope.__version__}"' in (root / "pyproject.toml").read_text()
+
+
+def test_a_case_is_loaded(made):
+    case = eddyscope.load_case(str(made / "synthetic.toml"), ["grid.n=64"])
+    assert (case.grid.n, case.name) == (64, "synthetic")
+
+
+# --- Π of arrays ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["decaying_re5k_n128", "forced_re20k_kf4_n128"])
+def test_subgrid_agrees_with_independent_solutions(reference_solutions, name):
+    stored = np.load(reference_solutions / f"{name}.npz")
+    facts = json.loads((reference_solutions / f"{name}.json").read_text())
+    psi, omega, pi = eddyscope.subgrid(stored["omega_final"], n=facts["n_coarse"])
+    assert relative(psi, stored["psi_filtered"]) < 1e-10
+    assert relative(omega, stored["omega_filtered"]) < 1e-10
+    assert relative(pi, stored["pi"]) < 1e-10
+
+
+def test_subgrid_of_many_fields_is_that_of_each():
+    run = eddyscope.Solver(FLOW, n=32, members=3)
+    omega = run.omega  # (member, layer, y, x)
+    whole = eddyscope.subgrid(omega, n=16, filter="box", width=1.5)
+    assert whole.pi.shape == (3, 1, 16, 16)
+    for member in range(3):
+        alone = eddyscope.subgrid(omega[member, 0], n=16, filter={"kind": "box"}, width=1.5)
+        assert all(np.array_equal(a, b[member, 0]) for a, b in zip(alone, whole, strict=True))
+
+
+def nan_in(omega: np.ndarray) -> np.ndarray:
+    omega[0, 0] = np.nan
+    return omega
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (lambda w: w[:, :30], {}, r"shape \(32, 30\)"),
+        (lambda w: w[:31, :31], {}, r"shape \(31, 31\)"),
+        (lambda w: w[0], {}, r"shape \(32,\)"),
+        (lambda w: w + 1j, {}, "complex128"),
+        (nan_in, {}, "1 values that are not finite"),
+        (lambda w: w + 3.0, {}, "has a mean of 3"),
+        (lambda w: w, {"n": 64}, "at most the 32 points"),
+        (lambda w: w, {"n": 15}, "must be even"),
+        (lambda w: w, {"filter": "gausian"}, "did you mean gaussian"),
+        (lambda w: w, {"width": -1.0}, "filter.width = -1.0"),
+    ],
+)
+def test_subgrid_refuses_in_one_line(change, options, words):
+    omega = change(eddyscope.Solver(FLOW, n=32).omega[0, 0])
+    with pytest.raises(eddyscope.CaseError, match=words) as caught:
+        eddyscope.subgrid(omega, **{"n": 16, **options})
+    assert "\n" not in str(caught.value)
+
+
+# --- Solver --------------------------------------------------------------------------------
+
+
+def test_the_solver_agrees_with_an_independent_solution(reference_solutions):
+    name = "forced_re20k_kf4_n128"
+    stored = np.load(reference_solutions / f"{name}.npz")
+    facts = json.loads((reference_solutions / f"{name}.json").read_text())
+    forcing = {"kind": "deterministic", "wavenumber": 4}
+    flow = {"kind": "navier_stokes", "drag": facts["drag"], "forcing": forcing}
+    run = eddyscope.Solver(
+        {**flow, "reynolds": float(facts["reynolds"])},
+        n=facts["n"],
+        dt=facts["dt"],
+        scheme="ab2cn",
+        omega=stored["omega_initial"],
+    )
+    run.advance(facts["t"])
+    assert run.time == pytest.approx(facts["t"])
+    assert run.steps == facts["steps"]
+    assert relative(run.omega[0, 0], stored["omega_final"]) < 1e-10
+
+
+@pytest.mark.parametrize("pace", [{"dt": 0.01}, {"cfl": 0.4}, {}])
+def test_the_solver_may_pause(pace):
+    """A pause is a mark: with a fixed step it changes no bit, with cfl only the steps' lengths."""
+    once, twice = (eddyscope.Solver(FLOW, n=16, members=2, seed=3, **pace) for _ in range(2))
+    once.advance(0.2)
+    twice.advance(0.15)
+    twice.advance(0.05)
+    assert once.time == pytest.approx(twice.time) == pytest.approx(0.2)
+    assert relative(twice.omega, once.omega) < (1e-14 if "dt" in pace else 1e-4)
+    assert once.energy.shape == once.enstrophy.shape == (2,)
+
+
+def test_a_closure_is_a_function_of_psi_and_omega():
+    """Π = −c ω is a drag of rate c."""
+    with_closure = eddyscope.Solver(FLOW, n=16, dt=0.005, closure=lambda psi, omega: -0.5 * omega)
+    with_drag = eddyscope.Solver({**FLOW, "drag": 0.6}, n=16, dt=0.005)
+    for run in (with_closure, with_drag):
+        run.advance(0.5)
+    assert relative(with_closure.omega, with_drag.omega) < 1e-6
+    laplacian = -np.fft.ifft2(np.fft.fft2(with_drag.psi) * _k2(16)).real
+    assert relative(-laplacian, with_drag.omega) < 1e-12
+
+
+def _k2(n: int) -> np.ndarray:
+    k = np.fft.fftfreq(n, 1.0 / n)
+    squares: np.ndarray = k[:, None] ** 2 + k[None, :] ** 2
+    return squares
+
+
+def test_a_model_is_a_closure_of_the_solver(made):
+    model = eddyscope.load_model(made / "models/base.safetensors")
+    run = eddyscope.Solver(FLOW, n=16, members=2, dt=0.01, closure=model.predict)
+    run.advance(0.02)
+    assert np.isfinite(run.omega).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n": 15}, "grid.n = 15.*use 14 or 16"),
+        ({"dt": 0.1, "cfl": 0.5}, "either dt"),
+        ({"members": 0}, "members = 0"),
+        ({"scheme": "rk4"}, "time.scheme"),
+        ({"flow": "navier_stokes"}, "flow.reynolds is missing"),
+        ({"flow": {**FLOW, "forcing": {"kind": "deterministic", "wavenumber": 9}}}, "not resolved"),
+        ({"omega": np.zeros((3, 16, 16))}, r"give \(y, x\), .* with 2 members"),
+        ({"omega": np.ones((16, 16))}, "has a mean of 1"),
+        ({"seed": -1}, "seed = -1"),
+    ],
+)
+def test_the_solver_refuses_in_one_line(options, words):
+    with pytest.raises(eddyscope.CaseError, match=words) as caught:
+        eddyscope.Solver(**{"flow": FLOW, "n": 16, "members": 2, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_run_cannot_do_is_told():
+    run = eddyscope.Solver(FLOW, n=16, dt=0.01)
+    with pytest.raises(eddyscope.CaseError, match=r"not a whole number of steps of dt = 0\.01"):
+        run.advance(0.015)
+    with pytest.raises(eddyscope.CaseError, match="leads on from"):
+        run.advance(-1.0)
+    assert run.time == 0.0
+    shapeless = eddyscope.Solver(FLOW, n=16, dt=0.01, closure=lambda psi, omega: omega[0])
+    with pytest.raises(eddyscope.CaseError, match=r"shape \(1, 16, 16\)"):
+        shapeless.advance(0.01)
+    wild = eddyscope.Solver(FLOW, n=16, dt=0.01, closure=lambda psi, omega: 1e6 * omega)
+    with pytest.raises(eddyscope.BlewUp, match="not finite at t = "):
+        wild.advance(10.0)
+
+
+# --- Artefacts -----------------------------------------------------------------------------
+
+
+def test_a_dataset_opens_as_xarray_has_it(made):
+    path = made / "target/dataset.h5"
+    data = eddyscope.open_dataset(path)
+    stored = Dataset(path)  # while it is open
+    assert np.array_equal(data["n016"].pi, stored.read(16, "pi")[:, :, 0])
+    assert data.attrs["system"] == "target"
+    with xr.open_dataset(made / "base/dataset.h5", group="n016") as opened:
+        Dataset(made / "base/dataset.h5")  # while xarray itself has it open
+        assert opened.pi.dims == ("member", "sample", "y", "x")
+
+
+def test_a_damaged_dataset_is_refused(made, tmp_path):
+    path = tmp_path / "dataset.h5"
+    content = (made / "base/dataset.h5").read_bytes()
+    stored = Dataset(made / "base/dataset.h5").read(16, "pi").tobytes()[:64]
+    at = content.index(stored)
+    path.write_bytes(content[:at] + b"\x7f" + content[at + 1 :])
+    with pytest.raises(eddyscope.CaseError, match="1 samples are damaged, the first is grid 16"):
+        eddyscope.open_dataset(path)
+    assert "n016" in eddyscope.open_dataset(path, verify=False)
+
+
+def test_a_model_computes_as_the_program_does(made):
+    path = made / "models/transfer/l02.safetensors"
+    model, stored = eddyscope.load_model(path), load_model(path)
+    assert (model.name, model.inputs, model.outputs) == ("l02", ("psi", "omega"), ("pi",))
+    assert list(model.layers) == ["l01", "l02", "l03"]
+    data = Dataset(made / "target/dataset.h5")
+    psi, omega = (data.read(16, name, [3])[0] for name in ("psi", "omega"))
+    expected = predict(stored.network, stored.normalisation, psi, omega)
+    assert np.array_equal(model.predict(psi, omega), expected)
+    assert relative(model.predict(psi[0, 0], omega[0, 0]), expected[0, 0]) < 1e-5
+    fields = torch.from_numpy(np.concatenate([psi, omega], axis=1))
+    assert relative(model(fields).detach().numpy(), expected) < 1e-5
+    with pytest.raises(eddyscope.CaseError, match="on 16 x 16 points"):
+        model.predict(np.zeros((8, 8)), np.zeros((8, 8)))
+
+
+# --- Any torch module ----------------------------------------------------------------------
+
+
+def test_kernel_spectra_of_any_module():
+    module = Awkward()
+    spectra = eddyscope.kernel_spectra(module, n=32)
+    assert list(spectra) == ["first", "down", "last", "unused"]
+    weights = module.first.weight.detach().numpy()
+    response = np.abs(frequency_response(weights, 32))
+    mean = np.sqrt(np.mean(response[..., 0, 0] ** 2))
+    found = spectra["first"].amplification
+    assert found.shape[:2] == (4, 2)
+    assert np.sqrt(np.mean(found.sel(wavenumber=0) ** 2)) == pytest.approx(mean, rel=1e-5)
+    with pytest.raises(eddyscope.CaseError, match="Linear has no two-dimensional convolution"):
+        eddyscope.kernel_spectra(nn.Linear(2, 2))
+
+
+def test_activation_spectra_of_any_module():
+    module, inputs = Awkward().eval(), torch.randn(3, 2, 16, 16)
+    spectra = eddyscope.activation_spectra(module, None, inputs)
+    assert list(spectra.layer.values) == ["first", "down", "up", "last"]
+    h = module.first(inputs).detach()
+    assert float(spectra.h.sel(layer="first").sum()) == pytest.approx(float(h.square().mean()))
+    alone = eddyscope.activation_spectra(module, ["first"], inputs.numpy())
+    assert np.allclose(alone.h.sel(layer="first"), spectra.h.sel(layer="first"))
+
+
+def test_advice_on_any_module():
+    """Where one layer was changed, re-training that layer can undo it."""
+    torch.manual_seed(0)
+    module, inputs = Awkward(), torch.randn(4, 2, 16, 16)
+    wanted = Awkward()
+    wanted.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        wanted.first.weight += 0.05 * torch.randn(wanted.first.weight.shape)
+    targets = wanted.eval()(inputs).detach()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    advice = eddyscope.advise(module, None, inputs, targets)
+    assert list(advice.values) == ["first", "down", "up", "last"]
+    assert advice.ranking[0] == "first"
+    assert advice.values["first"] == max(advice.values.values()) > 0.5
+    assert "first" in advice.reason
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert module.training
+    chosen = eddyscope.advise(module, ["last", "down"], inputs, targets, score="relative_gradient")
+    assert list(chosen.values) == ["down", "last"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": ["lats"]}, "no layer 'lats'; did you mean last"),
+        ({"layers": ["unused"]}, "never calls layer 'unused'"),
+        ({"inputs": torch.randn(4, 3, 16, 16)}, "Awkward cannot take inputs"),
+        ({"inputs": torch.randn(2, 16, 16)}, r"inputs have shape \(2, 16, 16\)"),
+        ({"inputs": torch.full((4, 2, 16, 16), torch.nan)}, "inputs have values that are not"),
+        ({"targets": torch.randn(4, 1, 8, 8)}, r"targets have shape \(4, 1, 8, 8\), but of 4"),
+        ({"score": "linear"}, "advise.scores|did you mean|scores"),
+    ],
+)
+def test_advice_refuses_in_one_line(options, words):
+    given = {"inputs": torch.randn(4, 2, 16, 16), "targets": torch.randn(4, 1, 16, 16)}
+    with pytest.raises(eddyscope.CaseError, match=words) as caught:
+        eddyscope.advise(**{"module": Awkward(), "layers": None, **given, **options})
+    assert "\n" not in str(caught.value)
