@@ -12,7 +12,7 @@ import xarray as xr
 from eddyscope.artefacts import evaluation
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model import Curves, Grid, ModelRecord, Resolved
+from eddyscope.artefacts.model import Curves, ModelGrid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import NOT_ADAPTED, Adapted
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
@@ -70,7 +70,7 @@ def record_of(
         network=network,
         channels=Channels.of_flow(),
         normalisation=normalisation,
-        grid=Grid(n=n, filter_width=0.8),
+        grid=ModelGrid(n=n, filter_width=0.8),
         retrained=list(parsed.layers),
         history=Curves(train=[1.0, 0.5, 0.25], validation=[1.0, 0.6, 0.4]),
         metrics={"samples": 3, "parameters": 10, "seconds": 1.0},

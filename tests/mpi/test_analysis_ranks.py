@@ -88,17 +88,17 @@ class Twisted(nn.Module):
         return torch.roll(x, 1, dims=-1) * x
 
 
-def probe_of(layer: nn.Module, count: int) -> acts.Probe:
+def subject_of(layer: nn.Module, count: int) -> acts.Subject:
     module = nn.Sequential(layer, nn.ReLU())
     model = LayeredModel(module, {"l01": layer}, NETWORKS.settings("cnn"), Channels.of_flow())
     x = torch.randn(count, 2, 8, 8, generator=torch.Generator().manual_seed(count))
-    return acts.Probe(model, x)
+    return acts.Subject(model, x)
 
 
 def test_more_ranks_than_pieces_of_work(world, everywhere):
-    probe = {"only": probe_of(nn.Identity(), 1)}
-    together = acts.measure(world, probe)["only"]
-    alone = acts.measure(World.single(), probe)["only"]
+    subject = {"only": subject_of(nn.Identity(), 1)}
+    together = acts.measure(world, subject)["only"]
+    alone = acts.measure(World.single(), subject)["only"]
     everywhere(np.array_equal(together.g, alone.g), "activations differ")
     weights = np.random.default_rng(5).standard_normal((2, 2, 3, 3))
     found = survey(world, {BASE: {"l01": weights}}, {"l01": 8}, seed=1)
@@ -111,9 +111,9 @@ def test_more_ranks_than_pieces_of_work(world, everywhere):
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
 def test_samples_are_summed_in_their_order(world, everywhere, count):
-    probe = {"a": probe_of(Twisted(), count)}
-    together = acts.measure(world, probe)["a"]
-    alone = acts.measure(World.single(), probe)["a"]
+    subject = {"a": subject_of(Twisted(), count)}
+    together = acts.measure(world, subject)["a"]
+    alone = acts.measure(World.single(), subject)["a"]
     for name in ("h", "g", "positive", "inputs"):
         same = np.array_equal(getattr(together, name), getattr(alone, name))
         everywhere(same, f"{name} differs with {count} samples")

@@ -49,8 +49,8 @@ def activations(x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(h, torch.relu(h)), (out, out)]
 
 
-def probe(samples: torch.Tensor) -> acts.Probe:
-    return acts.Probe(two_layers(), samples)
+def subject(samples: torch.Tensor) -> acts.Subject:
+    return acts.Subject(two_layers(), samples)
 
 
 @pytest.fixture(name="alone")
@@ -65,7 +65,7 @@ def random_samples(count: int, seed: int = 0) -> torch.Tensor:
 
 def test_parseval_at_every_layer(alone: World) -> None:
     x = random_samples(5)
-    found = acts.measure(alone, {"a": probe(x)})["a"]
+    found = acts.measure(alone, {"a": subject(x)})["a"]
     assert found.layers == ("l01", "l02")
     for layer, (h, g) in enumerate(activations(x)):
         assert found.h[layer].sum() == pytest.approx(float((h**2).mean()), rel=1e-12)
@@ -77,7 +77,7 @@ def test_parseval_at_every_layer(alone: World) -> None:
 def test_a_wave_has_its_power_in_its_shell_and_the_relu_spreads_it(alone: World) -> None:
     wave = torch.cos(3 * 2 * torch.pi * torch.arange(N, dtype=torch.float64) / N)
     x = wave.expand(1, 2, N, N).clone()
-    found = acts.measure(alone, {"wave": probe(x)})["wave"]
+    found = acts.measure(alone, {"wave": subject(x)})["wave"]
     factor = np.cos(3 * np.pi / N) ** 2  # the blur's gain at k = 3, squared
     assert found.inputs[:, 3] == pytest.approx([0.5, 0.5])
     assert found.h[0, 3] == pytest.approx(0.5 * factor)
@@ -89,17 +89,17 @@ def test_a_wave_has_its_power_in_its_shell_and_the_relu_spreads_it(alone: World)
 
 def test_the_mean_is_over_samples_whatever_the_chunks(alone: World) -> None:
     x = random_samples(7)
-    whole = acts.measure(alone, {"x": probe(x)})["x"]
-    singles = [acts.measure(alone, {"x": probe(x[i : i + 1])})["x"] for i in range(7)]
+    whole = acts.measure(alone, {"x": subject(x)})["x"]
+    singles = [acts.measure(alone, {"x": subject(x[i : i + 1])})["x"] for i in range(7)]
     assert np.allclose(whole.h, np.mean([s.h for s in singles], axis=0), rtol=1e-12)
     assert np.allclose(whole.positive, np.mean([s.positive for s in singles], axis=0), rtol=1e-12)
 
 
 def test_several_probes_are_kept_apart(alone: World) -> None:
     small, large = random_samples(3, seed=1), 10 * random_samples(4, seed=2)
-    both = acts.measure(alone, {"small": probe(small), "large": probe(large)})
+    both = acts.measure(alone, {"small": subject(small), "large": subject(large)})
     for name, samples in (("small", small), ("large", large)):
-        only = acts.measure(alone, {name: probe(samples)})[name]
+        only = acts.measure(alone, {name: subject(samples)})[name]
         assert np.array_equal(both[name].h, only.h)
         assert np.array_equal(both[name].g, only.g)
 
@@ -115,7 +115,7 @@ def test_coarser_grids_have_fewer_shells(alone: World) -> None:
     """In a U-Net h is on its layer's grid, g on that of the layer after it."""
     model = build(NETWORKS.settings("unet", width=3), ONE, (1,))
     x = random_samples(3).float()
-    found = acts.measure(alone, {"unet": acts.Probe(model, x)})["unet"]
+    found = acts.measure(alone, {"unet": acts.Subject(model, x)})["unet"]
     assert found.layers == tuple(model.layers)
     calls = model.recorded(x)
     sides = [call.output.shape[-1] for call in calls]
@@ -129,7 +129,7 @@ def test_coarser_grids_have_fewer_shells(alone: World) -> None:
             assert known[: known.sum()].all(), "the shells that are missing are the last ones"
             mean = float(field.detach().double().square().mean())
             assert np.nansum(spectrum) == pytest.approx(mean, rel=1e-6)
-    group = activation_groups(alone, {"unet": acts.Probe(model, x)})["activations/unet"]
+    group = activation_groups(alone, {"unet": acts.Subject(model, x)})["activations/unet"]
     assert group.h.dims == group.g.dims == ("layer", "wavenumber")
     assert list(group.channel.values) == ["psi", "omega"]
 
@@ -158,7 +158,7 @@ def test_what_is_made_of_a_layer_is_found_by_what_feeds_what(alone: World) -> No
         summed, output = torch.relu(h[0]) + h[1], module(x)
     for call, gave in zip(model.recorded(x), h, strict=False):
         torch.testing.assert_close(call.output, gave, msg="not as the layer gave it")
-    found = acts.measure(alone, {"x": acts.Probe(model, x)})["x"]
+    found = acts.measure(alone, {"x": acts.Subject(model, x)})["x"]
     for row, g in enumerate((summed, summed, output)):
         assert found.g[row].sum() == pytest.approx(float((g**2).mean()), rel=1e-12)
 
@@ -167,12 +167,12 @@ def test_what_is_no_field_has_no_spectrum(alone: World) -> None:
     flat, wide = nn.Flatten(), nn.Linear(2 * N * N, N * N)
     module = nn.Sequential(flat, wide, nn.Unflatten(1, (1, N, N)))
     model = LayeredModel(module, {"l01": wide}, SETTINGS, ONE)
-    found = acts.measure(alone, {"x": acts.Probe(model, random_samples(3).float())})["x"]
+    found = acts.measure(alone, {"x": acts.Subject(model, random_samples(3).float())})["x"]
     assert np.isnan(found.h).all() and list(found.points) == [0]
     assert np.isfinite(found.g).all(), "the output is a field"
 
 
 def test_the_network_is_left_as_it_was(alone: World) -> None:
     model = two_layers()
-    acts.measure(alone, {"x": acts.Probe(model, random_samples(1))})
+    acts.measure(alone, {"x": acts.Subject(model, random_samples(1))})
     assert not model.module._forward_hooks and not model.layers["l01"]._forward_hooks

@@ -13,8 +13,6 @@ import pytest
 
 import eddyscope
 import synthetic
-from eddyscope.__main__ import TOOLS, dispatch, parse
-from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
 from synthetic_models import write_models
 

@@ -31,7 +31,7 @@ from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 from eddyscope.spectral.shells import shell_counts, sums_over_plane
 
-__all__ = ["CHUNK", "LayerSpectra", "Probe", "measure", "shell_power"]
+__all__ = ["CHUNK", "LayerSpectra", "Subject", "measure", "shell_power"]
 
 CHUNK = 2
 """Samples a piece of work: fixed, so that sums do not depend on the number of ranks."""
@@ -75,7 +75,7 @@ class LayerSpectra:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Subject:
     """One network looked at while it works on samples of one system."""
 
     model: LayeredModel
@@ -86,31 +86,31 @@ class Probe:
         return len(self.inputs)
 
 
-def measure(world: World, probes: Mapping[str, Probe]) -> dict[str, LayerSpectra]:
-    """Activation spectra of every probe, averaged over its samples. Collective.
+def measure(world: World, subjects: Mapping[str, Subject]) -> dict[str, LayerSpectra]:
+    """Activation spectra of every subject, averaged over its samples. Collective.
 
     Pieces of `CHUNK` samples are dealt to the ranks and summed in their order, so the
     result is the same, bit for bit, on any number of ranks.
     """
     pieces = [
-        (name, slice(start, min(start + CHUNK, len(probe))))
-        for name, probe in probes.items()
-        for start in range(0, len(probe), CHUNK)
+        (name, slice(start, min(start + CHUNK, len(subject))))
+        for name, subject in subjects.items()
+        for start in range(0, len(subject), CHUNK)
     ]
-    sums = map_in_order(world, lambda piece: _sum_over(probes[piece[0]], piece[1]), pieces)
+    sums = map_in_order(world, lambda piece: _sum_over(subjects[piece[0]], piece[1]), pieces)
     totals: dict[str, LayerSpectra] = {}
     for (name, _), part in zip(pieces, sums, strict=True):
         totals[name] = totals[name] + part if name in totals else part
-    return {name: total.scaled(1.0 / len(probes[name])) for name, total in totals.items()}
+    return {name: total.scaled(1.0 / len(subjects[name])) for name, total in totals.items()}
 
 
-def _sum_over(probe: Probe, samples: slice) -> LayerSpectra:
+def _sum_over(subject: Subject, samples: slice) -> LayerSpectra:
     """Spectra summed over some samples, averaged over channels. Not collective."""
-    inputs = probe.inputs[samples]
-    calls, output = _recorded(probe.model, inputs)
+    inputs = subject.inputs[samples]
+    calls, output = _recorded(subject.model, inputs)
     given = [*(call.output for call in calls), *(call.input for call in calls), output]
     shells = max(len(shell_counts(field.shape[-1])) for field in given if _is_field(field))
-    fed = probe.model.fed(inputs[:1])
+    fed = subject.model.fed(inputs[:1])
     made = [output if place is None else calls[place].input for place in fed]
     return LayerSpectra(
         tuple(call.name for call in calls),

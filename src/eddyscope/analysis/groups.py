@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import xarray as xr
 
-from eddyscope.analysis.activation_spectra import LayerSpectra, Probe, measure
+from eddyscope.analysis.activation_spectra import LayerSpectra, Subject, measure
 from eddyscope.analysis.convolutions import grids_of, kernels_of
 from eddyscope.analysis.kernel_spectra import KINDS, amplification
 from eddyscope.analysis.kernel_survey import LayerSurvey, Moved, most_changed, survey
@@ -77,12 +77,12 @@ def kernel_groups(
     return groups
 
 
-def activation_groups(world: World, probes: Mapping[str, Probe]) -> dict[str, xr.Dataset]:
+def activation_groups(world: World, subjects: Mapping[str, Subject]) -> dict[str, xr.Dataset]:
     """Groups of the activation spectra of every run. Collective."""
-    spectra = measure(world, probes)
+    spectra = measure(world, subjects)
     return {
         f"activations/{run}": activation_group(
-            found.layers, probes[run].model.channels.inputs, _activations(found)
+            found.layers, subjects[run].model.channels.inputs, _activations(found)
         )
         for run, found in spectra.items()
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from eddyscope.analysis.activation_spectra import Probe
+from eddyscope.analysis.activation_spectra import Subject
 from eddyscope.artefacts.analysis import Run, example_group
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
@@ -16,7 +16,7 @@ from eddyscope.learning.batches import Fields, load_fields, normalised_inputs
 from eddyscope.learning.models import Model
 from eddyscope.learning.prediction import predict
 
-__all__ = ["example_of", "probes_of", "runs_of", "test_fields"]
+__all__ = ["example_of", "subjects_of", "runs_of", "test_fields"]
 
 
 def runs_of(models: Mapping[ModelKey, Model], best: ModelKey | None) -> dict[str, Run]:
@@ -42,16 +42,16 @@ def test_fields(path: Path, n: int, count: int) -> Fields:
     return load_fields(dataset, n, "test", min(count, available))
 
 
-def probes_of(
+def subjects_of(
     models: Mapping[ModelKey, Model],
     runs: Mapping[str, Run],
     fields: Mapping[str, Fields],
     own: Mapping[str, Normalisation],
-) -> dict[str, Probe]:
+) -> dict[str, Subject]:
     """What is looked at in each run; fields and normalisation by system, each its own."""
     inputs = {s: normalised_inputs(own[s], found.psi, found.omega) for s, found in fields.items()}
     return {
-        name: Probe(models[run.model].network, inputs[run.system]) for name, run in runs.items()
+        name: Subject(models[run.model].network, inputs[run.system]) for name, run in runs.items()
     }
 
 

@@ -15,7 +15,7 @@ from eddyscope.advisor.reason import reason
 from eddyscope.advisor.scores.base import Evidence, Score
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.advisor.settings import AdviseSettings
-from eddyscope.analysis.activation_spectra import Probe, measure
+from eddyscope.analysis.activation_spectra import Subject, measure
 from eddyscope.analysis.convolutions import kernels_of
 from eddyscope.analysis.kernel_spectra import KINDS
 from eddyscope.analysis.kernel_survey import survey
@@ -116,7 +116,7 @@ def activation_spectra(
     """
     copied, fields, _ = _at_work(module, inputs)
     model = _layered(copied, _chosen(copied, layers, fields), fields.shape[1])
-    found = measure(alone(), {"": Probe(model, fields)})[""]
+    found = measure(alone(), {"": Subject(model, fields)})[""]
     arrays = {"points": found.points, "h": found.h, "g": found.g, "positive": found.positive}
     return activation_group(found.layers, model.channels.inputs, {**arrays, "input": found.inputs})
 

@@ -31,7 +31,7 @@ from eddyscope.networks.settings import Channels, NetworkSettings
 __all__ = [
     "FORMAT",
     "Curves",
-    "Grid",
+    "ModelGrid",
     "ModelRecord",
     "Resolved",
     "StoredModel",
@@ -55,7 +55,7 @@ class _Part(BaseModel):
     )
 
 
-class Grid(_Part):
+class ModelGrid(_Part):
     """The coarse grid of the training samples."""
 
     n: int
@@ -120,7 +120,7 @@ class ModelRecord(_Part):
     """Names of what it takes and gives, in their order."""
     normalisation: Normalisation
     """That it was trained with."""
-    grid: Grid
+    grid: ModelGrid
     retrained: list[str]
     """Layers whose weights differ from the base model's; none in the base model itself."""
     history: Curves = Curves()

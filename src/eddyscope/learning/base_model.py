@@ -10,7 +10,7 @@ from typing import Any
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model import Grid, ModelRecord, Resolved
+from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import NOT_ADAPTED
 from eddyscope.learning.batches import Samples, load_fields
@@ -96,7 +96,7 @@ class BaseTraining:
             network=self.network,
             channels=self.channels,
             normalisation=normalisation,
-            grid=Grid(n=self.n, filter_width=dataset.filter_width[self.n]),
+            grid=ModelGrid(n=self.n, filter_width=dataset.filter_width[self.n]),
             retrained=[],
             history=history.curves,
             metrics=metrics,

@@ -12,7 +12,7 @@ from torch import nn
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model import Grid, ModelRecord, Resolved, read_model
+from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved, read_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
@@ -40,7 +40,7 @@ class Target:
     normalisation: Normalisation
     digest: str
     """Of the dataset."""
-    grid: Grid
+    grid: ModelGrid
 
     @classmethod
     def of(cls, dataset: Dataset, n: int, count: int, normalisation: Normalisation) -> Target:
@@ -57,7 +57,7 @@ class Target:
             validation=Samples.of(held_out, normalisation) if held_out.origin else None,
             normalisation=normalisation,
             digest=dataset.digest,
-            grid=Grid(n=n, filter_width=dataset.filter_width[n]),
+            grid=ModelGrid(n=n, filter_width=dataset.filter_width[n]),
         )
 
 

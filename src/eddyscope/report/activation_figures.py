@@ -23,7 +23,7 @@ HOME = "base_on_base"
 
 
 @dataclass(frozen=True)
-class Run:
+class DrawnRun:
     """A model fed with a system's samples."""
 
     model: ModelKey
@@ -122,7 +122,7 @@ def _spectra(results: Results, name: str, stem: str, title: str, caption: str) -
     return Picture(stem, title, caption, alt, figure)
 
 
-def _plot(axes: Axes, run: Run, name: str, place: int) -> FloatArray:
+def _plot(axes: Axes, run: DrawnRun, name: str, place: int) -> FloatArray:
     """One layer's curve, from k = 1."""
     curve = np.asarray(run.spectra[name].values[place, 1:])
     style = ":" if run.system == "base" else "-"
@@ -131,7 +131,7 @@ def _plot(axes: Axes, run: Run, name: str, place: int) -> FloatArray:
     return curve
 
 
-def _runs(results: Results) -> dict[str, Run]:
+def _runs(results: Results) -> dict[str, DrawnRun]:
     """Name -> run, the base model on base first. Absent if that is missing."""
     tree = results.tree("analysis")
     known: Mapping[str, Mapping[str, str]] = json.loads(tree.attrs["runs"])
@@ -144,10 +144,10 @@ def _runs(results: Results) -> dict[str, Run]:
     return {HOME: found[HOME], **found}
 
 
-def _run(results: Results, name: str, model: ModelKey, system: str) -> Run:
+def _run(results: Results, name: str, model: ModelKey, system: str) -> DrawnRun:
     spectra = results.group("analysis", f"activations/{name}")
     words = f"{results.label(model)}, on {system}"
-    return Run(model, system, spectra, words, colour_of(results, model))
+    return DrawnRun(model, system, spectra, words, colour_of(results, model))
 
 
 def _ratio(values: FloatArray, reference: FloatArray) -> FloatArray:

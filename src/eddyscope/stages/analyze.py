@@ -88,7 +88,7 @@ def _analyze(job: Job) -> None:
     maps = maps_fit(case.network, case.channels, n)
     untrained = redrawn(networks[ModelKey()], (case.seed, UNTRAINED))
     groups = kernel_groups(world, networks, n, case.seed, maps, untrained)
-    groups |= activation_groups(world, subjects.probes_of(models, runs, fields, own))
+    groups |= activation_groups(world, subjects.subjects_of(models, runs, fields, own))
     example = world.on_root(partial(read, job.dataset("base"), count=1))
     groups["example_on_base"] = subjects.example_of(models[ModelKey()], example)
     others = ", ".join(left_out(networks[ModelKey()]))
