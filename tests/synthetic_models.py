@@ -106,11 +106,16 @@ def changed(base: LayeredModel, layers: list[str], seed: int) -> LayeredModel:
 
 
 def write_evaluation(
-    out: Path, errors: dict[str, float], members: tuple[int, ...] = (3, 4), spread: float = 0.01
+    out: Path,
+    errors: dict[str, float],
+    members: tuple[int, ...] = (3, 4),
+    spread: float = 0.01,
+    as_stored: float | None = None,
 ) -> None:
     """The evaluation's files with the same made-up errors for both systems.
 
     The test members' errors lie `spread` below and above; details are of one sample a member.
+    as_stored: error of the base model on the target with the base's normalisation.
     """
     subjects = {ModelKey.parse(name): error for name, error in errors.items()}
     values = {
@@ -132,6 +137,9 @@ def write_evaluation(
         error_removed=evaluation.error_removed(rows),
         measured_ranking=ranking,
         best=ranking[0] if ranking else None,
+        normalisation_study={}
+        if as_stored is None
+        else {"base": {"error": evaluation.Interval(mean=as_stored)}},
         members={"base": list(members), "target": list(members)},
         metrics=METRICS,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import html.parser
 import json
@@ -18,16 +19,20 @@ import synthetic
 import synthetic_models
 from eddyscope.artefacts import les
 from eddyscope.artefacts.advice import Advice, ScoredLayers, as_json
+from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.describe import describe
+from eddyscope.artefacts.evaluation import Interval
 from eddyscope.artefacts.json_part import with_digest
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model_header import read_model_file
+from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.config.errors import CaseError
+from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import World
 from eddyscope.report import figures, learning_figures, limits, outcome, setting, style, tables
 from eddyscope.report.axes import spread_apart
-from eddyscope.report.comparison import compare, percent
+from eddyscope.report.comparison import compare, in_words, percent
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
 from eddyscope.report.results import Absent, Results, gather
 from eddyscope.stages.advise import STAGE as advise
@@ -346,6 +351,131 @@ def test_the_summary_admits_what_did_not_help(made: tuple[Case, Path], tmp_path:
     said = " ".join(outcome.outcome(results))
     assert "Re-training one layer did not help: the best, l01, leaves 0.600" in said
     assert "Only l01 was re-trained alone" in said
+
+
+def test_the_base_model_as_stored_stands_beside_the_renormalised_one(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    errors = {"base": 0.58, "l01": 0.5, "l02": 0.4}
+    results = judged(made, tmp_path, errors, as_stored=0.38)
+    tiles = [tile.figure for tile in outcome.headlines(results)]
+    assert tiles[:2] == ["0.58 → 0.40", "0.38"]
+    said = " ".join(outcome.outcome(results))
+    assert "as its file holds it, it leaves 0.380 on the target" in said
+    assert "not re-trained, does no worse" in said
+    lines = learning_figures.ranking(results).figure.axes[0].texts
+    assert "base model as stored 0.380" in [line.get_text() for line in lines]
+
+
+def test_a_re_training_of_little_worth_makes_no_large_percentages(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    """One number removes 40 times as much as the best layer does."""
+    results = judged(made, tmp_path, {"base": 0.5, "l01": 0.495, "l02": 0.499, "scale": 0.3})
+    said = " ".join(outcome.outcome(results))
+    assert "scale (output × one number) leaves 0.300 (0.290 to 0.310), 40 % less" in said
+    assert "(l01 alone: 1.0 % less)" in said
+    assert max(int(n) for n in re.findall(r"(\d+) %", said)) <= 100
+
+
+def test_nothing_is_chosen_among_one_layer(made: tuple[Case, Path], tmp_path: Path) -> None:
+    results = judged(made, tmp_path, {"base": 0.5, "l03": 0.4})
+    assert results.evaluation is not None
+    cost: dict[str, float | None] = {"regret_mse": 0.0}
+    controls = {"first_layer": cost, "random": cost}
+    results.evaluation = results.evaluation.model_copy(update={"controls": controls})
+    said = " ".join(outcome.outcome(results))
+    assert "at random" not in said and "Choosing without" not in said
+
+
+def test_without_single_layers_the_rest_is_still_told(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    results = judged(made, tmp_path, {"base": 0.5, "gain": 0.45, "scale": 0.48})
+    said = " ".join(outcome.outcome(results))
+    assert "gain (each channel × a factor) leaves 0.450 (0.440 to 0.460), 10 % less" in said
+    assert "scale (output × one number) leaves 0.480" in said
+    assert said.count("no single layer was re-trained") == 1
+    assert len(tables.layer_table(compare(results)).rows) == 3
+
+
+def test_a_range_of_no_length_is_left_out() -> None:
+    assert in_words(Interval(mean=0.31, low=0.3099999, high=0.3100001)) == "0.310"
+    assert in_words(Interval(mean=-1e-9, low=-0.01, high=0.01)) == "0.000 (-0.010 to 0.010)"
+
+
+def curve(losses: list[float], validation: list[float]) -> ModelFile:
+    return ModelFile(Path(), {}, {"history": {"train": losses, "validation": validation}})
+
+
+FALLING = [0.99**epoch for epoch in range(50)]
+LEVEL = [1.0] * 50
+
+
+@pytest.mark.parametrize(
+    ("train_losses", "validation", "fall", "part"),
+    [
+        (FALLING, [], 1 - 0.99**5, "training"),
+        (FALLING, LEVEL, 0.0, "validation"),
+        (LEVEL, FALLING, 1 - 0.99**5, "validation"),
+        (LEVEL, FALLING[::-1], 1 - 0.99**-5, "validation"),
+        ([0.5], [0.5], 0.0, "training"),
+        ([], [], 0.0, "training"),
+    ],
+)
+def test_a_loss_that_still_falls_is_measured(
+    train_losses: list[float], validation: list[float], fall: float, part: str
+) -> None:
+    found, whose = limits.fall_of(curve(train_losses, validation))
+    assert found == pytest.approx(fall) and whose == part
+
+
+def test_trainings_that_had_not_converged_are_named_with_the_rule(gathered: Results) -> None:
+    models = {
+        ModelKey(): curve(FALLING, []),
+        ModelKey("l01"): curve(LEVEL, []),
+        ModelKey("l02"): curve(FALLING, FALLING),
+    }
+    said = " ".join(limits.limits(replace(gathered, models=models)))
+    assert "base model's training had not converged: its training loss" in said
+    assert "for 1 of 2 models (l02): the validation loss" in said
+    assert "the last 10 % of the epochs lay more than 2 % below" in said
+    settled = dict.fromkeys(models, curve(LEVEL, []))
+    assert "converged" not in " ".join(limits.limits(replace(gathered, models=settled)))
+
+
+def test_warnings_of_the_run_are_on_the_page(gathered: Results) -> None:
+    """Whatever `dns` would warn of is repeated."""
+    alike: Any = Alike(gathered.dataset("base"))
+    said = limits.limits(replace(gathered, datasets={"base": alike}))
+    assert "Base's members 0, 1 and 2, 3 are alike" in " ".join(said)
+    warnings = quality(alike).others
+    assert {f"{w[0].upper()}{w[1:]}." for w in warnings} <= set(said)
+
+
+class Alike:
+    """A dataset in which every second member repeats the one before."""
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def read(self, n: int, name: str, members: list[int], *samples: slice) -> Any:
+        return self._dataset.read(n, name, [member - member % 2 for member in members], *samples)
+
+
+def test_the_report_names_no_kind_of_adaptation() -> None:
+    """Roles and words come with the artefacts: a table beside the registry would miss new kinds."""
+    kinds = set(ADAPTATIONS) - {"layers"}  # that is a role too
+    for path in Path(figures.__file__).parent.glob("*.py"):
+        words = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert not words & kinds, f"{path.name} names {words & kinds}"
 
 
 def test_one_test_run_has_no_spread(made: tuple[Case, Path], tmp_path: Path) -> None:

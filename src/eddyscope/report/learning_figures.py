@@ -86,7 +86,8 @@ def ranking(results: Results) -> Picture:
         f"""Each bar is the error that is left on the target when only that layer is re-trained
         ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are what
         they are compared with: the base model, not re-trained, with the statistics of the target
-        (dashed) and with its own, as its file holds it (dotted); and whatever else was re-trained.
+        (dashed) and, where it was tried, with its own, as its file holds it (dotted); and whatever
+        else was re-trained.
         {_left_out(left_out)} Below: the order of the layers as measured, and
         as each score predicted it before any re-training (1 is best; equal ones share their rank; a
         score that tells no layer from another has none)."""

@@ -46,7 +46,7 @@ def outcome(results: Results) -> list[str]:
         compared = compare(results)
     except Absent as gap:
         return [f"Whether re-training helped cannot be said: {gap}.", *_in_the_loop(results)]
-    sentences = [_or_why_not(part, compared) for part in parts]
+    sentences = dict.fromkeys(_or_why_not(part, compared) for part in parts)
     return [sentence for sentence in sentences if sentence] + _in_the_loop(results)
 
 
@@ -187,7 +187,7 @@ def _run_by_run(compared: Comparison) -> str:
 
 
 def _order(compared: Comparison) -> str:
-    best, worst = compared.measured[0], compared.measured[-1]
+    best, worst = compared.best, compared.measured[-1]
     if best == worst:
         return f"Only {best} was re-trained alone, so layers cannot be compared."
     if compared.all_alike:
@@ -270,7 +270,7 @@ def _floor(compared: Comparison) -> str:
     told = [_left(compared, name) for name in compared.others("floor")]
     if not told:
         return ""
-    share = compared.removed(compared.best)
+    share = compared.removed(compared.best) if compared.measured else math.nan
     beside = f" ({compared.best} alone: {less(share)})" if math.isfinite(share) else ""
     return f"With hardly any re-training, against the base model: {'; '.join(told)}{beside}."
 
