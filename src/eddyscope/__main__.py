@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NoReturn
 from eddyscope.config.errors import CaseError, did_you_mean
 from eddyscope.config.provenance import code_version
 from eddyscope.parallel.failure import agree, guard
+from eddyscope.parallel.output import flush, write
 from eddyscope.parallel.world import World
 from eddyscope.stages import example, settings
 from eddyscope.stages.case import SYSTEMS, load_case
 from eddyscope.stages.job import Job
-from eddyscope.stages.stage import STAGES, Stage, load_stages
+from eddyscope.stages.stage import STAGES, Stage, load_stages, plan_all
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -69,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         if World.launched().is_root:
-            super().print_help(file)
+            write(self.format_help(), end="")
 
 
 def build_parser(names: Sequence[str]) -> Parser:
@@ -294,8 +295,8 @@ def _obstacle(out: Path) -> str:
 
 def perform(stages: Sequence[Stage], job: Job, dry: bool) -> None:
     """Plan all stages, then show the plans, or run the stages. Collective."""
-    plans = [(stage, stage.plan(job)) for stage in stages]
-    for stage, lines in plans:
+    plans = plan_all(stages, job)
+    for stage, lines in zip(stages, plans, strict=True):
         if dry:
             job.world.say("\n".join([f"{stage.name}:", *(f"  {line}" for line in lines)]))
         else:
@@ -304,7 +305,9 @@ def perform(stages: Sequence[Stage], job: Job, dry: bool) -> None:
 
 def main() -> NoReturn:
     """Entry point of the `eddyscope` command."""
-    sys.exit(guard(lambda: dispatch(sys.argv[1:])))
+    status = guard(lambda: dispatch(sys.argv[1:]))
+    flush()
+    sys.exit(status)
 
 
 if __name__ == "__main__":

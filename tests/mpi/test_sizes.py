@@ -31,7 +31,7 @@ CASES = {
 def test_numbers_are_those_of_the_objects(world, shared_tmp_path, everywhere, name, scheme):
     overrides = [*CASES[name], f"time.scheme='{scheme}'", "grid.n=96", "filter.n=[32, 48]"]
     case = world.on_root(lambda: make_case(shared_tmp_path, *overrides))
-    run = Ensemble(Job(case, world, shared_tmp_path / "out"), "base")
+    run = Ensemble.of(Job(case, world, shared_tmp_path / "out"), "base")
     transform = run.setup.make_transform(world)
     simulation = run.setup.simulation(transform)
     diagnostics = Diagnostics(simulation.flow)

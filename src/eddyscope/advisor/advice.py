@@ -3,20 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
 
-from eddyscope.advisor.ranking import Ranking
+from eddyscope.advisor.ranking import Ranking, rank_layers
 from eddyscope.advisor.reason import reason
 from eddyscope.advisor.scores.base import Evidence, Score
-from eddyscope.artefacts.advice import Advice, ScoredLayers, curves_dataset
+from eddyscope.artefacts.advice import Advice, ScoredLayers, curves_dataset, write_advice
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import FloatArray
+from eddyscope.learning.batches import Fields, Samples, load_fields
 from eddyscope.learning.metrics import shell_spectrum
 from eddyscope.networks.base import LayeredModel
+from eddyscope.parallel.world import World
 
-__all__ = ["advice_of", "curves_of", "error_spectrum"]
+__all__ = ["advice_of", "curves_of", "error_spectrum", "evidence_of", "write_rankings"]
+
+
+def evidence_of(
+    target: Path,
+    own: Normalisation,
+    counts: tuple[int, int],
+    n: int,
+    base: Path | None,
+    of_base: Normalisation,
+) -> Evidence:
+    """What scores look at, from the datasets. Not collective. Raises CaseError.
+
+    counts: samples that re-training uses, which `own` is of, and how many of them scores see;
+    base: the base system's dataset if a score reads it, normalised by `of_base`.
+    """
+
+    def fields(path: Path, count: int) -> Fields:
+        dataset = Dataset(path)
+        dataset.require(n, "train")
+        return load_fields(dataset, n, "train", count)
+
+    used, seen = counts
+    return Evidence(
+        Samples.of(fields(target, used).first(seen), own),
+        None if base is None else Samples.of(fields(base, seen), of_base),
+    )
+
+
+def write_rankings(
+    model: LayeredModel,
+    evidence: Evidence,
+    scores: Mapping[str, Score],
+    folders: Mapping[str, Path],
+    world: World,
+    attributes: Mapping[str, str | int],
+) -> None:
+    """Rank the layers by every score and write the advice of each alone, to its own folder.
+    Collective. Raises CannotWrite."""
+    rankings = rank_layers(
+        model, evidence, scores, world, lambda name: world.say(f"advise: {name}")
+    )
+    spectrum = error_spectrum(model, evidence)
+
+    def write() -> None:
+        for name, ranking in rankings.items():
+            advice = advice_of({name: scores[name]}, {name: ranking}, name, len(evidence.target))
+            curves = {name: curves_of(ranking)}
+            write_advice(folders[name], advice, spectrum, curves, attributes)
+
+    world.on_root(write)
 
 
 def advice_of(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from eddyscope.advisor.ranking import Ranking
 from eddyscope.advisor.scores.base import Score
+from eddyscope.config.words import listed
 
 __all__ = ["reason"]
 
@@ -17,12 +18,12 @@ def reason(name: str, score: Score, ranking: Ranking, samples: int) -> str:
     groups = [group for group in ranking.groups if _is_known(ranking, group)]
     unknown = [group for group in ranking.groups if not _is_known(ranking, group)]
     by = f"By {name} ({score.measures}) on {samples} target sample(s)"
-    undefined = f" It is not defined for {_listed(unknown[0])}." if unknown else ""
+    undefined = f" It is not defined for {listed(unknown[0])}." if unknown else ""
     if not groups:
         return f"{name} is not defined for any layer: it gives no advice."
 
     def told(group: Sequence[str]) -> str:
-        return f"{_listed(group)} ({format(ranking.values[group[0]], score.number_format)})"
+        return f"{listed(group)} ({format(ranking.values[group[0]], score.number_format)})"
 
     if len(groups) == 1:
         alone = len(groups[0]) == 1
@@ -44,11 +45,5 @@ def _verb(group: Sequence[str]) -> str:
 
 
 def _equals(ranking: Ranking) -> str:
-    known = [_listed(group) for group in ranking.ties if _is_known(ranking, group)]
+    known = [listed(group) for group in ranking.ties if _is_known(ranking, group)]
     return f" It does not tell apart {'; nor '.join(known)}." if known else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

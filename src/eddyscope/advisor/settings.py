@@ -8,23 +8,40 @@ from pydantic import Field, model_validator
 
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.config.case import Section
-from eddyscope.config.errors import did_you_mean
+from eddyscope.config.errors import CaseError, did_you_mean
 from eddyscope.config.registry import Choice
 
 __all__ = ["AdviseSettings"]
+
+BY_DEFAULT = 4
+"""Samples that scores look at."""
 
 
 class AdviseSettings(Section):
     """`[advise]`: scores that rank the layers from a few target samples, before re-training."""
 
-    samples: int = Field(default=4, ge=1)
-    """Target samples, the first of those that `transfer` would use."""
+    samples: int | None = Field(default=None, ge=1)
+    """Target samples, the first of those that `transfer` uses; by default 4, or all of those if
+    they are fewer."""
     scores: list[Annotated[Any, Choice(SCORES)]] = Field(
         default=[SCORES.settings(name) for name in SCORES], min_length=1
     )
     """As in ["relative_gradient", {kind = "linearised_gain", iterations = 60}]."""
     default_score: str = "linearised_gain"
     """The score whose ranking is given as the advice; among `scores`."""
+
+    def samples_of(self, transfer_samples: int) -> int:
+        """How many samples scores look at, of the `transfer_samples` that re-training uses."""
+        return min(BY_DEFAULT, transfer_samples) if self.samples is None else self.samples
+
+    def check_samples(self, transfer_samples: int) -> None:
+        """Raise CaseError where scores are to look at more samples than re-training uses."""
+        if self.samples is not None and self.samples > transfer_samples:
+            raise CaseError(
+                f"advise.samples = {self.samples}, but scores look at the samples that transfer "
+                f"uses, and transfer.samples = {transfer_samples}; lower advise.samples, or raise "
+                "transfer.samples"
+            )
 
     @property
     def score_names(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The advice: which layer to re-train, by scores, before any has been.
 
-Two files with one content, written together by `write_advice`:
+Two files with one content, written together by `write_advice`; advice/NAME/ has the same two of
+each score alone, which are put together by `join_advice`:
 
 advice.json
     {"default_score": NAME, "ranking": ["l02", …],
@@ -41,6 +42,7 @@ __all__ = [
     "Advice",
     "ScoredLayers",
     "curves_dataset",
+    "join_advice",
     "read_advice",
     "read_advice_details",
     "write_advice",
@@ -126,6 +128,31 @@ def write_advice(
     }
     write_tree(folder / "advice.h5", groups, named)
     write_atomically(folder / "advice.json", as_json(advice))
+
+
+def join_advice(
+    folder: Path,
+    parts: Mapping[str, Path],
+    default_score: str,
+    attributes: Mapping[str, Attribute],
+) -> Advice:
+    """Write the advice of several scores from those of each alone. Not collective.
+
+    parts: score -> folder of the advice by that score; default_score: among them, gives the
+    reason. Raises CannotWrite, and CaseError for a part that is missing or damaged.
+    """
+    each = {name: read_advice(part / "advice.json") for name, part in parts.items()}
+    trees = {name: read_advice_details(part / "advice.h5") for name, part in parts.items()}
+    scores = {name: found.scores[name] for name, found in each.items()}
+    advice = each[default_score].model_copy(update={"scores": scores})
+    spectrum = trees[default_score].to_dataset()["error_spectrum"].to_numpy()
+    curves = {
+        name: tree.children[name].to_dataset(inherit=False)
+        for name, tree in trees.items()
+        if name in tree.children
+    }
+    write_advice(folder, advice, spectrum, curves, attributes)
+    return advice
 
 
 def as_json(advice: Advice) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from eddyscope.artefacts.dataset.quality import quality
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import Row, read_summary
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
-from eddyscope.artefacts.status import read_status
+from eddyscope.artefacts.status import read_last, read_status
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
+from eddyscope.config.words import shortened
 from eddyscope.storage.opening import Headers, read_headers
 
 __all__ = ["describe"]
@@ -81,9 +82,9 @@ def _hdf5(path: Path) -> list[str]:
     texts = {key: str(value) for key, value in headers.attributes.items()}
     lines = [f"kind: {_kind(path, headers)}", *_origin(texts)]
     for group in [g for g in headers.groups if "/" not in g]:
-        lines.append(f"group {group}: {_listed(headers.inside(group))}")
+        lines.append(f"group {group}: {shortened(headers.inside(group), SHOWN)}")
     variables = [f"{name} {shape}" for name, shape in headers.shapes.items() if "/" not in name]
-    return lines + ([f"variables: {_listed(variables)}"] if variables else [])
+    return lines + ([f"variables: {shortened(variables, SHOWN)}"] if variables else [])
 
 
 def _kind(path: Path, headers: Headers) -> str:
@@ -179,7 +180,7 @@ def _json(path: Path) -> list[str]:
 def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
     """What a JSON artefact says, by its reader. CaseError where it is not as it should be."""
     if "format" in tree:
-        return [f"kind: {tree['format']}", *_origin(tree), f"keys: {_listed(list(tree))}"]
+        return [f"kind: {tree['format']}", *_origin(tree), f"keys: {shortened(list(tree), SHOWN)}"]
     if {"ranking", "scores"} <= tree.keys():
         advice = read_advice(path)
         ranking = " > ".join(advice.by_default.ranking)
@@ -191,10 +192,16 @@ def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
     if "models" in tree:
         summary = read_summary(path)
         best = summary.best or "none: no layer was re-trained alone"
-        return ["kind: evaluation", f"models: {_listed(list(summary.models))}", f"best: {best}"]
+        return [
+            "kind: evaluation",
+            f"models: {shortened(list(summary.models), SHOWN)}",
+            f"best: {best}",
+        ]
     if {"step", "state", "sections"} <= tree.keys():
         return _status(path)
-    return ["kind: JSON file, not known to this program", f"keys: {_listed(list(tree))}"]
+    if {"step", "state", "record"} <= tree.keys():
+        return _last(path)
+    return ["kind: JSON file, not known to this program", f"keys: {shortened(list(tree), SHOWN)}"]
 
 
 def _status(path: Path) -> list[str]:
@@ -212,6 +219,21 @@ def _status(path: Path) -> list[str]:
     ]
 
 
+def _last(path: Path) -> list[str]:
+    """status.json of an output folder."""
+    found = read_last(path.parent)
+    if found is None:
+        raise CaseError(f"{path}: not in an output folder, where it is called status.json")
+    return [
+        "kind: status of the step that was last at work here",
+        f"step: {found.step}",
+        f"state: {found.state}",
+        f"message: {found.message}",
+        f"updated: {found.updated}",
+        f"record: {found.record}",
+    ]
+
+
 def _table(path: Path) -> list[str]:
     """evaluation.csv, by its first line. CaseError for any other table."""
     require_file(path, "table", largest=LARGEST_TEXT)
@@ -226,7 +248,7 @@ def _table(path: Path) -> list[str]:
     return [
         "kind: evaluation, one row a model, system, metric and test member",
         f"rows: {len(rows)}",
-        f"models: {_listed(models)}",
+        f"models: {shortened(models, SHOWN)}",
     ]
 
 
@@ -242,11 +264,6 @@ def _origin(attributes: Mapping[str, Any]) -> list[str]:
     if "code_version" in attributes:
         lines.append(f"made by: eddyscope {attributes['code_version']}")
     return lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _plain(value: Any) -> str:

@@ -30,12 +30,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from pydantic import model_validator
 
+from eddyscope.artefacts.dataset.schema import System
 from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text, read_part
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.role import Adapted, Role
@@ -49,7 +50,6 @@ __all__ = [
     "Repeats",
     "Row",
     "Summary",
-    "System",
     "adapted",
     "error_removed",
     "interval",
@@ -60,8 +60,6 @@ __all__ = [
     "without_repeat",
     "write_evaluation",
 ]
-
-System = Literal["base", "target"]
 
 MEANING = (
     "mean: over the test members (each the mean of its snapshots), then over repeats; low, high: "

@@ -51,6 +51,10 @@ class ClosureSettings(Section):
         """Raise CaseError where a case that makes these models cannot make the closure; kinds:
         those of all closures, for a hint."""
 
+    def chosen_by(self, sources: Sources) -> tuple[Path, ...]:
+        """The files that say which files decide it; none where that is known without."""
+        return ()
+
     def reads(self, sources: Sources) -> tuple[Path, ...]:
         """The files that decide it, beside its settings. CaseError if it is not known yet."""
         return ()

@@ -65,6 +65,9 @@ class Learned(SubgridModel):
 
             return read_best(sources.evaluation)
 
+        def chosen_by(self, sources: Sources) -> tuple[Path, ...]:
+            return (sources.evaluation,) if self.model == BEST else ()
+
         def reads(self, sources: Sources) -> tuple[Path, ...]:
             return self.key(sources).path(sources.models), sources.normalisation
 

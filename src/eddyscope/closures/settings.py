@@ -11,6 +11,7 @@ from eddyscope.closures.learned import Learned
 from eddyscope.closures.none import Nothing
 from eddyscope.closures.registry import CLOSURES
 from eddyscope.config.case import Section
+from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.units import TIME
 
@@ -23,7 +24,8 @@ RESERVED = "dns"
 class LesSettings(Section):
     """`[les]`: closures run back in the solver at the filter's resolution."""
 
-    closures: list[Annotated[Any, Choice(CLOSURES)]] = Field(
+    # Each closure's run is a result of its own: one more leaves the others as they are.
+    closures: Annotated[list[Annotated[Any, Choice(CLOSURES)]], CHANGES_NO_RESULT] = Field(
         default=[
             Nothing.Settings(),
             Learned.Settings(model="base"),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AnyArray", "BoolArray", "ComplexArray", "FloatArray", "IntArray", "RealArray"]
+__all__ = [
+    "AnyArray",
+    "BoolArray",
+    "CoarseFields",
+    "ComplexArray",
+    "FloatArray",
+    "IntArray",
+    "RealArray",
+]
 
 RealArray = NDArray[np.floating[Any]]
 """Real numbers in the working precision."""
@@ -24,3 +33,7 @@ BoolArray = NDArray[np.bool_]
 
 AnyArray = NDArray[Any]
 """Where code serves arrays of every type."""
+
+CoarseFields = Mapping[int, Mapping[int, Mapping[str, RealArray]]]
+"""Coarse grid n -> member -> psi, omega and pi at one time, each (layer, y, x); a rank gives the
+members it owns."""

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import Row
 from eddyscope.artefacts.key import ModelKey, layers_text
-from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.normalisation import Normalisation, read_normalisation
 from eddyscope.config.arrays import BoolArray, FloatArray, RealArray
-from eddyscope.learning.batches import Fields
+from eddyscope.learning.batches import Fields, load_fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 from eddyscope.learning.models import Model, load_model
 from eddyscope.learning.prediction import normalisations, predict
@@ -29,12 +30,14 @@ from eddyscope.spectral.grid import BOX
 __all__ = [
     "Evaluation",
     "Outcome",
+    "Sources",
     "Subject",
     "evaluate",
     "evaluate_all",
     "example_details",
     "history_details",
     "load_subjects",
+    "read_sources",
     "rows_of",
     "spectra_of_members",
     "system_details",
@@ -60,6 +63,18 @@ class Subject:
     def training_seed(self) -> int:
         """Seed of the base model's training."""
         return self.model.record.resolved.training_seed
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What an evaluation looks at."""
+
+    subjects: Sequence[Subject]
+    """The base model first."""
+    own: Mapping[str, Normalisation]
+    """System -> its own statistics."""
+    tests: Mapping[str, Fields]
+    """System -> its test members."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,30 @@ class Evaluation:
 def load_subjects(paths: Mapping[ModelKey, Path], network: NetworkSettings) -> list[Subject]:
     """Read the models to evaluate. Not collective. Raises CaseError."""
     return [Subject(key, load_model(path, network)) for key, path in paths.items()]
+
+
+def read_sources(
+    models: Mapping[ModelKey, Path],
+    datasets: Mapping[str, Path],
+    own: Mapping[str, Path],
+    network: NetworkSettings,
+    n: int,
+) -> Sources:
+    """Read what is evaluated, on grid `n`. Not collective. Raises CaseError.
+
+    datasets, own: system -> its dataset, its normalisation.
+    """
+    return Sources(
+        load_subjects(models, network),
+        {system: read_normalisation(path) for system, path in own.items()},
+        {system: _test_fields(path, n) for system, path in datasets.items()},
+    )
+
+
+def _test_fields(path: Path, n: int) -> Fields:
+    dataset = Dataset(path)
+    dataset.require(n, "test")
+    return load_fields(dataset, n, "test")
 
 
 def evaluate_all(

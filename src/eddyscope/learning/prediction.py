@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from eddyscope.artefacts.dataset.schema import SYSTEMS
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.config.errors import CaseError
@@ -41,7 +42,7 @@ def normalisations(base: Normalisation, target: Normalisation) -> dict[str, Norm
     own: the target's statistics; base: the base system's; per_snapshot: psi and omega by
     each snapshot's own standard deviations, Π by the target's. Raises CaseError if mixed up.
     """
-    if (base.system, target.system) != ("base", "target"):
+    if (base.system, target.system) != SYSTEMS:
         raise CaseError(
             f"the normalisations are of {base.system!r} and {target.system!r}, expected 'base' "
             "and 'target'; train and transfer again with --fresh"

@@ -62,9 +62,13 @@ class TransferSettings(Seeded):
 
     samples: int = Field(default=20, ge=1)
     """Target samples to re-train on, taken evenly from the training members."""
-    layers: Literal["each"] | list[str] = "each"
+    # These three say which models there are; each of them is decided by the rest. So one more
+    # model leaves the others as they are.
+    layers: Annotated[Literal["each"] | list[str], CHANGES_NO_RESULT] = "each"
     """Which layers to re-train: each alone, or a list such as ["l02", "l02+l05"]."""
-    controls: list[Annotated[Any, Choice(ADAPTATIONS)]] = ["gain", "all", "scratch", "scale"]
+    controls: Annotated[list[Annotated[Any, Choice(ADAPTATIONS)]], CHANGES_NO_RESULT] = [
+        "gain", "all", "scratch", "scale"
+    ]  # fmt: skip
     """Compared with them: one factor a channel; all layers; all layers from random weights;
     one factor in all, without training. Adaptations with parameters are tables."""
     epochs: int = Field(default=50, ge=1)
@@ -73,7 +77,7 @@ class TransferSettings(Seeded):
     """By default training.batch_size."""
     learning_rate: float | None = Field(default=None, gt=0.0)
     """By default training.learning_rate."""
-    seeds: int = Field(default=1, ge=1, le=1000)
+    seeds: Annotated[int, CHANGES_NO_RESULT] = Field(default=1, ge=1, le=1000)
     """Repeats with other orders of the samples (and other random weights for scratch)."""
 
     @field_validator("layers")

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+from eddyscope.parallel.output import write
 from eddyscope.parallel.world import World
 
 __all__ = ["Progress", "duration"]
@@ -66,6 +67,6 @@ class Progress:
         if note:
             words += f" ({note})"
         if self.terminal:
-            print(f"\r\x1b[2K{words}", end="\n" if finished else "", flush=True)
+            write(f"\r\x1b[2K{words}", end="\n" if finished else "")
         else:
-            print(words, flush=True)
+            write(words)

@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import CannotWrite, known_to_all
+from eddyscope.parallel.output import write
 
 __all__ = ["Comm", "Mesh", "World", "block", "choose_mesh"]
 
@@ -63,9 +64,9 @@ class World:
         return self.comm.rank == 0
 
     def say(self, *words: object) -> None:
-        """Print on rank 0, at once."""
+        """Print on rank 0, at once; if nobody reads it any more, the work goes on in silence."""
         if self.is_root:
-            print(*words, flush=True)
+            write(" ".join(map(str, words)))
 
     def on_root(self, function: Callable[[], T]) -> T:
         """Call `function` on rank 0 and give every rank its result or error. Collective.

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import log_limits, plain_log, show_field, wavenumber_axis
-from eddyscope.report.results import Absent, Results
+from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.style import COLOURS, Picture, canvas, colour_of, words
 
 __all__ = ["fields", "spectra"]
@@ -45,7 +45,7 @@ def spectra(results: Results) -> Picture:
     """Spectrum of the subgrid term, true and predicted, on base and on target."""
     best = results.tree("evaluation").attrs.get("best", "")
     figure, axes = canvas(1, 2, 3.4)
-    for system, panel in zip(("base", "target"), axes[0], strict=True):
+    for system, panel in zip(SYSTEMS, axes[0], strict=True):
         _spectra_on(panel, system, results, best)
     caption = words(
         """How the subgrid term is spread over scales (large on the left, small on the right): exact

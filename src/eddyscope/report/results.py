@@ -6,7 +6,7 @@ make it; whoever needs it meets `Absent`, which says the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -148,14 +148,23 @@ class Results:
             return None
 
 
-def gather(out: Path, case: Case, flows: Mapping[str, FlowInWords]) -> Results:
+def gather(
+    out: Path,
+    case: Case,
+    flows: Mapping[str, FlowInWords],
+    models: Sequence[ModelKey] | None = None,
+    closures: Sequence[str] | None = None,
+) -> Results:
     """Read what exists under `out` for a resolved `case`. Not collective: call it on one rank.
 
-    flows: system that the case has -> what its flow says of itself."""
+    flows: system that the case has -> what its flow says of itself.
+    models, closures: those that the case asks for; others that are there, as of an earlier case,
+    are left out, and it is said. By default all are read.
+    """
     results = Results(out, case, flows)
     for system in SYSTEMS:
         _gather_dataset(results, system)
-    _gather_models(results)
+    _gather_models(results, models)
     results.advice = results.read(
         out / "advice.json", _made_with_target(results, "advise"), advice.read_advice
     )
@@ -170,7 +179,7 @@ def gather(out: Path, case: Case, flows: Mapping[str, FlowInWords]) -> Results:
         tree = results.read(out / f"{name}.h5", _made_with_target(results, stage), read)
         if tree is not None:
             results.trees[name] = tree
-    _gather_closures(results)
+    _gather_closures(results, closures)
     _gather_steps(results)
     return results
 
@@ -197,12 +206,12 @@ def _gather_dataset(results: Results, system: str) -> None:
         results.datasets[system] = dataset
 
 
-def _gather_models(results: Results) -> None:
+def _gather_models(results: Results, wanted: Sequence[ModelKey] | None) -> None:
     folder = results.out / "models"
     paths = {ModelKey(): ModelKey().path(folder)}
     for path in sorted((folder / "transfer").glob("*.safetensors")):
         key = results.read(path, "remove it", lambda p: ModelKey.parse(p.stem))
-        if key is not None:
+        if key is not None and _is_wanted(results, path, key, wanted):
             paths[key] = path
     if len(paths) == 1:
         gap = Gap("models/transfer/", "has no models", _made_with_target(results, "transfer"))
@@ -226,14 +235,25 @@ def _gather_adapted(results: Results) -> None:
     results.adapted = found
 
 
-def _gather_closures(results: Results) -> None:
+def _gather_closures(results: Results, wanted: Sequence[str] | None) -> None:
     paths = sorted((results.out / "les").glob("*.h5"))
     if not paths:
         results.gaps.append(Gap("les/", "has no simulations", _made_with_target(results, "les")))
     for path in paths:
+        if not _is_wanted(results, path, path.stem, wanted):
+            continue
         found = results.read(path, _made_with_target(results, "les"), les.read_les)
         if found is not None:
             results.les[path.stem] = found
+
+
+def _is_wanted(results: Results, path: Path, name: T, wanted: Sequence[T] | None) -> bool:
+    """Whether the case asks for what is at `path`; if not, that is noted."""
+    if wanted is None or name in wanted:
+        return True
+    shown = str(path.relative_to(results.out))
+    results.gaps.append(Gap(shown, "left out, since the case does not ask for it", ""))
+    return False
 
 
 def _gather_steps(results: Results) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from eddyscope.config.arrays import AnyArray, BoolArray, ComplexArray, FloatArray
+from eddyscope.config.arrays import AnyArray, BoolArray, CoarseFields, ComplexArray, FloatArray
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.failure import NotFinite, StoppedEarly, all_true
 from eddyscope.parallel.progress import Progress
@@ -27,9 +27,6 @@ __all__ = ["Keeper", "Recorder", "RecordWriter", "Reporter", "SampleFilter", "Sa
 
 PARTS = 1000
 """Parts of the simulated time that progress is counted in."""
-
-CoarseFields = Mapping[int, Mapping[int, dict[str, AnyArray]]]
-"""Coarse grid n -> member this rank owns -> psi, omega and pi."""
 
 
 class RecordWriter(Protocol):

@@ -3,29 +3,33 @@
 Reads models/base.safetensors, a few training samples of the target, and, where a score asks
 for them, as many of the base. The statistics that normalise the target's are of the
 transfer.samples that `transfer` will use; the scores look at the first advise.samples of those.
-Writes advice.json and advice.h5, described in `artefacts/advice.py`.
+Writes advice/<score>/ for each score, and advice.json and advice.h5 with all of them, described
+in `artefacts/advice.py`. One more score leaves the others as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eddyscope.advisor.scores.registry import SCORES
-from eddyscope.artefacts.advice import write_advice
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.advice import join_advice
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree
-from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import perform_normalised
+from eddyscope.stages.case import Case
+from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.normalise import normalise
+from eddyscope.stages.stage import Stage
 
 if TYPE_CHECKING:
     from eddyscope.advisor.scores.base import Evidence
-    from eddyscope.learning.batches import Fields
     from eddyscope.networks.base import LayeredModel
 
+FILES = ("advice.json", "advice.h5")
 
-class Advise:
+
+class Advise(Stage):
     """The stage."""
 
     name = "advise"
@@ -33,97 +37,85 @@ class Advise:
 
     def plan(self, job: Job) -> list[str]:
         """What would be scored, a line each. Raises CaseError."""
-        for system in _systems(job):
-            _check_samples(job, system)
-        advise = job.case.advise
-        layers = len(job.case.layer_names)
+        case, advise = job.case, job.case.advise
+        _check(case)
+        layers = len(case.layer_names)
+        systems = ", ".join(f"the {system}" for system in _systems(case, advise.score_names))
         return [
             f"scores: {', '.join(advise.score_names)} of {layers} layers, dealt to "
             f"{job.world.size} rank(s); the advice is by {advise.default_score}",
-            f"samples: {_samples(job)} of " + ", ".join(f"the {s}" for s in _systems(job)),
+            f"samples: {case.advise_samples} of {systems}",
             "writes advice.json and advice.h5, less than 1 MiB",
         ]
 
-    def run(self, job: Job) -> None:
-        """Score, unless it is done. Collective."""
-        self.plan(job)
-        step = Step(
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """A step a score, and one for all together. Collective."""
+        case, world, facts = job.case, job.world, job.provenance()
+        _check(case)
+        folders = {name: job.out / "advice" / name for name in case.advise.score_names}
+        own, target = job.normalisation("target"), job.dataset("target")
+        each = {
+            f"advise.{settings.kind}": Step(
+                f"advise.{settings.kind}",
+                sections=("network", "advise.samples", "transfer.samples", "filter"),
+                settings={f"advise.scores.{settings.kind}": settings},
+                inputs=(job.base_model, own, *map(job.dataset, _systems(case, [settings.kind]))),
+                outputs=tuple(folders[settings.kind] / file for file in FILES),
+            )
+            for settings in case.advise.scores
+        }
+        together = Step(
             self.name,
-            sections=("network", "advise", "transfer.samples", "filter"),
-            inputs=(
-                job.base_model,
-                job.normalisation("target"),
-                *(job.dataset(system) for system in _systems(job)),
-            ),
-            outputs=(job.out / "advice.json", job.out / "advice.h5"),
-        )
-        perform_normalised(job, step, lambda: _advise(job))
-
-
-def _systems(job: Job) -> list[str]:
-    """Systems whose samples are read."""
-    reads_base = any(SCORES[name].reads_base for name in job.case.advise.score_names)
-    return ["target", "base"] if reads_base else ["target"]
-
-
-def _check_samples(job: Job, system: str) -> None:
-    """Raise CaseError unless the system has the samples that are read."""
-    name = "transfer.samples" if system == "target" else "advise.samples"
-    count = job.case.transfer.samples if system == "target" else _samples(job)
-    ensemble = job.case.system(system).ensemble
-    available = len(ensemble.parts["train"]) * ensemble.samples
-    if count > available:
-        raise CaseError(
-            f"{name} = {count}, but the {system} ensemble has {available} training samples; lower "
-            f"it, or raise {system}.ensemble.members or samples"
+            sections=("network", "advise.default_score"),
+            inputs=tuple(path for step in each.values() for path in step.outputs),
+            outputs=tuple(job.out / file for file in FILES),
         )
 
+        def score(steps: Sequence[Step]) -> None:
+            from eddyscope.advisor.advice import write_rankings
+            from eddyscope.learning.device import configure_torch
 
-def _samples(job: Job) -> int:
-    """Samples that scores look at, of each system."""
-    return min(job.case.advise.samples, job.case.transfer.samples)
+            configure_torch(world)
+            names = [name for name in folders if each[f"advise.{name}"] in steps]
+            homes = [job.dataset("base")] if "base" in _systems(case, names) else []
+            read = agree(world.comm, lambda: _read(case, job.base_model, own, target, *homes))
+            scores = {s.kind: SCORES.build(s) for s in case.advise.scores if s.kind in names}
+            write_rankings(*read, scores, folders, world, facts)
 
+        def join(_: Sequence[Step]) -> None:
+            default = case.advise.default_score
+            advice = world.on_root(lambda: join_advice(job.out, folders, default, facts))
+            world.say(f"advise: {advice.reason}")
 
-def _advise(job: Job) -> None:
-    from eddyscope.advisor.advice import advice_of, curves_of, error_spectrum
-    from eddyscope.advisor.ranking import rank_layers
-    from eddyscope.learning.device import configure_torch
-
-    world = job.world
-    scores = {settings.kind: SCORES.build(settings) for settings in job.case.advise.scores}
-    configure_torch(world)
-    model, evidence = agree(world.comm, lambda: _read(job))
-    rankings = rank_layers(
-        model, evidence, scores, world, lambda name: world.say(f"advise: {name}")
-    )
-    advice = advice_of(scores, rankings, job.case.advise.default_score, _samples(job))
-    spectrum = error_spectrum(model, evidence)
-    curves = {name: curves_of(ranking) for name, ranking in rankings.items()}
-    world.on_root(lambda: write_advice(job.out, advice, spectrum, curves, job.provenance()))
-    world.say(f"advise: {advice.reason}")
+        made = [*each.values()]
+        return [*normalise(job, self.name, ["target"]), Work(made, score), Work([together], join)]
 
 
-def _read(job: Job) -> tuple[LayeredModel, Evidence]:
-    """The base network and the samples that scores look at. Not collective."""
-    from eddyscope.advisor.scores.base import Evidence
-    from eddyscope.learning.batches import Samples, load_fields
+def _systems(case: Case, scores: Sequence[str]) -> list[str]:
+    """Systems whose samples these scores read."""
+    return ["target", "base"] if any(SCORES[name].reads_base for name in scores) else ["target"]
+
+
+def _check(case: Case) -> None:
+    """Raise CaseError unless the systems have the samples that are read."""
+    case.training_samples("target")
+    if "base" in _systems(case, case.advise.score_names):
+        ensemble = case.system("base").ensemble
+        ensemble.training_samples("base", "advise.samples", case.advise_samples)
+
+
+def _read(
+    case: Case, base: Path, own: Path, target: Path, home: Path | None = None
+) -> tuple[LayeredModel, Evidence]:
+    """The base network, and the samples of the datasets that scores look at. Not collective."""
+    from eddyscope.advisor.advice import evidence_of
     from eddyscope.learning.models import load_model
 
-    case, n = job.case, job.case.network_grid
-    base = load_model(job.base_model, case.network)
-
-    def fields(system: str, count: int) -> Fields:
-        dataset = Dataset(job.dataset(system))
-        dataset.require(n, "train")
-        return load_fields(dataset, n, "train", count)
-
-    whole = fields("target", case.transfer.samples)
-    own = read_normalisation(job.normalisation("target"))
-    target = Samples.of(whole.first(_samples(job)), own)
-    home = None
-    if "base" in _systems(job):
-        home = Samples.of(fields("base", _samples(job)), base.normalisation)
-    return base.network, Evidence(target, home)
+    model, n = load_model(base, case.network), case.network_grid
+    counts = case.transfer.samples, case.advise_samples
+    return model.network, evidence_of(
+        target, read_normalisation(own), counts, n, home, model.normalisation
+    )
 
 
 STAGE = Advise()

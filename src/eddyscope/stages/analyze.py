@@ -9,21 +9,26 @@ of samples). One held-out sample of the base is kept beside what the base model 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from eddyscope.artefacts.analysis import write_analysis
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.stages.case import SYSTEMS
-from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import perform_normalised
+from eddyscope.parallel.world import World
+from eddyscope.stages.case import SYSTEMS, Case
+from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.normalise import normalise
+from eddyscope.stages.stage import Stage
+from eddyscope.storage.small import Attribute
 
 UNTRAINED = 0
 """In the key of random weights that nothing is trained from; repeats of re-training have 1, …"""
 
 
-class Analyze:
+class Analyze(Stage):
     """Spectra of the kernels of all models, and of activations on both systems."""
 
     name = "analyze"
@@ -33,9 +38,9 @@ class Analyze:
         """What would be analysed and written, a line each. Raises CaseError."""
         from eddyscope.analysis.size import maps_fit, size_of
 
-        case, keys = job.case, _adapted(job)
+        case, keys = job.case, _adapted(job.case)
         for system in SYSTEMS:
-            job.case.test_members(system)
+            case.test_members(system)
         network = case.network, case.channels, case.network_grid
         size, maps = size_of(*network, keys), maps_fit(*network)
         return [
@@ -45,30 +50,45 @@ class Analyze:
             + ("" if maps else "; maps of the most changed kernels only: all would be too many"),
         ]
 
-    def run(self, job: Job) -> None:
-        """Do it, unless it is done. Collective."""
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """One step. Collective."""
+        case, world, facts = job.case, job.world, job.provenance()
         for system in SYSTEMS:
-            job.case.test_members(system)
+            case.test_members(system)
+        models = {key: job.model(key) for key in (ModelKey(), *_adapted(case))}
+        datasets = {system: job.dataset(system) for system in SYSTEMS}
+        own = {system: job.normalisation(system) for system in SYSTEMS}
+        evaluation, path = job.out / "evaluation.json", job.out / "analysis.h5"
         step = Step(
             self.name,
             sections=("seed", "network", "transfer", "analysis"),
-            inputs=(
-                *(job.model(key) for key in (ModelKey(), *_adapted(job))),
-                *(job.dataset(system) for system in SYSTEMS),
-                *(job.normalisation(system) for system in SYSTEMS),
-                job.out / "evaluation.json",
-            ),
-            outputs=(job.out / "analysis.h5",),
+            inputs=(*models.values(), *datasets.values(), *own.values(), evaluation),
+            outputs=(path,),
         )
-        perform_normalised(job, step, lambda: _analyze(job))
+
+        def analyze(_: Sequence[Step]) -> None:
+            best = world.on_root(lambda: read_summary(evaluation).best)
+            _analyze(case, models, datasets, own, best, path, world, facts)
+
+        return [*normalise(job, self.name), Work([step], analyze)]
 
 
-def _adapted(job: Job) -> list[ModelKey]:
+def _adapted(case: Case) -> list[ModelKey]:
     """The re-trained models, first repeats alone."""
-    return [key for key in job.case.transfer_models if key.seed is None]
+    return [key for key in case.transfer_models if key.seed is None]
 
 
-def _analyze(job: Job) -> None:
+def _analyze(
+    case: Case,
+    paths: Mapping[ModelKey, Path],
+    datasets: Mapping[str, Path],
+    normalisations: Mapping[str, Path],
+    best: str | None,
+    path: Path,
+    world: World,
+    facts: Mapping[str, Attribute],
+) -> None:
+    """Analyse and write to `path`; best: name of the best single layer. Collective."""
     from eddyscope.analysis import subjects
     from eddyscope.analysis.convolutions import left_out
     from eddyscope.analysis.groups import activation_groups, kernel_groups
@@ -76,24 +96,22 @@ def _analyze(job: Job) -> None:
     from eddyscope.learning.models import load_model
     from eddyscope.networks.registry import redrawn
 
-    case, world, n = job.case, job.world, job.case.network_grid
-    paths = {key: job.model(key) for key in (ModelKey(), *_adapted(job))}
+    n = case.network_grid
     models = world.on_root(lambda: {k: load_model(p, case.network) for k, p in paths.items()})
-    best = world.on_root(lambda: read_summary(job.out / "evaluation.json").best)
     runs = subjects.runs_of(models, None if best is None else ModelKey.parse(best))
     read = partial(subjects.test_fields, n=n, count=case.analysis.samples)
-    fields = {s: world.on_root(partial(read, job.dataset(s))) for s in SYSTEMS}
-    own = {s: world.on_root(partial(read_normalisation, job.normalisation(s))) for s in SYSTEMS}
+    fields = {s: world.on_root(partial(read, found)) for s, found in datasets.items()}
+    own = {s: world.on_root(partial(read_normalisation, f)) for s, f in normalisations.items()}
     networks = {key: model.network for key, model in models.items()}
     maps = maps_fit(case.network, case.channels, n)
     untrained = redrawn(networks[ModelKey()], (case.seed, UNTRAINED))
     groups = kernel_groups(world, networks, n, case.seed, maps, untrained)
     groups |= activation_groups(world, subjects.subjects_of(models, runs, fields, own))
-    example = world.on_root(partial(read, job.dataset("base"), count=1))
+    example = world.on_root(partial(read, datasets["base"], count=1))
     groups["example_on_base"] = subjects.example_of(models[ModelKey()], example)
     others = ", ".join(left_out(networks[ModelKey()]))
-    facts = {**job.provenance(), "n": n, "left_out": others}
-    world.on_root(lambda: write_analysis(job.out / "analysis.h5", groups, runs, facts))
+    facts = {**facts, "n": n, "left_out": others}
+    world.on_root(lambda: write_analysis(path, groups, runs, facts))
     if others:
         world.say(f"analyze: no convolutions, so without kernels: {others}")
 

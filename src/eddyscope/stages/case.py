@@ -36,7 +36,10 @@ from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.storage.drivers.registry import StorageSettings
 
-__all__ = ["SYSTEMS", "Case", "SystemSettings", "load_case"]
+__all__ = ["SAMPLES_OF", "SYSTEMS", "Case", "SystemSettings", "load_case"]
+
+SAMPLES_OF = dict(zip(SYSTEMS, ("training.samples", "transfer.samples"), strict=True))
+"""System -> the setting that says how many of its samples a network is trained on."""
 
 
 class SystemSettings(Section):
@@ -95,6 +98,7 @@ class Case(Section):
             self._check_grids,
             lambda: check_grid(self.network, self.network_grid),
             lambda: check_transfer(self.transfer, self.layer_names),
+            lambda: self.advise.check_samples(self.transfer.samples),
         )
         return self
 
@@ -158,6 +162,20 @@ class Case(Section):
                 f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble]{alone}"
             )
         return settings
+
+    @property
+    def advise_samples(self) -> int:
+        """Samples of each system that scores look at."""
+        return self.advise.samples_of(self.transfer.samples)
+
+    def wanted_samples(self, system: str) -> int | None:
+        """Samples of a system that `train` or `transfer` is to see; None for all."""
+        return self.training.samples if system == SYSTEMS[0] else self.transfer.samples
+
+    def training_samples(self, system: str) -> int:
+        """Samples of a system that `train` or `transfer` sees. CaseError if it has not as many."""
+        ensemble, count = self.system(system).ensemble, self.wanted_samples(system)
+        return ensemble.training_samples(system, SAMPLES_OF[system], count)
 
     def test_members(self, system: str) -> list[int]:
         """Members of a system that no training sees. CaseError if there are none."""

@@ -6,8 +6,9 @@ the newest checkpoint; samples that are already committed are not written again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -27,13 +28,14 @@ from eddyscope.solver.observers import Keeper, Recorder, Reporter, Sampler
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.watch import Watch, too_long
 from eddyscope.stages.ensemble import Ensemble
-from eddyscope.stages.job import Job
+from eddyscope.stages.job import Job, Work
+from eddyscope.stages.stage import Stage
 
 LOADED = 60 * 2**20
 """Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""
 
 
-class Dns:
+class Dns(Stage):
     name = "dns"
     summary = "simulate the base and target ensembles and filter them into datasets"
 
@@ -41,22 +43,25 @@ class Dns:
         program = float(largest(job.world.comm, float(resident() + LOADED)))
         lines = []
         for system in job.systems:
-            ensemble = Ensemble(job, system)
+            ensemble = Ensemble.of(job, system)
             require_memory(job.world.comm, f"dns.{system}", program + ensemble.fields)
             ensemble.check()
             lines += ensemble.description(program)
             lines += measured(ensemble) if job.measure else []
         return lines
 
-    def run(self, job: Job) -> None:
-        for system in job.systems:
-            ensemble = Ensemble(job, system)
-            job.perform(ensemble.step, partial(simulate, ensemble))
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """A step a system, one after the other. Collective."""
+
+        def work(ensemble: Ensemble) -> Work:
+            return Work([ensemble.step], lambda _: simulate(ensemble, job.identity(ensemble.step)))
+
+        return [work(Ensemble.of(job, system)) for system in job.systems]
 
 
 def measured(ensemble: Ensemble) -> list[str]:
     """The time of the whole run, from some steps, a record and a sample. Collective."""
-    world, case = ensemble.job.world, ensemble.job.case
+    world, case = ensemble.world, ensemble.case
     transform = ensemble.setup.make_transform(world)
     simulation = ensemble.setup.simulation(transform)
     agree(world.comm, lambda: ensemble.setup.set_initial(simulation.omega_hat, transform))
@@ -67,23 +72,23 @@ def measured(ensemble: Ensemble) -> list[str]:
     return [f"  {line}", *([f"  warning: {problem}"] if problem else [])]
 
 
-def simulate(ensemble: Ensemble) -> None:
-    """From the newest checkpoint, or the start, to the last sample. Collective."""
-    job, world, label = ensemble.job, ensemble.job.world, f"dns.{ensemble.system}"
-    path, layout = job.dataset(ensemble.system), ensemble.layout
+def simulate(ensemble: Ensemble, identity: str) -> None:
+    """From the newest checkpoint of this identity, or the start, to the last sample. Collective."""
+    case, world, label = ensemble.case, ensemble.world, f"dns.{ensemble.system}"
+    path, layout = ensemble.dataset, ensemble.layout
     if not world.on_root(path.exists):
         create(path, world.comm, layout, ensemble.attributes)
     mend(path, world.comm)
     transform = ensemble.setup.make_transform(world, wisdom=path.parent / "wisdom")
     with (
-        StopRequests(world, path.parent, job.case.stop) as requests,
+        StopRequests(world, path.parent, case.stop) as requests,
         DatasetWriter.opened(
-            path, layout, world.comm, transform.owned, job.case.storage.driver
+            path, layout, world.comm, transform.owned, case.storage.driver
         ) as writer,
     ):
         simulation = ensemble.setup.simulation(transform, requests.pending)
-        folder, identity = path.parent / "checkpoints", job.identity(ensemble.step)
-        checkpoints = Checkpoints(folder, job.case.checkpoint, identity, transform)
+        folder = path.parent / "checkpoints"
+        checkpoints = Checkpoints(folder, case.checkpoint, identity, transform)
         ensemble.setup.begin(simulation, checkpoints, world, label, partial(unusable, ensemble))
         watch = Watch(checkpoints, world)
         filling = observers(ensemble, simulation, writer)
@@ -97,26 +102,22 @@ def simulate(ensemble: Ensemble) -> None:
             writer.commit()
             raise
     found = world.on_root(lambda: quality(Dataset(path)))
-    world.say(f"{label}: {found.summary}")
-    for warning in found.warnings:
-        world.say(f"warning: {warning}")
+    world.say("\n".join([f"{label}: {found.summary}", *(f"warning: {w}" for w in found.warnings)]))
 
 
 def unusable(ensemble: Ensemble, clock: Mapping[str, float]) -> str:
     """Why a checkpoint does not serve: the dataset must have all that comes before it. Not
     collective."""
     mark, samples = int(clock["mark"]), ensemble.setup.schedule.samples_up_to(int(clock["mark"]))
-    if Dataset(ensemble.job.dataset(ensemble.system)).has(mark + 1, samples):
+    if Dataset(ensemble.dataset).has(mark + 1, samples):
         return ""
     return "the dataset has not all samples and records before it"
 
 
 def observers(ensemble: Ensemble, simulation: Simulation, writer: DatasetWriter) -> list[Observer]:
     """Those that fill the dataset. Collective."""
-    case, flow, path = ensemble.job.case, simulation.flow, ensemble.job.dataset(ensemble.system)
-    committed: BoolArray = ensemble.job.world.on_root(
-        lambda: np.all(Dataset(path).committed, axis=0)
-    )
+    case, flow, path = ensemble.case, simulation.flow, ensemble.dataset
+    committed: BoolArray = ensemble.world.on_root(lambda: np.all(Dataset(path).committed, axis=0))
     diagnostics, subgrid = Diagnostics(flow), Subgrid(flow, case.filter, case.transform)
     full = unfiltered if case.filter.full_fields else None
     return [

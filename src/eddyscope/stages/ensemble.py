@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from eddyscope.artefacts.dataset.schema import VISCOSITY
 from eddyscope.artefacts.dataset.writer import Layout, capacity, size
 from eddyscope.flows.registry import FLOWS
+from eddyscope.parallel.world import World
 from eddyscope.solver.assemble import Setup, make_schedule
 from eddyscope.solver.sizes import Sizes, sizes_of
 from eddyscope.spectral.grid import Grid
+from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step
-from eddyscope.storage.disk import free_space, require_space
+from eddyscope.storage.disk import free_space
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
 
 __all__ = ["Ensemble"]
@@ -20,15 +24,24 @@ __all__ = ["Ensemble"]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """That of one system of a case, on the ranks and in the folder of a job."""
+    """That of one system of a case, on some ranks and in an output folder."""
 
-    job: Job
+    case: Case
     system: str
+    world: World
+    out: Path
+    dataset: Path
+    provenance: Mapping[str, object]
+
+    @classmethod
+    def of(cls, job: Job, system: str) -> Ensemble:
+        """That of a job."""
+        return cls(job.case, system, job.world, job.out, job.dataset(system), job.provenance())
 
     @cached_property
     def setup(self) -> Setup:
         """CaseError where the case has no such system, or its times do not fit its steps."""
-        case, settings = self.job.case, self.job.case.system(self.system)
+        case, settings = self.case, self.case.system(self.system)
         ensemble = settings.ensemble
         schedule = make_schedule(f"{self.system}.ensemble", ensemble, case.time.dt)
         return Setup(
@@ -44,7 +57,7 @@ class Ensemble:
     @cached_property
     def layout(self) -> Layout:
         """The sizes and coordinates of the dataset."""
-        case, schedule = self.job.case, self.setup.schedule
+        case, schedule = self.case, self.setup.schedule
         return Layout(
             members=self.setup.members,
             sample_times=schedule.sample_times,
@@ -58,47 +71,39 @@ class Ensemble:
 
     @cached_property
     def sizes(self) -> Sizes:
-        settings = self.job.case.filter
-        return sizes_of(self.setup, self.job.world.size, settings.n, settings.full_fields)
+        settings = self.case.filter
+        return sizes_of(self.setup, self.world.size, settings.n, settings.full_fields)
 
     @cached_property
     def step(self) -> Step:
         """Collective."""
-        folder, dataset = self.job.out / self.system, self.job.dataset(self.system)
-        initial, attributes = self.setup.flow.initial, self.attributes
+        dataset, folder, facts = self.dataset, self.dataset.parent, self.attributes
         pairing = ("paired",) if self.system == "target" else ()  # base draws its own either way
-        kept = self.job.case.checkpoint.keep + 1  # a new one is complete before the oldest goes
+        kept = self.case.checkpoint.keep + 1  # a new one is complete before the oldest goes
         return Step(
             name=f"dns.{self.system}",
             sections=("seed", *pairing, "grid", "time", "filter", "transform", self.system),
-            inputs=initial.reads,
+            inputs=self.setup.flow.initial.reads,
             outputs=(dataset,),
             scratch=(folder / "checkpoints", folder / "wisdom"),
             status=folder / "status.json",
             sizes={
-                dataset: self.job.world.on_root(lambda: size(self.layout, attributes)),
+                dataset: self.world.on_root(lambda: size(self.layout, facts)),
                 folder / "checkpoints": self.sizes.checkpoint * kept,
             },
         )
 
-    @property
+    @cached_property
     def attributes(self) -> dict[str, object]:
         """Of the dataset's file."""
-        settings = self.setup.flow
-        viscosity = FLOWS[settings.kind].traits(settings).viscosity
+        viscosity = FLOWS[self.setup.flow.kind].traits(self.setup.flow).viscosity
         facts = {} if viscosity is None else {VISCOSITY: viscosity}
-        return {**self.job.provenance(), "system": self.system, **facts}
+        return {**self.provenance, "system": self.system, **facts}
 
     def check(self) -> None:
         """Raise CaseError for all that a run would refuse. Collective."""
-        step = self.step
-
-        def check() -> None:
-            STORAGE_DRIVERS[self.job.case.storage.driver.kind].require()
-            require_space(step.name, step.sizes, self.job.out)
-            self.setup.check()
-
-        self.job.world.on_root(check)
+        for check in (STORAGE_DRIVERS[self.case.storage.driver.kind].require, self.setup.check):
+            self.world.on_root(check)
 
     @property
     def fields(self) -> float:
@@ -109,17 +114,16 @@ class Ensemble:
 
     def description(self, program: float) -> list[str]:
         """What would be done, a line each; program: bytes of a rank without fields. Collective."""
-        sizes, layout, fields = self.sizes, self.layout, self.fields
+        sizes, fields = self.sizes, self.fields
         dataset, checkpoints = self.step.sizes.values()
-        free = self.job.world.on_root(lambda: free_space(self.job.out))
+        free = self.world.on_root(lambda: free_space(self.out))
         return [
-            *self.setup.description(self.system, self.job.world.size),
+            *self.setup.description(self.system, self.world.size),
             f"  memory: {(program + fields) / 2**20:.0f} MiB a rank at the peak, "
             f"{fields / 2**20:.0f} MiB of it for fields",
-            f"  dataset: {layout.samples} samples, {dataset} bytes ({dataset / 2**20:.1f} MiB), "
-            f"{layout.samples * layout.sample_bytes()} of them fields",
+            f"  {self.layout.in_words(dataset)}",
             f"  checkpoints: up to {checkpoints // sizes.checkpoint} of {sizes.checkpoint} bytes "
             f"({checkpoints / 2**20:.1f} MiB)",
             f"  disk: {(dataset + checkpoints) / 2**20:.1f} MiB, of {free / 2**20:.1f} MiB that "
-            f"are free for {self.job.out}",
+            f"are free for {self.out}",
         ]

@@ -9,26 +9,28 @@ its own statistics (the target's: of the samples that `transfer` saw). Metrics a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eddyscope.artefacts.advice import read_advice
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.advice import Advice, read_advice
 from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.parallel.failure import agree
+from eddyscope.parallel.world import World
 from eddyscope.stages.case import SYSTEMS
-from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import perform_normalised
+from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.normalise import normalise
+from eddyscope.stages.stage import Stage
+from eddyscope.storage.small import Attribute
 
 if TYPE_CHECKING:
-    from eddyscope.learning.batches import Fields
+    from eddyscope.learning.evaluation import Sources
 
 OUTPUTS = ("evaluation.csv", "evaluation.h5", "evaluation.json")
 
 
-class Evaluate:
+class Evaluate(Stage):
     """The stage."""
 
     name = "evaluate"
@@ -36,7 +38,8 @@ class Evaluate:
 
     def plan(self, job: Job) -> list[str]:
         """What would be evaluated, a line each. Raises CaseError."""
-        models, case = _models(job), job.case
+        case = job.case
+        models = (ModelKey(), *case.transfer_models)
         snapshots = {
             s: len(case.test_members(s)) * case.system(s).ensemble.samples for s in SYSTEMS
         }
@@ -47,46 +50,53 @@ class Evaluate:
             f"writes {', '.join(OUTPUTS)}, about {8 * numbers / 2**20:.1f} MiB",
         ]
 
-    def run(self, job: Job) -> None:
-        """Evaluate, unless it is done. Collective."""
-        self.plan(job)
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """One step. Collective."""
+        case, world, facts = job.case, job.world, job.provenance()
+        for system in SYSTEMS:
+            case.test_members(system)
+        models = {key: job.model(key) for key in (ModelKey(), *case.transfer_models)}
+        datasets = {system: job.dataset(system) for system in SYSTEMS}
+        own = {system: job.normalisation(system) for system in SYSTEMS}
         advice = job.out / "advice.json"
-        read = job.world.on_root(lambda: [advice] if advice.exists() else [])
+        advised = advice in coming or world.on_root(advice.exists)
         step = Step(
-            "evaluate",
+            self.name,
             sections=("network", "training.batch_size", "transfer", "filter"),
-            inputs=(*_models(job).values(), *_data(job), *read),
+            inputs=(*models.values(), *datasets.values(), *own.values(), *[advice] * advised),
             outputs=tuple(job.out / name for name in OUTPUTS),
         )
-        perform_normalised(job, step, lambda: _evaluate(job, bool(read)))
+
+        def read() -> Sources:
+            from eddyscope.learning.evaluation import read_sources
+
+            return read_sources(models, datasets, own, case.network, case.network_grid)
+
+        def evaluate(_: Sequence[Step]) -> None:
+            names = case.layer_names
+            given = world.on_root(lambda: read_advice(advice, names) if advised else None)
+            sources = agree(world.comm, read)
+            _evaluate(sources, given, case.training.batch_size, job.out, world, facts)
+
+        return [*normalise(job, self.name), Work([step], evaluate)]
 
 
-def _models(job: Job) -> dict[ModelKey, Path]:
-    """Every model of the case, the base model first, and its file."""
-    return {key: job.model(key) for key in (ModelKey(), *job.case.transfer_models)}
-
-
-def _data(job: Job) -> list[Path]:
-    """Both datasets and their normalisations."""
-    return [file(system) for system in SYSTEMS for file in (job.dataset, job.normalisation)]
-
-
-def _evaluate(job: Job, with_advice: bool) -> None:
+def _evaluate(
+    sources: Sources,
+    advice: Advice | None,
+    batch_size: int,
+    out: Path,
+    world: World,
+    facts: Mapping[str, Attribute],
+) -> None:
+    """Evaluate and write. Collective."""
     from eddyscope.advisor.summary import summary_of
     from eddyscope.learning.device import configure_torch
-    from eddyscope.learning.evaluation import evaluate_all, example_details, load_subjects
+    from eddyscope.learning.evaluation import evaluate_all, example_details
 
-    case, world = job.case, job.world
     configure_torch(world)
-    subjects = agree(world.comm, lambda: load_subjects(_models(job), case.network))
-    tests = agree(world.comm, lambda: {system: _test_fields(job, system) for system in SYSTEMS})
-    own = agree(world.comm, lambda: {s: read_normalisation(job.normalisation(s)) for s in SYSTEMS})
-    found = evaluate_all(world, subjects, own, tests, case.training.batch_size)
-    advice = (
-        world.on_root(lambda: read_advice(job.out / "advice.json", case.layer_names))
-        if with_advice
-        else None
-    )
+    subjects, own, tests = sources.subjects, sources.own, sources.tests
+    found = evaluate_all(world, subjects, own, tests, batch_size)
     summary = summary_of(found, own, tests, advice)
     by_name = {str(subject.key): subject.model for subject in subjects}
     shown = {name: by_name[name] for name in ("base", summary.best) if name}
@@ -94,17 +104,9 @@ def _evaluate(job: Job, with_advice: bool) -> None:
     def write() -> None:
         examples, which = example_details(shown, own["target"], tests["target"])
         details = {**found.details, "examples": examples}
-        write_evaluation(job.out, found.table, details, summary, {**job.provenance(), **which})
+        write_evaluation(out, found.table, details, summary, {**facts, **which})
 
     world.on_root(write)
-
-
-def _test_fields(job: Job, system: str) -> Fields:
-    from eddyscope.learning.batches import load_fields
-
-    dataset = Dataset(job.dataset(system))
-    dataset.require(job.case.network_grid, "test")
-    return load_fields(dataset, job.case.network_grid, "test")
 
 
 STAGE = Evaluate()

@@ -12,11 +12,12 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.config import provenance
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SYSTEMS, Case
-from eddyscope.stages.perform import Performance
+from eddyscope.stages.outlook import Outlook
+from eddyscope.stages.perform import Performance, perform
 from eddyscope.stages.review import Review
-from eddyscope.stages.step import Step, decisions
+from eddyscope.stages.step import Step, Work, decisions
 
-__all__ = ["Job", "Step"]
+__all__ = ["Job", "Step", "Work"]
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,37 @@ class Job:
         """What `perform` would do about `step`. Changes nothing. Collective; CaseError as there."""
         return self.world.on_root(self._performance(step).review)
 
-    def foresee(self, step: Step, coming: Sequence[Path]) -> None:
-        """Refuse what `perform` would, before the inputs `coming` are made. Changes nothing.
+    def foresee(self, works: Sequence[Work], before: Outlook = Outlook()) -> Outlook:  # noqa: B008
+        """What `do` would make of these works, after what is foreseen `before`.
 
-        Collective; CaseError as in `perform`.
+        Changes nothing. Collective; CaseError for all that `do` would refuse and that is known.
         """
-        self.world.on_root(lambda: self._performance(step).foresee(coming))
+        steps = [step for work in works for step in work.steps]
+
+        def look() -> Outlook:
+            outlook = before
+            for step in steps:
+                if step.name not in outlook.words:
+                    outlook = outlook.with_step(
+                        step, self._performance(step).foresee(outlook.coming)
+                    )
+            return outlook
+
+        return self.world.on_root(look)
+
+    def do(self, works: Sequence[Work]) -> None:
+        """Do what is not complete, one work after the other, unless any of it is refused.
+
+        Collective. Raises CaseError before anything is changed where what is there must not be
+        touched, and whatever the works raise.
+        """
+        self.foresee(works)
+        for work in works:
+            perform([self._performance(step) for step in work.steps], work.do, self.world)
 
     def perform(self, step: Step, work: Callable[[], None]) -> None:
-        """Do `work` unless `step` is already complete and unchanged. Collective.
-
-        Raises CaseError where what is there must not be touched, and whatever `work` raises.
-        """
-        self._performance(step).do(work, self.world)
+        """Do `work` unless `step` is already complete and unchanged. Collective; as `do`."""
+        perform([self._performance(step)], lambda _: work(), self.world)
 
     def _performance(self, step: Step) -> Performance:
         return Performance(step, self.case, self.out, self.fresh, self.resume)

@@ -6,26 +6,31 @@ for each closure and les/dns.h5, the same statistics of the DNS: see `artefacts/
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import partial
+from pathlib import Path
 
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.les import FILTERED_DNS, MemberStatistics, write_les
-from eddyscope.closures.base import Sources
-from eddyscope.closures.large_eddy import LargeEddySimulation, bin_edges, filtered_dns, les_schedule
+from eddyscope.artefacts.les import FILTERED_DNS
+from eddyscope.closures.base import ClosureSettings, Sources
+from eddyscope.closures.comparison import Truth, run_closures
+from eddyscope.closures.large_eddy import LargeEddySimulation, les_schedule
 from eddyscope.closures.registry import CLOSURES
 from eddyscope.config.errors import CaseError
 from eddyscope.filtering.kernels import FILTERS
 from eddyscope.flows.registry import FLOWS
-from eddyscope.parallel.failure import agree
 from eddyscope.solver.schedule import FixedSteps
 from eddyscope.spectral.grid import Grid
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import perform_normalised
-from eddyscope.storage.small import Attribute
+from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.normalise import normalise
+from eddyscope.stages.stage import Stage
+
+SECTIONS = ("seed", "paired", "grid.dealias", "transform", "time", "filter", "target")
+"""Of the case, what decides the flow."""
 
 
-class Les:
+class Les(Stage):
     name = "les"
     summary = "run closures back in large-eddy simulation"
 
@@ -39,18 +44,41 @@ class Les:
             f"{len(members) * len(names)} runs, dealt to {job.world.size} rank(s)",
         ]
 
-    def run(self, job: Job) -> None:
-        self.plan(job)
-        sources, closures = sources_of(job), job.case.les.closures
-        read = job.world.on_root(lambda: [p for c in closures for p in c.reads(sources)])
-        flow = ("seed", "paired", "grid.dealias", "transform", "time", "filter", "target")
-        step = Step(
-            name=self.name,
-            sections=(*flow, "network", "les"),
-            inputs=(job.dataset("target"), *dict.fromkeys(read)),
-            outputs=tuple(job.out / f"les/{c}.h5" for c in (FILTERED_DNS, *closures_of(job.case))),
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """A step a closure, and one for the filtered DNS; what is missing is run together."""
+        case, world, facts, dataset = job.case, job.world, job.provenance(), job.dataset("target")
+        sources = Sources(
+            job.models, job.normalisation("target"), job.out / "evaluation.json", case.network
         )
-        perform_normalised(job, step, lambda: simulate_all(job))
+        self.plan(job)
+        closures = {closure.text: closure for closure in case.les.closures}
+        test = Truth(dataset, case.network_grid, case.test_members("target"), case.les.duration)
+        paths = {name: job.out / f"les/{name}.h5" for name in (FILTERED_DNS, *closures)}
+        read = world.on_root(lambda: {k: _reads(c, sources, coming) for k, c in closures.items()})
+        steps = {
+            name: Step(
+                f"{self.name}.{name}",
+                sections=(*SECTIONS, "network", "les"),
+                inputs=(dataset, *read.get(name, ())),
+                outputs=(path,),
+            )
+            for name, path in paths.items()
+        }
+
+        def run(pending: Sequence[Step]) -> None:
+            wanted = {name: path for name, path in paths.items() if steps[name] in pending}
+            chosen = [closure for name, closure in closures.items() if name in wanted]
+            run_closures(simulation_of(case), chosen, sources, test, wanted, world, facts)
+
+        needed = {file for files in read.values() for file in files}
+        own = ["target"] if needed & {sources.normalisation, sources.evaluation} else []
+        return [*normalise(job, self.name, own), Work([*steps.values()], run)]
+
+
+def _reads(closure: ClosureSettings, sources: Sources, coming: Collection[Path]) -> list[Path]:
+    """Files that decide a closure; while those are not made that say which, these."""
+    chosen_by = closure.chosen_by(sources)
+    return list(chosen_by if set(chosen_by) & set(coming) else closure.reads(sources))
 
 
 def schedule_of(case: Case) -> FixedSteps:
@@ -70,11 +98,6 @@ def closures_of(case: Case) -> list[str]:
     return [closure.text for closure in case.les.closures]
 
 
-def sources_of(job: Job) -> Sources:
-    evaluation = job.out / "evaluation.json"
-    return Sources(job.models, job.normalisation("target"), evaluation, job.case.network)
-
-
 def simulation_of(case: Case) -> LargeEddySimulation:
     """What all runs have in common."""
     n, settings = case.network_grid, case.system("target").flow
@@ -88,30 +111,6 @@ def simulation_of(case: Case) -> LargeEddySimulation:
         time=case.time,
         schedule=schedule_of(case),
     )
-
-
-def simulate_all(job: Job) -> None:
-    """Run every closure on every test member. Collective."""
-    case, world, les = job.case, job.world, simulation_of(job.case)
-    closures, members, sources = case.les.closures, case.test_members("target"), sources_of(job)
-    models = agree(world.comm, lambda: [CLOSURES.build(c, sources) for c in closures])
-    of_dns = job.dataset("target"), case.network_grid, members, case.les.duration
-    fields, times = agree(world.comm, lambda: filtered_dns(*of_dns))
-    edges = bin_edges(field for fields_of in fields for field in fields_of)
-    found = les.run_all(world, models, members, [samples[0] for samples in fields], edges)
-
-    def write(name: str, key: ModelKey | None, statistics: list[MemberStatistics]) -> None:
-        facts: dict[str, Attribute] = {**job.provenance(), "dt": les.schedule.dt}
-        facts |= {"closure": name, "model": str(key or "")}
-        write_les(job.out / f"les/{name}.h5", members, statistics, edges, facts)
-
-    def write_all() -> None:
-        each = zip(members, fields, times, strict=True)
-        write(FILTERED_DNS, None, [les.of_dns(*of_member, edges) for of_member in each])
-        for closure, model, statistics in zip(closures, models, found, strict=True):
-            write(closure.text, model.key, statistics)
-
-    world.on_root(write_all)
 
 
 STAGE = Les()

@@ -2,53 +2,45 @@
 
 They write normalisation/base.json and normalisation/target.json (`artefacts/normalisation.py`):
 the statistics of the samples that `train` and `transfer` see. Every stage that uses one
-declares the file among its step's inputs, and performs that step by `perform_normalised`.
+declares the file among its step's inputs, and has the works that make them before its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
-from eddyscope.stages.job import Job, Step
+from eddyscope.stages.case import SAMPLES_OF, SYSTEMS, Case
+from eddyscope.stages.job import Job, Step, Work
 
-__all__ = ["perform_normalised"]
-
-SAMPLES = {"base": "training.samples", "target": "transfer.samples"}
-"""System -> the setting that says how many of its samples are used."""
+__all__ = ["normalise"]
 
 
-def perform_normalised(job: Job, step: Step, work: Callable[[], None]) -> None:
-    """Perform `step`, and before it the normalisations that it reads. Collective.
-
-    What would be refused is refused before either; raises as `Job.perform`.
-    """
-    systems = [system for system in SAMPLES if job.normalisation(system) in step.inputs]
-    job.foresee(step, [job.normalisation(system) for system in systems])
-    for system in systems:
-        _normalise(job, system)
-    job.perform(step, work)
+def normalise(job: Job, stage: str, systems: Sequence[str] = SYSTEMS) -> list[Work]:
+    """What makes the normalisations of these systems, for a stage."""
+    return [_work(job, stage, system) for system in systems]
 
 
-def _normalise(job: Job, system: str) -> None:
-    """Make the normalisation of a system, unless it is there. Collective. Raises CaseError."""
+def _work(job: Job, stage: str, system: str) -> Work:
+    case, world = job.case, job.world
+    dataset, path = job.dataset(system), job.normalisation(system)
     step = Step(
         f"normalise.{system}",
-        sections=("network.n", "filter.n", SAMPLES[system]),
-        inputs=(job.dataset(system),),
-        outputs=(job.normalisation(system),),
+        sections=("network.n", "filter.n", SAMPLES_OF[system]),
+        inputs=(dataset,),
+        outputs=(path,),
+        stage=stage,
     )
-    job.perform(step, lambda: job.world.on_root(lambda: _write(job, system)))
+    return Work([step], lambda _: world.on_root(lambda: _write(path, dataset, case, system)))
 
 
-def _write(job: Job, system: str) -> None:
+def _write(path: Path, source: Path, case: Case, system: str) -> None:
     from eddyscope.learning.batches import load_fields
 
-    case = job.case
-    count = case.training.samples if system == "base" else case.transfer.samples
-    dataset, n = Dataset(job.dataset(system)), case.network_grid
+    dataset, n = Dataset(source), case.network_grid
     dataset.require(n, "train")
-    fields = load_fields(dataset, n, "train", count)
+    fields = load_fields(dataset, n, "train", case.wanted_samples(system))
     normalisation = Normalisation.own(system, fields.by_name())
-    write_normalisation(job.normalisation(system), normalisation, dataset.digest)
+    write_normalisation(path, normalisation, dataset.digest)

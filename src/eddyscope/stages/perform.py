@@ -1,10 +1,10 @@
-"""How a step is performed: reviewed, locked, recorded before and after the work."""
+"""How steps are performed: reviewed, locked, recorded before and after the work."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,13 @@ from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
-from eddyscope.stages.review import Review, review
+from eddyscope.stages.review import AFRESH, Review, review
 from eddyscope.stages.step import Step, check_input, decisions, digest_of, shown
 from eddyscope.storage.atomic import cannot_write
 from eddyscope.storage.disk import require_folder, require_space
-from eddyscope.storage.lock import take_lock
+from eddyscope.storage.lock import is_locked, take_lock
 
-__all__ = ["Performance"]
+__all__ = ["Performance", "perform"]
 
 ENDINGS: dict[type[Exception], tuple[States, int]] = {
     BlewUp: ("blew up", 3),
@@ -50,36 +50,26 @@ class Performance:
         wanted = decisions(self.step, self.case, self.out)
         return review(self.step, wanted, self.out, self.fresh, self.resume)
 
-    def foresee(self, coming: Sequence[Path]) -> None:
-        """Refuse what `do` would, before the inputs `coming` are made. Not collective."""
-        there = [path for path in self.step.inputs if path not in coming]
-        if not replace(self, step=replace(self.step, inputs=there)).review().skip:
-            for path in there:
-                check_input(path, self.case)
+    def foresee(self, coming: Collection[Path]) -> Review:
+        """What will be done once the files `coming` are made anew. Not collective.
 
-    def do(self, work: Callable[[], None], world: World) -> None:
-        """Do `work` unless the step is complete and unchanged. Collective.
-
-        Raises CaseError where what is there must not be touched, and whatever `work` raises.
+        Changes nothing. CaseError for all that `begin` would refuse and that is known now.
         """
-        segment = Segment.here(world)
-        with ExitStack() as locks:
-            status = world.on_root(lambda: self._begin(segment, locks))
-            if status is None:
-                world.say(f"{self.step.name}: complete, unchanged")
-                return
-            world.say(f"{self.step.name}: {status.message}")
-            began = time.monotonic()
-            try:
-                work()
-            except Exception as error:
-                self._end_early(status, error, world)
-                raise
-            world.comm.Barrier()
-            took = duration(time.monotonic() - began)
-            world.on_root(lambda: self._complete(status, took))
+        there = [path for path in self.step.inputs if path not in coming]
+        waits = len(there) < len(self.step.inputs)
+        found = replace(self, step=replace(self.step, inputs=there)).review()
+        if found.skip and not waits:
+            return found
+        for path in there:
+            check_input(path, self.case)
+        require_space(self.step.name, self.step.sizes, self.out)
+        if is_locked(lock_file(self._record)):
+            raise self._busy()
+        if waits and (found.skip or found.segments or found.discard) and not self.fresh:
+            return replace(found, words=AFRESH.format("is"), skip=False, discard=True)
+        return found
 
-    def _begin(self, segment: Segment, locks: ExitStack) -> Status | None:
+    def begin(self, segment: Segment, locks: ExitStack) -> Status | None:
         """Refuse, skip (None), or lock the step and record that it runs. On rank 0."""
         seen = _content(self._record)
         found = self.review()
@@ -114,13 +104,16 @@ class Performance:
         except OSError as error:
             raise cannot_write(path, error) from None
         if file is None:
-            raise CaseError(
-                f"{self.out}: another program is at work on {self.step.name} there; wait for it, "
-                "or choose another folder with --out"
-            )
+            raise self._busy()
         locks.enter_context(file)
 
-    def _end_early(self, status: Status, error: Exception, world: World) -> None:
+    def _busy(self) -> CaseError:
+        return CaseError(
+            f"{self.out}: another program is at work on {self.step.name} there; wait for it, "
+            "or choose another folder with --out"
+        )
+
+    def end_early(self, status: Status, error: Exception, world: World) -> None:
         """Record it. Not collective: the error may be of this rank alone, the others waiting."""
         state, code = ENDINGS.get(type(error), ("failed", 1))
         words = str(error)
@@ -132,14 +125,16 @@ class Performance:
         with suppress(OSError, CannotWrite):  # the error itself is what must be heard
             self._write(status.model_copy(update=changes))
 
-    def _complete(self, status: Status, took: str) -> None:
+    def complete(self, status: Status, took: str) -> None:
+        """Record it, with what was made beside what was kept. On rank 0."""
         files = [path for path in self.step.outputs if path.is_file()]
+        made = {shown(path, self.out): digest_of(path) for path in files}
         changes = {
             "state": "complete",
             "exit_status": 0,
             "message": f"done in {took}",
             "updated": now(),
-            "outputs": {shown(path, self.out): digest_of(path) for path in files},
+            "outputs": {**status.outputs, **made},
         }
         self._write(status.model_copy(update=changes))
 
@@ -157,6 +152,40 @@ class Performance:
                 raise cannot_write(path, error) from None
 
 
+def perform(
+    performances: Sequence[Performance], work: Callable[[Sequence[Step]], None], world: World
+) -> None:
+    """Do `work` for those steps that are not complete and unchanged. Collective.
+
+    Raises CaseError where what is there must not be touched, and whatever `work` raises.
+    """
+    segment = Segment.here(world)
+    with ExitStack() as locks:
+        begun = world.on_root(lambda: [each.begin(segment, locks) for each in performances])
+        pending: list[tuple[Performance, Status]] = []
+        for each, status in zip(performances, begun, strict=True):
+            world.say(f"{each.step.name}: {status.message if status else 'complete, unchanged'}")
+            if status is not None:
+                pending.append((each, status))
+        if not pending:
+            return
+        began = time.monotonic()
+        try:
+            work([each.step for each, _ in pending])
+        except Exception as error:
+            for each, status in pending:
+                each.end_early(status, error, world)
+            raise
+        world.comm.Barrier()
+        took = duration(time.monotonic() - began)
+
+        def complete() -> None:
+            for each, status in pending:
+                each.complete(status, took)
+
+        world.on_root(complete)
+
+
 def _running(step: Step, found: Review, segment: Segment) -> Status:
     return Status(
         step=step.name,
@@ -166,6 +195,7 @@ def _running(step: Step, found: Review, segment: Segment) -> Status:
         updated=now(),
         sections=dict(found.wanted.sections),
         inputs=dict(found.wanted.inputs),
+        outputs=dict(found.outputs),
         segments=[*found.segments, segment],
     )
 

@@ -4,21 +4,25 @@ Every step records in its status file what decides its result: sections of the c
 digests of the files it reads. Called again, that is compared:
   * nothing changed: a complete step is skipped, an unfinished one goes on;
   * the case changed: refused, with the way out (`--fresh` or another `--out`);
-  * only an input file changed (its stage was redone): the step is redone.
+  * only an input file changed (its stage was redone): the step is redone;
+  * it is to have outputs that it had not: what is there is kept, and it goes on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.status import Segment, Status, read_status
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
+from eddyscope.stages.owner import is_own
 from eddyscope.stages.step import Decisions, Step, digest_of, is_dataset, shown
 
-__all__ = ["Review", "review"]
+__all__ = ["AFRESH", "Review", "review"]
+
+AFRESH = "starting afresh, since what it reads {} made anew"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Review:
     """Whether what is there is removed first."""
     segments: tuple[Segment, ...] = ()
     """Who worked on what is kept."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """File -> digest of what is kept, as recorded."""
 
 
 def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) -> Review:
@@ -41,51 +47,35 @@ def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) 
     CaseError where what is there is of another case, damaged, or not of this program.
     """
     if fresh:
-        _refuse_to_discard(step, out)
+        _refuse_to_discard(step, wanted, out)
         return Review("starting afresh", wanted, discard=True)
     found = read_status(step.status_file(out))
     if found is None:
         if resume and not (out / "status.json").exists():
             raise CaseError(f"{out}: nothing to resume here; leave out --resume")
-        _refuse_strangers(step)
+        for path in step.outputs:
+            _refuse_stranger(step, path)
         return Review("starting", wanted)
     _refuse_another_case(step, found, wanted, out)
-    complete = found.state == "complete" and all(path.exists() for path in step.outputs)
-    if complete:
+    if found.state == "complete":
         _refuse_changed_outputs(step, found, out)
     if found.inputs != dict(wanted.inputs):
-        return Review("starting afresh, since what it reads was made anew", wanted, discard=True)
-    if complete:
+        return Review(AFRESH.format("was"), wanted, discard=True)
+    if found.state == "complete" and all(path.exists() for path in step.outputs):
         return Review("complete, unchanged", wanted, skip=True)
     words = "going on after an interruption" if found.state == "interrupted" else "going on"
-    return Review(words, wanted, segments=tuple(found.segments))
+    return Review(words, wanted, segments=tuple(found.segments), outputs=found.outputs)
 
 
-def _refuse_to_discard(step: Step, out: Path) -> None:
+def _refuse_to_discard(step: Step, wanted: Decisions, out: Path) -> None:
     """CaseError if an output is a dataset that this step has not made: data that a user put there
     may be all there is of it."""
     for path in step.outputs:
-        if is_dataset(path) and path.exists() and not _has_made(step, path, out):
+        if is_dataset(path) and path.exists() and not is_own(step, path, wanted, out):
             raise CaseError(
-                f"{path}: there is no record of {step.name} having made this dataset, so --fresh "
-                "does not replace it; move it away, or choose another folder with --out"
+                f"{path}: neither this dataset nor a record tells that {step.name} has made it, so "
+                "--fresh does not replace it; move it away, or choose another folder with --out"
             )
-
-
-def _has_made(step: Step, path: Path, out: Path) -> bool:
-    """Whether a dataset, whole or damaged, is the step's own."""
-    try:
-        found = read_status(step.status_file(out))
-    except CaseError:
-        return True  # the record is damaged, so there was one
-    if found is None:
-        return False
-    recorded = found.outputs.get(shown(path, out))
-    try:
-        dataset = Dataset(path)
-    except CaseError:
-        return True  # damaged
-    return recorded in (None, dataset.digest) or bool(dataset.verify())
 
 
 def _refuse_another_case(step: Step, found: Status, wanted: Decisions, out: Path) -> None:
@@ -94,30 +84,32 @@ def _refuse_another_case(step: Step, found: Status, wanted: Decisions, out: Path
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise CaseError(
             f"{out} holds {step.name} of another case: {changed[0]}{more}; "
-            f"use --fresh to redo it, as in `eddyscope {step.name.split('.')[0]} … --fresh` (with "
+            f"use --fresh to redo it, as in {step.redo} (with "
             "`run`, --fresh redoes all stages), or --out DIR to keep both"
         )
 
 
 def _refuse_changed_outputs(step: Step, found: Status, out: Path) -> None:
-    """CaseError if an output is no longer what the step made."""
+    """CaseError if an output is no longer what the step made when it was complete, or was put
+    there by someone else."""
     for path in step.outputs:
         recorded = found.outputs.get(shown(path, out))
-        if path.is_file() and recorded is not None and digest_of(path) != recorded:
+        if recorded is None:
+            _refuse_stranger(step, path)
+        elif path.is_file() and digest_of(path) != recorded:
             raise CaseError(
                 f"{path}: not as {step.name} made it (damaged, or changed by hand); "
-                f"redo the stage with `eddyscope {step.name.split('.')[0]} … --fresh`"
+                f"redo the stage with {step.redo}"
             )
 
 
-def _refuse_strangers(step: Step) -> None:
-    for path in step.outputs:
-        if path.exists():
-            raise CaseError(
-                f"{path} exists, but there is no record of {step.name} having made it; "
-                + (
-                    "move it away (--fresh does not replace it), or choose another with --out"
-                    if is_dataset(path)
-                    else "use --fresh to replace it, or --out DIR to keep it"
-                )
+def _refuse_stranger(step: Step, path: Path) -> None:
+    if path.exists():
+        raise CaseError(
+            f"{path} exists, but there is no record of {step.name} having made it; "
+            + (
+                "move it away (--fresh does not replace it), or choose another with --out"
+                if is_dataset(path)
+                else "use --fresh to replace it, or --out DIR to keep it"
             )
+        )

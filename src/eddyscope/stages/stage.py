@@ -5,26 +5,29 @@ ends with the one object that the command line uses:
 
     STAGE = Train()
 
-Before anything starts, the plans of all stages that will run are made on all ranks. So `plan`
-raises CaseError for everything that `run` would refuse and that is known without the results
-of earlier stages; a case that a late stage cannot do costs no simulation.
+Before anything starts, the plans of all stages that will run are made on all ranks, and their
+steps are compared with what the output folder holds (`plan_all`). So everything is refused then
+that is known without the results of earlier stages; a case that a late stage cannot do costs no
+simulation.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
-from eddyscope.stages.job import Job
+from eddyscope.stages.job import Job, Work
+from eddyscope.stages.outlook import Outlook
 
-__all__ = ["STAGES", "Stage", "load_stages"]
+__all__ = ["STAGES", "Stage", "load_stages", "plan_all"]
 
 STAGES = ("dns", "train", "advise", "transfer", "evaluate", "les", "analyze", "report")
 """Names, in the order in which `run` goes through them."""
 
 
-class Stage(Protocol):
+class Stage(ABC):
     """A piece of the program that the command line can call."""
 
     name: str
@@ -32,14 +35,38 @@ class Stage(Protocol):
     summary: str
     """What it does, in half a sentence, for `--help`."""
 
+    @abstractmethod
     def plan(self, job: Job) -> list[str]:
-        """What `run` would do and what it costs, a line each. Nothing is written.
+        """What it costs, a line each. Nothing is written.
 
-        Collective. Raises CaseError for everything that `run` would refuse.
+        Collective. Raises CaseError for everything that the case alone makes impossible.
+        """
+
+    @abstractmethod
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """Its steps, in order, and how they are done. Collective. Raises CaseError.
+
+        coming: files that earlier stages of the same command will make anew.
         """
 
     def run(self, job: Job) -> None:
         """Do it, unless it is done. Collective. Raises CaseError and what ends the program."""
+        job.do(self.works(job))
+
+
+def plan_all(stages: Sequence[Stage], job: Job) -> list[list[str]]:
+    """For each stage what would become of its steps, and what they cost, a line each.
+
+    Writes nothing. Collective. Raises CaseError for everything that running the stages one after
+    the other would refuse, as far as it can be known.
+    """
+    costs = [stage.plan(job) for stage in stages]
+    plans, before = [], Outlook()
+    for stage, cost in zip(stages, costs, strict=True):
+        outlook = job.foresee(stage.works(job, before.coming), before)
+        plans.append([*outlook.lines(before), *cost])
+        before = outlook
+    return plans
 
 
 def load_stages(names: Sequence[str]) -> list[Stage]:

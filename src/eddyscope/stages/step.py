@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model import read_model
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
-from eddyscope.config.identity import deciding_of
+from eddyscope.config.identity import deciding, deciding_of
 from eddyscope.stages.case import Case
 
-__all__ = ["Decisions", "Step", "check_input", "decisions", "digest_of", "shown"]
+__all__ = ["Decisions", "Step", "Work", "check_input", "deciding_sections", "decisions",
+           "digest_of", "shown"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,32 @@ class Step:
     """Files and folders that are the result; all exist once the step is complete."""
     scratch: Sequence[Path] = ()
     """Files and folders used on the way; removed with the outputs when the step is redone."""
+    settings: Mapping[str, BaseModel] = field(default_factory=dict)
+    """Entries of the case's lists that decide it too, each under a name."""
     status: Path | None = None
     """Status file; by default status/<name>.json."""
     sizes: Mapping[Path, int] = field(default_factory=dict)
     """Bytes that outputs and scratch files will take on the disk at the most."""
+    stage: str = ""
+    """The stage that redoes it; by default the first word of its name."""
+
+    @property
+    def redo(self) -> str:
+        """How it is redone, for messages."""
+        return f"`eddyscope {self.stage or self.name.split('.')[0]} … --fresh`"
 
     def status_file(self, out: Path) -> Path:
         """Where its status is kept, under the output folder."""
         return self.status or out / "status" / f"{self.name}.json"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Steps whose work is done together."""
+
+    steps: Sequence[Step]
+    do: Callable[[Sequence[Step]], None]
+    """Called with those steps that are not complete, if there are any. Collective."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +89,15 @@ def decisions(step: Step, case: Case, out: Path) -> Decisions:
                 f"first, or `eddyscope run` for all"
             )
     return Decisions(
-        sections=deciding_of(case, step.sections),
+        sections=deciding_sections(step, case),
         inputs={shown(path, out): digest_of(path) for path in step.inputs},
     )
+
+
+def deciding_sections(step: Step, case: Case) -> dict[str, Any]:
+    """What a case says of a step's result."""
+    entries = {name: deciding(entry) for name, entry in step.settings.items()}
+    return {**deciding_of(case, step.sections), **entries}
 
 
 def digest_of(path: Path) -> str:

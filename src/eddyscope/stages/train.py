@@ -7,17 +7,24 @@ goes on from there.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.config.errors import CaseError
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import perform_normalised
+from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.normalise import normalise
+from eddyscope.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from eddyscope.learning.base_model import BaseTraining
 
 
-class Train:
+class Train(Stage):
     """Trains the base model."""
 
     name = "train"
@@ -26,8 +33,9 @@ class Train:
     def plan(self, job: Job) -> list[str]:
         """What would be trained and what it costs, a line each. Raises CaseError."""
         case = job.case
-        count, validation = self._check(case)
         n, training = case.network_grid, case.training
+        count, ensemble = case.training_samples("base"), case.system("base").ensemble
+        validation = len(ensemble.parts["validation"]) * ensemble.samples
         steps = -(-count // training.batch_size)
         flops = training_flops(case.network, case.channels, n)
         seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
@@ -46,38 +54,34 @@ class Train:
             f"writes models/base.safetensors, {4 * weights / 2**20:.2f} MiB",
         ]
 
-    def run(self, job: Job) -> None:
-        """Train, unless it is done. Collective."""
-        self._check(job.case)
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """One step. Collective."""
+        case, world, facts = job.case, job.world, job.provenance()
+        case.training_samples("base")
+        dataset, own = job.dataset("base"), job.normalisation("base")
         step = Step(
             self.name,
             sections=("network", "training", "filter", "seeds.training"),
-            inputs=(job.dataset("base"), job.normalisation("base")),
+            inputs=(dataset, own),
             outputs=(job.base_model,),
             scratch=(job.base_model.with_suffix(".ckpt"),),
         )
-        perform_normalised(job, step, lambda: _train(job, step))
 
-    def _check(self, case: Case) -> tuple[int, int]:
-        """Samples to train on and to validate with. Raises CaseError."""
-        ensemble = case.system("base").ensemble
-        members = len(ensemble.parts["train"])
-        available = members * ensemble.samples
-        count = case.training.samples or available
-        if count > available:
-            raise CaseError(
-                f"training.samples = {count}, but the base ensemble has {available} training "
-                f"samples ({members} members of {ensemble.samples}); lower it, or raise "
-                "base.ensemble.members or samples"
-            )
-        return count, len(ensemble.parts["validation"]) * ensemble.samples
+        def train(_: Sequence[Step]) -> None:
+            training = training_of(case, job.base_model, job.identity(step), facts)
+            normalisation = agree(world.comm, lambda: read_normalisation(own))
+            progress = Progress(world, "train: epoch", case.training.epochs)
+            training.make(dataset, normalisation, world, progress.update)
+
+        return [*normalise(job, self.name, ["base"]), Work([step], train)]
 
 
-def _train(job: Job, step: Step) -> None:
+def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, object]) -> BaseTraining:
+    """How a case's base model is made; path, identity, facts: see there."""
     from eddyscope.learning.base_model import BaseTraining
     from eddyscope.learning.trainer import Recipe
 
-    case, training = job.case, job.case.training
+    training = case.training
     recipe = Recipe(
         epochs=training.epochs,
         batch_size=training.batch_size,
@@ -86,19 +90,16 @@ def _train(job: Job, step: Step) -> None:
         rotations=training.rotations,
         checkpoint_every=training.checkpoint_every,
     )
-    work = BaseTraining(
+    return BaseTraining(
         network=case.network,
         channels=case.channels,
         n=case.network_grid,
         count=training.samples,
         recipe=recipe,
-        path=job.base_model,
-        identity=job.identity(step),
-        provenance=job.provenance(),
+        path=path,
+        identity=identity,
+        provenance=facts,
     )
-    normalisation = agree(job.world.comm, lambda: read_normalisation(job.normalisation("base")))
-    progress = Progress(job.world, "train: epoch", recipe.epochs)
-    work.make(job.dataset("base"), normalisation, job.world, progress.update)
 
 
 STAGE = Train()

@@ -6,31 +6,35 @@ artefact a model (`artefacts/model.py`), as soon as it is done, under its name
 repeats as "l02,seed=1". Each holds its training curves, `retrained` layers and `metrics`.
 
 The ranks are dealt to groups; each group makes its models, data-parallel. A killed stage
-called again makes the models that are missing, and goes on with those half done.
+called again makes the models that are missing, and goes on with those half done. So does one
+whose case asks for more models.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.config.errors import CaseError
 from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step
-from eddyscope.stages.normalise import perform_normalised
+from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.normalise import normalise
+from eddyscope.stages.stage import Stage
 
 if TYPE_CHECKING:
-    from eddyscope.learning.retrain import Retraining
+    from eddyscope.learning.models import Model
+    from eddyscope.learning.retrain import Retraining, Target
 
 SECTIONS = ("network", "training.batch_size", "training.learning_rate", "training.rotations",
-            "transfer", "filter")  # fmt: skip
+            "transfer", "seeds.transfer", "filter")  # fmt: skip
 
 
-class Transfer:
+class Transfer(Stage):
     """Makes every model that a case compares, from the base model."""
 
     name = "transfer"
@@ -39,7 +43,7 @@ class Transfer:
     def plan(self, job: Job) -> list[str]:
         """What would be made and what it costs, a line each. Raises CaseError."""
         case = job.case
-        self._check(case)
+        case.training_samples("target")
         transfer, models = case.transfer, case.transfer_models
         groups = min(job.world.size, len(models))
         batch = transfer.batch_size or case.training.batch_size
@@ -59,57 +63,58 @@ class Transfer:
             f"writes {len(models)} files of {weights / 2**20:.2f} MiB to models/transfer/",
         ]
 
-    def run(self, job: Job) -> None:
-        """Make them, unless it is done. Collective."""
-        self._check(job.case)
+    def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
+        """One step for all models. Collective."""
+        case, world, facts = job.case, job.world, job.provenance()
+        case.training_samples("target")
+        base, dataset, own = job.base_model, job.dataset("target"), job.normalisation("target")
         step = Step(
             self.name,
-            sections=(*SECTIONS, "seeds.transfer"),
-            inputs=(job.base_model, job.dataset("target"), job.normalisation("target")),
-            outputs=tuple(job.model(key) for key in job.case.transfer_models),
+            sections=SECTIONS,
+            inputs=(base, dataset, own),
+            outputs=tuple(job.model(key) for key in case.transfer_models),
             scratch=(job.transfer_folder,),
         )
-        perform_normalised(job, step, lambda: _retraining(job, step).make_all(job.world))
 
-    def _check(self, case: Case) -> None:
-        ensemble = case.system("target").ensemble
-        members = len(ensemble.parts["train"])
-        if case.transfer.samples > members * ensemble.samples:
-            raise CaseError(
-                f"transfer.samples = {case.transfer.samples}, but the target ensemble has "
-                f"{members * ensemble.samples} training samples ({members} members of "
-                f"{ensemble.samples}); lower it, or raise target.ensemble.members or samples"
-            )
+        def make(_: Sequence[Step]) -> None:
+            shared = agree(world.comm, lambda: _read(case, base, dataset, own))
+            _retraining(case, *shared, job.models, job.identity(step), facts).make_all(world)
+
+        return [*normalise(job, self.name, ["target"]), Work([step], make)]
 
 
-def _retraining(job: Job, step: Step) -> Retraining:
-    """What all models have in common. Collective."""
+def _read(case: Case, base: Path, dataset: Path, own: Path) -> tuple[Model, Target]:
+    """The base model and the target's samples. Not collective. Raises CaseError."""
     from eddyscope.learning.models import load_model
-    from eddyscope.learning.retrain import Retraining, Target
+    from eddyscope.learning.retrain import Target
+
+    model = load_model(base, case.network)
+    n, count = case.network_grid, case.transfer.samples
+    return model, Target.of(Dataset(dataset), n, count, read_normalisation(own))
+
+
+def _retraining(
+    case: Case,
+    base: Model,
+    target: Target,
+    folder: Path,
+    identity: str,
+    facts: Mapping[str, object],
+) -> Retraining:
+    """What all models have in common; folder, identity, facts: see there."""
+    from eddyscope.learning.retrain import Retraining
     from eddyscope.learning.trainer import Recipe
 
-    case, comm, transfer = job.case, job.world.comm, job.case.transfer
-    base = agree(comm, lambda: load_model(job.base_model, case.network))
-    normalisation = agree(comm, lambda: read_normalisation(job.normalisation("target")))
-    dataset = agree(comm, lambda: Dataset(job.dataset("target")))
-    n = case.network_grid
+    training, transfer = case.training, case.transfer
     recipe = Recipe(
         epochs=transfer.epochs,
-        batch_size=transfer.batch_size or case.training.batch_size,
-        learning_rate=transfer.learning_rate or case.training.learning_rate,
+        batch_size=transfer.batch_size or training.batch_size,
+        learning_rate=transfer.learning_rate or training.learning_rate,
         key=(case.seeds.transfer,),
-        rotations=case.training.rotations,
-        checkpoint_every=case.training.checkpoint_every,
+        rotations=training.rotations,
+        checkpoint_every=training.checkpoint_every,
     )
-    return Retraining(
-        base=base,
-        target=agree(comm, lambda: Target.of(dataset, n, transfer.samples, normalisation)),
-        models=case.transfer_models,
-        recipe=recipe,
-        folder=job.models,
-        identity=job.identity(step),
-        provenance=job.provenance(),
-    )
+    return Retraining(base, target, case.transfer_models, recipe, folder, identity, facts)
 
 
 STAGE = Transfer()

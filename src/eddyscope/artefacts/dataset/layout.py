@@ -101,6 +101,13 @@ class Layout:
         points += (self.full or 0) ** 2
         return self.layers * points * np.dtype(self.dtype).itemsize
 
+    def in_words(self, size: int) -> str:
+        """What a file of `size` bytes holds."""
+        return (
+            f"dataset: {self.samples} samples, {size} bytes ({size / 2**20:.1f} MiB), "
+            f"{self.samples * self.sample_bytes()} of them fields"
+        )
+
     def sample_bytes(self) -> int:
         """Bytes of the fields of one sample of all members."""
         return self.members * self.member_bytes()

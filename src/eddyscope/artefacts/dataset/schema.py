@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.config.units import TIME
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SIGN_CONVENTION",
     "SPECTRA",
     "SYSTEMS",
+    "System",
     "VARIABLES",
     "VISCOSITY",
     "EnsembleSettings",
@@ -24,7 +26,9 @@ __all__ = [
     "group_name",
 ]
 
-SYSTEMS = ("base", "target")
+System = Literal["base", "target"]
+
+SYSTEMS: tuple[str, ...] = get_args(System)
 """The two of a case: what a model is trained on, and what it is moved to."""
 
 IMPORTED = "imported"
@@ -139,3 +143,19 @@ class EnsembleSettings(Section):
             "validation": range(train, train + validation),
             "test": range(train + validation, train + validation + test),
         }
+
+    def training_samples(self, system: str, setting: str, count: int | None) -> int:
+        """How many samples of the training members are used: `count`, or all for None.
+
+        CaseError if there are fewer. system: whose ensemble this is; setting: the dotted key
+        that asks for `count`.
+        """
+        members = len(self.parts["train"])
+        available = members * self.samples
+        if count is not None and count > available:
+            raise CaseError(
+                f"{setting} = {count}, but the {system} ensemble has {available} training samples "
+                f"({members} members of {self.samples}); lower it, or raise "
+                f"{system}.ensemble.members or samples"
+            )
+        return available if count is None else count

@@ -21,7 +21,7 @@ import numpy as np
 
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.layout import Layout, tree_of
-from eddyscope.config.arrays import AnyArray, RealArray
+from eddyscope.config.arrays import AnyArray, CoarseFields, RealArray
 from eddyscope.parallel.failure import NotFinite, all_true
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.world import Comm
@@ -33,17 +33,11 @@ from eddyscope.storage.seal import restore
 from eddyscope.storage.shared_file import DIRECT, lay_out, open_to_overwrite
 from eddyscope.storage.variables import Attributes
 
-__all__ = ["CoarseFields", "DatasetWriter", "Layout", "capacity", "create", "mend", "size"]
+__all__ = ["DatasetWriter", "Layout", "capacity", "create", "mend", "size"]
 
 WAITING = 2**25
 """Bytes of samples that a rank keeps in memory before they are written, at the most; one sample
 where that is larger."""
-
-MemberFields = Mapping[str, RealArray]
-"""The fields of one member at one time, psi, omega and pi, each of shape (layer, y, x)."""
-
-CoarseFields = Mapping[int, Mapping[int, MemberFields]]
-"""Coarse grid n -> member -> its fields; a rank gives the members it owns."""
 
 Spectra = Mapping[int, Mapping[str, RealArray]]
 """Member -> name -> values over shells; a rank gives the members it owns."""
