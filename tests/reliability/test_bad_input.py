@@ -645,7 +645,7 @@ def test_a_byte_order_mark_is_no_part_of_the_case(template, tmp_path, capfd):
     shutil.copytree(template, folder)
     path = folder / "synthetic.toml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    good = Bad([], ["--dry-run"], "train")
+    good = Bad([], ["--dry-run", "--fresh"], "train")
     assert guard(lambda: dispatch(command(good, folder))) == 0
     assert capfd.readouterr().err == ""
 
@@ -653,8 +653,8 @@ def test_a_byte_order_mark_is_no_part_of_the_case(template, tmp_path, capfd):
 def test_the_case_itself_is_good(template, tmp_path, capfd):
     """What the table changes is what is wrong."""
     shutil.copytree(template, tmp_path / "here")
-    for stage in ("dns", "train", "transfer"):
-        good = Bad([], ["--dry-run"], stage)
+    for stage, out in (("dns", "new"), ("train", "out"), ("transfer", "out")):
+        good = Bad([], ["--dry-run", "--fresh"], stage, out=out)
         assert guard(lambda good=good: dispatch(command(good, tmp_path / "here"))) == 0
     assert capfd.readouterr().err == ""
 
@@ -668,7 +668,7 @@ PIPES = {
     "transfer": ["models/base.safetensors", "models/transfer/l02.safetensors"],
     "evaluate": ["advice.json", "models/transfer/l02.safetensors"],
     "analyze": ["evaluation.json"],
-    "les": ["evaluation.json", "status/les.lock", "status.json"],
+    "les": ["evaluation.json", "status/les.none.lock", "status.json"],
     "dns": ["base/dataset.h5", "base/status.json", "base/status.lock"],
 }  # fmt: skip
 """Stage -> files that it may look at."""

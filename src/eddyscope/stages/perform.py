@@ -66,7 +66,8 @@ class Performance:
         if is_locked(lock_file(self._record)):
             raise self._busy()
         if waits and (found.skip or found.segments or found.discard) and not self.fresh:
-            return replace(found, words=AFRESH.format("is"), skip=False, discard=True)
+            words = f"{AFRESH.format('is')} (unless that comes out the same)"
+            return replace(found, words=words, skip=False, discard=True)
         return found
 
     def begin(self, segment: Segment, locks: ExitStack) -> Status | None:
