@@ -7,15 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model import read_model
-from eddyscope.artefacts.status import read_last
+from eddyscope.artefacts.status import read_last, read_status
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.launch import launch as start_ranks
 from eddyscope.storage.small import read_tree
@@ -221,23 +223,38 @@ def assert_whole(before: dict[str, bytes], folder: Path) -> None:
             assert before.get(name, content) == content, name
 
 
+def said_of_the_disk(ended: Any) -> str:
+    """What a job said that could not write: one line, status 1."""
+    assert ended.returncode == 1, ended.stderr
+    words = message(ended.stderr)
+    assert "No space left on device" in words and "free space" in words and "--out" in words
+    return words
+
+
+def assert_truthful(folder: Path, stage: str) -> None:
+    """What readers see: the step ended. Where not even that could be written, its lock tells."""
+    summary = read_last(folder / "out")
+    assert summary is None or summary.state in ("failed", "interrupted")
+    record = folder / "out" / "status" / f"{stage}.json"
+    found = read_status(record)
+    if found is not None and '"running"' in record.read_text():
+        assert found.state == "interrupted"
+
+
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_a_stage_on_a_disk_with_some_blocks_left_leaves_nothing_half_written(
     launch, small_disk, ready, stage
 ):
-    """As a job of its own: HDF5 ends programs that cannot write a file it has open."""
+    """As a job of its own, on two ranks: HDF5 ends programs that cannot write a file it has
+    open, and where one rank writes alone the other must hear of it."""
     disk = small_disk(4000)
     folder = disk / "here"
     copy_case(ready, folder, stage)
     leave_free(disk, 5 * BLOCK)
     before = files_of(folder)
-    ended = launch(1, stage_command(folder, stage), LIMIT)
-    assert ended.returncode == 1, ended.stderr
-    words = message(ended.stderr)
-    assert "No space left on device" in words and "free space" in words and "--out" in words
+    said_of_the_disk(launch(2, stage_command(folder, stage), LIMIT))
     assert_whole(before, folder)
-    summary = read_last(folder / "out")
-    assert summary is None or summary.state != "running"
+    assert_truthful(folder, stage)
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
@@ -251,8 +268,58 @@ def test_a_stage_on_a_full_disk_says_so(small_disk, ready, stage, capfd):
     words = message(capfd.readouterr().err)
     assert "No space left on device" in words and "--out" in words
     assert_whole(before, folder)
-    summary = read_last(folder / "out")
-    assert summary is None or summary.state != "running"
+    assert_truthful(folder, stage)
+
+
+def test_where_not_even_failed_can_be_written_readers_see_an_interruption(
+    launch, small_disk, ready
+):
+    """The disk fills once the step has said that it runs; its lock tells that it is gone."""
+    disk = small_disk(4000)
+    folder = disk / "here"
+    copy_case(ready, folder, "les")
+    record = folder / "out" / "status" / "les.json"
+    long = [word.replace("duration=0.1", "duration=40.0") for word in stage_command(folder, "les")]
+    with started(2, long) as process:
+        wait_for(record.exists, process)
+        wait_for(lambda: read_status(record).state == "running", process)
+        fill(disk)
+        while process.poll() is None:  # a file that is removed leaves room for another
+            fill(disk)
+            time.sleep(0.001)
+        _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1, errors
+    assert "No space left on device" in message(errors)
+    assert '"running"' in record.read_text()
+    assert read_status(record).state == "interrupted"
+    assert read_last(folder / "out").state == "interrupted"
+
+
+IN_TURN = """
+import json, sys
+from eddyscope.__main__ import dispatch
+from eddyscope.parallel.failure import guard
+sys.exit(sum(guard(lambda: dispatch(words)) != 2 for words in json.loads(sys.argv[1])))
+"""
+"""A program that calls stages one after the other; how many are not refused."""
+
+
+def test_stages_in_a_folder_that_cannot_be_written_are_refused_on_ranks(launch, small_disk, ready):
+    disk = small_disk(4000)
+    folder = disk / "here"
+    shutil.copytree(ready, folder)
+    before = files_of(folder)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    # What is there of the evaluation has no record, and analyze reads it.
+    fresh = {"evaluate": ["--fresh"]}
+    commands = [[*stage_command(folder, stage)[3:], *fresh.get(stage, [])] for stage in STAGES]
+    ended = launch(2, [sys.executable, "-c", IN_TURN, json.dumps(commands)], LIMIT)
+    assert ended.returncode == 0, ended.stderr
+    said = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope: ")]
+    assert len(said) == len(STAGES), ended.stderr
+    assert all(str(disk) in line and "--out" in line for line in said), said
+    assert "Traceback" not in ended.stderr
+    assert files_of(folder) == before
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
