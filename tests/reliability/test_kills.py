@@ -19,6 +19,7 @@ import pytest
 from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.status import read_status
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import guard
 from eddyscope.storage.drivers.mpio import has_parallel_hdf5
 from eddyscope.storage.drivers.registry import STORAGE_DRIVERS
@@ -128,6 +129,14 @@ def ready(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def evaluated(ready, tmp_path_factory) -> Path:
+    """The case, its models evaluated."""
+    folder = without_outputs(ready, tmp_path_factory.mktemp("evaluated") / "here", "evaluate")
+    assert dispatch(words_of("evaluate", folder)) == 0
+    return folder
+
+
 def without_outputs(ready: Path, folder: Path, stage: str) -> Path:
     """A copy of the case without what the stage makes."""
     shutil.copytree(ready, folder)
@@ -206,3 +215,16 @@ def test_a_stage_that_is_killed_leaves_no_half_artefact(launch, ready, tmp_path,
     assert ended.returncode == 0, ended.stderr
     assert contents(stage, here) == expected
     assert not list(here.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("name", ["evaluation.csv", "evaluation.h5", "evaluation.json"])
+def test_a_changed_byte_of_an_output_is_noticed_by_the_same_command(evaluated, tmp_path, name):
+    folder = tmp_path / "here"
+    shutil.copytree(evaluated, folder)
+    path = folder / "out" / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 0x01
+    path.write_bytes(content)
+    with pytest.raises(CaseError, match=f"{name}: not as evaluate made it"):
+        dispatch(words_of("evaluate", folder))
+    assert path.read_bytes() == content

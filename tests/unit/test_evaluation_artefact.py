@@ -12,10 +12,12 @@ import pytest
 import xarray as xr
 
 from eddyscope.artefacts import evaluation
+from eddyscope.artefacts.describe import describe
 from eddyscope.artefacts.evaluation import Row, Summary, interval, summarise
 from eddyscope.artefacts.json_part import json_text
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
+from eddyscope.config.provenance import file_digest
 
 
 def row(model: str, value: float, member: int = 3, system: str = "target") -> Row:
@@ -120,8 +122,21 @@ def test_one_member_has_no_interval():
 
 
 def test_the_summary_comes_back(written: Path):
-    assert evaluation.read_summary(written / "evaluation.json") == summary()
+    found = evaluation.read_summary(written / "evaluation.json")
+    assert found.table == file_digest(written / "evaluation.csv")
+    assert found.model_copy(update={"table": ""}) == summary()
     assert evaluation.read_best(written / "evaluation.json") == ModelKey("l02")
+
+
+def test_a_changed_digit_of_the_table_is_noticed(written: Path):
+    path = written / "evaluation.csv"
+    assert any("rows: " in line for line in describe(path))
+    text = path.read_text()
+    path.write_text(text[:-3] + ("1" if text[-3] != "1" else "2") + text[-2:])
+    with pytest.raises(CaseError, match=r"not the table that evaluation\\.json was made with"):
+        describe(path)
+    (written / "evaluation.json").unlink()  # a table alone says nothing of itself
+    assert any("rows: " in line for line in describe(path))
 
 
 def test_what_is_not_finite_is_null(tmp_path: Path):

@@ -18,7 +18,7 @@ from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.quality import quality
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.evaluation import Row, read_summary
+from eddyscope.artefacts.evaluation import Row, check_table, read_summary
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.artefacts.status import read_last, read_status
 from eddyscope.config.errors import CaseError
@@ -235,7 +235,7 @@ def _last(path: Path) -> list[str]:
 
 
 def _table(path: Path) -> list[str]:
-    """evaluation.csv, by its first line. CaseError for any other table."""
+    """evaluation.csv, by its first line. CaseError for any other table, or a changed one."""
     require_file(path, "table", largest=LARGEST_TEXT)
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -244,6 +244,7 @@ def _table(path: Path) -> list[str]:
         raise CaseError(f"{path}: not readable as a table ({error})") from None
     if columns != [field.name for field in fields(Row)]:
         raise CaseError(f"{path}: not a table of this program; {KNOWN}")
+    check_table(path)
     models = list(dict.fromkeys(row[0] for row in rows if row))
     return [
         "kind: evaluation, one row a model, system, metric and test member",

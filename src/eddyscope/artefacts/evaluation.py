@@ -29,6 +29,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.role import Adapted, Role
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
+from eddyscope.config.provenance import file_digest
 from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.small import read_tree, write_tree
 
@@ -51,6 +53,7 @@ __all__ = [
     "Row",
     "Summary",
     "adapted",
+    "check_table",
     "error_removed",
     "interval",
     "read_best",
@@ -154,6 +157,8 @@ class Summary(JsonPart):
     metrics: dict[str, str] = {}
     """METRIC -> its meaning."""
     meaning: str = MEANING
+    table: str = ""
+    """SHA-256 of evaluation.csv; empty where it was not recorded."""
 
     @model_validator(mode="after")
     def _names_models(self) -> Summary:
@@ -260,11 +265,29 @@ def write_evaluation(
     attributes: Mapping[str, Any],
 ) -> None:
     """Write the three files, the summary last. Not collective. Raises CannotWrite."""
-    write_atomically(folder / "evaluation.csv", as_csv(rows))
+    text = as_csv(rows)
+    write_atomically(folder / "evaluation.csv", text)
     groups = {"table": as_dataset(rows), **details}
     root = {**attributes, "format": FORMAT, "best": summary.best or ""}
     write_tree(folder / "evaluation.h5", groups, root)
-    write_atomically(folder / "evaluation.json", json_text(summary))
+    whole = summary.model_copy(update={"table": sha256(text.encode()).hexdigest()})
+    write_atomically(folder / "evaluation.json", json_text(whole))
+
+
+def check_table(path: Path) -> None:
+    """Raise CaseError unless evaluation.csv is as the summary beside it says, if there is one.
+
+    Not collective.
+    """
+    beside = path.with_name("evaluation.json")
+    if not beside.exists():
+        return
+    recorded = read_summary(beside).table
+    if recorded and file_digest(path) != recorded:
+        raise CaseError(
+            f"{path}: not the table that {beside.name} was made with (damaged, or changed by "
+            f"hand); {REDO}"
+        )
 
 
 def as_csv(rows: Iterable[Row]) -> str:
