@@ -227,8 +227,6 @@ def _npy(path: Path) -> Iterator[Foreign]:
 
 @contextmanager
 def _npz(path: Path) -> Iterator[Foreign]:
-    with _refused(path):
-        file = np.load(path, allow_pickle=False)
     whole: dict[str, AnyArray] = {}
 
     def array(name: str) -> ForeignArray:
@@ -241,7 +239,9 @@ def _npz(path: Path) -> Iterator[Foreign]:
 
         return ForeignArray(path, shape, dtype, ("",) * len(shape), get)
 
-    with file:
+    with open(path, "rb") as content:  # opened here: numpy would leave a damaged file open
+        with _refused(path):
+            file = np.load(content, allow_pickle=False)
         yield Foreign(path, list(file.files), array)
 
 

@@ -65,8 +65,8 @@ def _told(words: str, factor: float, scale: float, shape: tuple[int, ...], lengt
         "psi is too large by n², as of one that is not normalised": 1.0 / points,
     }
     if abs(sides - 1.0) > CLOSE:
-        named["psi is too small by (L/2π)², as of a box of length 2π"] = sides
-        named["psi is too large by (L/2π)²: is --length right?"] = 1.0 / sides
+        named["psi is that of a box of length 2π"] = sides
+        named["psi is off by (2π/L)²: is --length right?"] = 1.0 / sides
     found = (text for text, one in named.items() if abs(abs(factor) / one - 1.0) < CLOSE)
     scaled = next(found, f"psi is off by a factor {abs(factor):.4g}: other units, or --length?")
     signed = "psi has the other sign" if factor < 0 else ""
