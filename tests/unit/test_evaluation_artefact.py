@@ -133,7 +133,7 @@ def test_a_changed_digit_of_the_table_is_noticed(written: Path):
     assert any("rows: " in line for line in describe(path))
     text = path.read_text()
     path.write_text(text[:-3] + ("1" if text[-3] != "1" else "2") + text[-2:])
-    with pytest.raises(CaseError, match=r"not the table that evaluation\\.json was made with"):
+    with pytest.raises(CaseError, match=r"not the table that evaluation\.json was made with"):
         describe(path)
     (written / "evaluation.json").unlink()  # a table alone says nothing of itself
     assert any("rows: " in line for line in describe(path))
