@@ -9,31 +9,46 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
+import numpy as np
 import pytest
 
 import eddyscope
 import synthetic
+from eddyscope.__main__ import dispatch, parse
+from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
+from eddyscope.stages.stage import STAGES
 from synthetic_models import write_models
 
 ROOT = Path(__file__).parents[2]
 
-PAGES = ["README.md", "CONTRIBUTING.md", "jobs/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "jobs/README.md", "jobs/results/README.md"]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
+PLACES = {"CASE.toml": "configs/quickstart.toml", "OUT": "out"}
+"""What people are to put in, and what is put in here."""
+
 CHEAP = ("settings", "example", "info", "--version")
-"""Commands that are run; of the others, whatever they are given must be understood."""
+"""Commands that are run as they stand; others are planned where that costs nothing."""
+
+LONGEST = 130
+"""Lines of the README: one page."""
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """A folder with what snippets read: runs/mine/ as a run of a small case leaves it."""
-    out = tmp_path / "runs" / "mine"
+    """A folder with what snippets read: what a run of a small case leaves, a field, configs/."""
+    matplotlib.use("agg")
+    out = tmp_path / "runs" / "quickstart"
     out.mkdir(parents=True)
-    case = synthetic.make_case(tmp_path)
+    case = synthetic.make_case(tmp_path, "grid.n=64", "filter.n=[32]")
     synthetic.write_datasets(case, out, World.single())
     write_models(case, out)
+    (out / "report").mkdir()
+    np.save(tmp_path / "omega.npy", synthetic.fields(64, 4.0, (1,))["omega"])
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -45,13 +60,19 @@ def blocks(page: str, *languages: str) -> list[str]:
 
 
 def commands(page: str) -> Iterator[list[str]]:
-    """Words of every eddyscope command in a page's shell blocks, after `eddyscope`."""
-    for block in blocks(page, "sh", "bash"):
+    """Words of every command in a page's shell blocks, comments left out."""
+    for block in blocks(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if "eddyscope" in words:
-                found = words[words.index("eddyscope") + 1 :]
-                yield [word for word in found if word not in (";", "&&", ">")]
+            words = [PLACES.get(word, word) for word in shlex.split(line, comments=True)]
+            if words:
+                yield words
+
+
+def ours(page: str) -> Iterator[list[str]]:
+    """What follows `eddyscope` in the commands of a page."""
+    for words in commands(page):
+        if "eddyscope" in words:
+            yield words[words.index("eddyscope") + 1 :]
 
 
 @pytest.mark.parametrize("module", sorted(set(eddyscope.HOMES.values())))
@@ -60,3 +81,48 @@ def test_snippets_of_docstrings(here, module):
     failed, tried = doctest.testmod(loaded, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert not failed
     assert tried or not module.startswith("api.")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_on_a_page_runs(here, page):
+    names: dict[str, object] = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_on_a_page_are_understood(page):
+    for words in ours(page):
+        if words != ["--version"]:
+            parse(words)
+
+
+def test_cheap_commands_on_pages_do_what_they_say(here, capfd):
+    done = []
+    for words in (found for page in PAGES for found in ours(page)):
+        plan = words[0] in ("run", *STAGES) and "--measure" not in words
+        if words[0] in CHEAP and not (words[0] == "info" and "OUT" in words[1]):
+            assert guard(lambda words=words: dispatch(words)) == 0, words  # type: ignore[misc]
+        elif plan:
+            dry = [word for word in words if word != "--dry-run"] + ["--dry-run"]
+            assert guard(lambda words=dry: dispatch(words)) == 0, words  # type: ignore[misc]
+        else:
+            continue
+        done.append(words[0])
+    assert {"settings", "example", "info", "run", "dns"} <= set(done)
+    assert not (here / "runs" / "mine").exists()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    scripts = [word for words in commands(page) for word in words if word.startswith("jobs/")]
+    made = {"jobs/slurm/site.sh", "jobs/pbs/site.sh"}
+    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    missing += [word for word in scripts if word not in made and not (ROOT / word).exists()]
+    assert not missing
+
+
+def test_the_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST

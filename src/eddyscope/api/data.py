@@ -22,8 +22,8 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> xr.DataTr
     Raises CaseError where it is missing, damaged or no dataset.
 
     >>> import eddyscope
-    >>> data = eddyscope.open_dataset("runs/mine/target/dataset.h5")
-    >>> data["n016"].pi.sel(member=0).dims
+    >>> data = eddyscope.open_dataset("runs/quickstart/target/dataset.h5")
+    >>> data["n032"].pi.sel(member=0).dims
     ('sample', 'y', 'x')
     """
     dataset = Dataset(os.fspath(path))

@@ -76,7 +76,7 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     Raises CaseError for a file that is missing, damaged or no model.
 
     >>> import eddyscope, torch
-    >>> model = eddyscope.load_model("runs/mine/models/base.safetensors")
+    >>> model = eddyscope.load_model("runs/quickstart/models/base.safetensors")
     >>> model.inputs, model.outputs
     (('psi', 'omega'), ('pi',))
     >>> pi = model(torch.zeros(1, 2, model.n, model.n))   # (sample, channel, y, x)
