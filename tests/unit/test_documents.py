@@ -105,6 +105,7 @@ def test_cheap_commands_on_pages_do_what_they_say(here, capfd):
             assert guard(lambda words=words: dispatch(words)) == 0, words  # type: ignore[misc]
         elif plan:
             dry = [word for word in words if word != "--dry-run"] + ["--dry-run"]
+            dry += [] if "--out" in words else ["--out", "elsewhere"]
             assert guard(lambda words=dry: dispatch(words)) == 0, words  # type: ignore[misc]
         else:
             continue
