@@ -265,6 +265,9 @@ TABLE: dict[str, Bad] = {
     "full in an oblong box": Bad(["on 3 x 4", "square"], [*FULL, "--length", "3,4"]),
     "full of odd points": Bad(["15 x 15"], FULL, given(pi=FIELDS["pi"][..., :15, :15])),
     "finer than the field": Bad(["--n 32 is finer", "at most 16"], [*FULL, "--n", "32"]),
+    "full with a mean": Bad(
+        ["member 0, sample 0, the mean is 1", "subtract"], FULL, given(pi=FIELDS["pi"] + 1.0)
+    ),
     "odd grid": Bad(["--n = [9]", "even"], [*FULL, "--n", "9"]),
     "a grid twice": Bad(["--n = [8, 8]: names a coarse grid twice"], [*FULL, "--n", "8,8"]),
     "grid of words": Bad(["--n", "whole numbers"], [*FULL, "--n", "fine"]),

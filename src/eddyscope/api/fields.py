@@ -7,17 +7,13 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from eddyscope.api.checks import Choosing, alone, require_no_mean, square_field, validated
+from eddyscope.api.checks import Choosing, require_no_mean, square_field, validated
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Choice
-from eddyscope.filtering.kernels import FILTERS, FilterSettings
-from eddyscope.filtering.subgrid import Subgrid
-from eddyscope.flows.registry import FLOWS
-from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.half_plane import kept_modes
-from eddyscope.spectral.registry import TRANSFORMS
+from eddyscope.filtering.fields import GivenFields
+from eddyscope.filtering.kernels import FILTERS
 
 __all__ = ["Filtered", "subgrid"]
 
@@ -63,9 +59,10 @@ def subgrid(omega: AnyArray, n: int, filter: Choosing = "gaussian", width: float
     table = {"kind": filter} if isinstance(filter, str) else dict(filter)
     settings = validated(Chosen, {"filter": {**table, "n": [int(n)], "width": width}})
     filtering = _filtering(points, settings.filter.model_dump_json())
-    made = [filtering.of(each) for each in field.reshape(-1, points, points)]
+    made = [filtering.filtered(each)[n] for each in field.reshape(-1, points, points)]
     shape = (*field.shape[:-2], n, n)
-    return Filtered(*(np.stack([fields[i] for fields in made]).reshape(shape) for i in range(3)))
+    names = Filtered._fields
+    return Filtered(*(np.stack([fields[k] for fields in made]).reshape(shape) for k in names))
 
 
 class Chosen(Section):
@@ -74,29 +71,8 @@ class Chosen(Section):
     filter: Annotated[Any, Choice(FILTERS)]
 
 
-class _Filtering:
-    """One flow on a fine grid and its coarse grid, kept for the next field."""
-
-    def __init__(self, points: int, settings: FilterSettings):
-        transform_settings = TRANSFORMS.settings("fftw")
-        mesh = alone().mesh(members=1, rows=points // 2)
-        transform = TRANSFORMS.build(transform_settings, Grid(points), mesh, 1)
-        flow_settings = FLOWS.settings("navier_stokes", reynolds=1.0)  # J does not depend on it
-        self.n = settings.n[0]
-        self.flow = FLOWS.build(flow_settings, transform)
-        self.subgrid = Subgrid(self.flow, settings, transform_settings)
-        self.omega_hat, self.advection_hat = transform.zeros_spectral(), transform.zeros_spectral()
-
-    def of(self, omega: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """ψ̄, ω̄ and Π, each (n, n), of vorticity (y, x)."""
-        self.omega_hat[0, 0] = self.flow.transform.take(kept_modes(omega))
-        self.flow.advection(self.omega_hat, self.advection_hat)
-        fields = self.subgrid.sample(self.omega_hat, self.advection_hat)[self.n][0]
-        return fields["psi"][0], fields["omega"][0], fields["pi"][0]
-
-
 @lru_cache(maxsize=4)
-def _filtering(points: int, settings: str) -> _Filtering:
+def _filtering(points: int, settings: str) -> GivenFields:
     # Kept, since each makes communicators of its own, of which MPI has a limited number.
     chosen = Chosen.model_validate_json(f'{{"filter": {settings}}}')
-    return _Filtering(points, chosen.filter)
+    return GivenFields(points, chosen.filter)
