@@ -13,13 +13,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from eddyscope.artefacts import les
+from eddyscope.artefacts import les, normalisation
 from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.quality import quality
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import Row, check_table, read_summary
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
+from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.artefacts.status import read_last, read_status
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
@@ -179,6 +180,12 @@ def _json(path: Path) -> list[str]:
 
 def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
     """What a JSON artefact says, by its reader. CaseError where it is not as it should be."""
+    if tree.get("format") == normalisation.FORMAT:
+        found = read_normalisation(path)
+        return [
+            f"kind: {normalisation.FORMAT}",
+            f"normalised by: {_normalisation(found.model_dump())}",
+        ]
     if "format" in tree:
         return [f"kind: {tree['format']}", *_origin(tree), f"keys: {shortened(list(tree), SHOWN)}"]
     if {"ranking", "scores"} <= tree.keys():
