@@ -245,7 +245,8 @@ def test_a_closed_standard_output_ends_quietly(case, template, words):
     stage, *options = words.split()
     named = [] if stage == "--help" else [str(case), "--out", str(template)]
     command = [sys.executable, "-m", "eddyscope", stage, *named, *options]
-    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert job.stdout is not None and job.stderr is not None
-    job.stdout.close()  # nobody reads, not even the first line
-    assert (job.stderr.read(), job.wait(LIMIT)) == ("", 0)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as job:
+        assert job.stdout is not None and job.stderr is not None
+        job.stdout.close()  # nobody reads, not even the first line
+        assert (job.stderr.read(), job.wait(LIMIT)) == ("", 0)
