@@ -13,6 +13,7 @@ import xarray as xr
 
 import imports
 from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.describe import describe
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
 from eddyscope.filtering.fields import GivenFields
@@ -60,6 +61,17 @@ def test_a_dataset_says_where_it_comes_from(tmp_path):
     }
     assert "--scale pi=-1 psi=1" in attributes["command"]
     assert "laplacian(psi) = -omega" in attributes["sign_convention"]
+
+
+def test_info_tells_of_it(tmp_path):
+    fields = {"omega": GIVEN["omega"][..., :12, :], "pi": GIVEN["pi"][..., :12, :]}
+    options = [*imports.save(tmp_path, fields), *DIMS, "--walls", "y", "--length", "1.5,2"]
+    imports.run(tmp_path / "a.h5", *options)
+    lines = describe(tmp_path / "a.h5")
+    assert "grids: 12 x 16 (filter width 0.125)" in lines
+    assert "fields: omega pi in a box of 1.5 (y, walls) x 2 (x, periodic)" in lines
+    assert f"imported: omega of {tmp_path}/omega.npy, pi of {tmp_path}/pi.npy" in lines
+    assert "checksums: all match" in lines
 
 
 # --- Files ---------------------------------------------------------------------------------

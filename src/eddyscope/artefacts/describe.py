@@ -109,7 +109,8 @@ def _dataset(path: Path) -> list[str]:
     dataset = Dataset(path)
     done, total = int(dataset.committed.sum()), int(dataset.committed.size)
     grids = ", ".join(
-        f"{n} x {n} (filter width {dataset.filter_width[n]:.4g})" for n in dataset.grids
+        f"{ny} x {nx} (filter width {dataset.filter_width[n]:.4g})"
+        for n, (ny, nx) in sorted(dataset.points.items())
     )
     parts = ", ".join(f"{len(members)} {part}" for part, members in dataset.parts.items())
     damaged = dataset.verify()
@@ -128,9 +129,25 @@ def _dataset(path: Path) -> list[str]:
         f"times: {dataset.time.min():g} to {dataset.time.max():g}",
         f"grids: {grids}",
         f"signs: {dataset.attributes['sign_convention']}",
+        *_imported(dataset.attributes),
         checked if done else "checksums: nothing committed yet",
         *([f"quality: {quality(dataset).summary}"] if dataset.complete and not damaged else []),
     ]
+
+
+def _imported(attributes: Mapping[str, Any]) -> list[str]:
+    """Lines on a dataset that was imported: its fields, its box, where it comes from."""
+    if attributes["system"] != schema.IMPORTED:
+        return []
+    sources = [
+        f"{source['field']} of {source['file']}" for source in json.loads(attributes["sources"])
+    ]
+    box = ""
+    if "length" in attributes:
+        (ly, lx), walls = attributes["length"], ["walls", "periodic"]
+        edges = [walls[int(periodic)] for periodic in attributes["periodic"]]
+        box = f" in a box of {ly:.6g} (y, {edges[0]}) x {lx:.6g} (x, {edges[1]})"
+    return [f"fields: {attributes['fields']}{box}", f"imported: {shortened(sources, SHOWN)}"]
 
 
 # --- Tensors -------------------------------------------------------------------------------

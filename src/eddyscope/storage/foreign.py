@@ -13,7 +13,7 @@ array of an .npz file is read whole, at the first `read`. NetCDF's `scale_factor
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from scipy.io import netcdf_file
 from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError, did_you_mean
 from eddyscope.config.files import require_file
+from eddyscope.config.words import shortened
 from eddyscope.storage.opening import plain
 
 __all__ = ["Foreign", "ForeignArray"]
@@ -118,9 +119,9 @@ class Foreign:
             return self.get(name)
 
 
-def listed(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return (", ".join(names[:SHOWN]) or "none") + (f" and {more} more" if more > 0 else "")
+def listed(names: Sequence[str]) -> str:
+    """The names of variables, for messages."""
+    return shortened(names, SHOWN) or "none"
 
 
 @contextmanager

@@ -48,6 +48,10 @@ class Dataset:
             self.filter_width = {
                 int(file[g].attrs["n"]): float(file[g].attrs["filter_width"]) for g in groups
             }
+            self.points = {
+                int(file[g].attrs["n"]): (len(file[g]["y"]), len(file[g]["x"])) for g in groups
+            }
+            """Coarse grid n -> its points along (y, x): n of both, but of imported fields."""
             first = file[groups[0]]
             self.members, self.samples = (int(length) for length in first["committed"].shape)
             self.layers = len(first["layer"]) if "layer" in first else 1

@@ -139,7 +139,7 @@ class FullFields:
         if abs(mean) > LARGEST_MEAN * size:
             part, _, _ = self.stack.part_of(member, sample)
             raise CaseError(
-                f"{part.name}: in member {member}, sample {sample}, the mean is {mean:.3g}, of an rms "
-                f"of {size:.3g}, but vorticity of a periodic flow has none; give vorticity on a "
-                "whole period, or subtract its mean"
+                f"{part.name}: in member {member}, sample {sample}, the mean is {mean:.3g}, of an "
+                f"rms of {size:.3g}, but vorticity of a periodic flow has none; give it on a whole "
+                "period, or subtract its mean"
             )
