@@ -60,7 +60,7 @@ from eddyscope.report.results import gather
 from eddyscope.stages.evaluate import STAGE as evaluate
 
 evaluate.run(job)
-results = gather(out, case.resolved())
+results = gather(out, case.resolved(), case.flows)
 lines = [text.get_text() for text in learning_figures.ranking(results).figure.axes[0].texts]
 table, said = tables.layer_table(compare(results)), " ".join(outcome.outcome(results))
 for words in ("the last 1", "the last 2"):
