@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ from eddyscope.stages import example
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 EXAMPLES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+PACKAGE = Path(eddyscope.__file__).parent
+
+WITHOUT_TARGET = ("beta_plane",)
+"""Examples of a base system alone."""
+
+MAKERS: dict[str, list[Callable[[Path], None]]] = {}
+"""Example -> what makes the files that it names, beside it."""
 
 
 def run(*words: str) -> int:
@@ -51,6 +62,28 @@ def test_an_example_is_written_with_what_it_extends(name, tmp_path, monkeypatch,
     assert run("example", f"{name}.toml") == 2
     assert "is here already and stays as it is" in capfd.readouterr().err
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_can_be_planned(name, tmp_path, monkeypatch, capfd):
+    """With what it names, which MAKERS make."""
+    monkeypatch.chdir(tmp_path)
+    assert run("example", name) == 0
+    for other in MAKERS.get(name, []):
+        other(tmp_path)
+    stage = "dns" if name in WITHOUT_TARGET else "run"
+    only = ["--system", "base"] if name in WITHOUT_TARGET else []
+    assert run(stage, f"{name}.toml", "--dry-run", *only) == 0, capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_examples_come_with_the_package():
+    """Patterns of pyproject.toml; the folder of the package is a link to configs/."""
+    project = tomllib.loads((CONFIGS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["eddyscope"]
+    packed = {name for pattern in patterns for name in map(str, PACKAGE.glob(pattern))}
+    wanted = {str(PACKAGE / "examples" / path.name) for path in CONFIGS.iterdir()}
+    assert wanted - packed == {str(PACKAGE / "examples" / "README.md")}
 
 
 def test_what_is_no_example_is_refused(tmp_path, monkeypatch, capfd):

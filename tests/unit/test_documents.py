@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import matplotlib
 import numpy as np
@@ -16,8 +20,13 @@ import pytest
 import eddyscope
 import synthetic
 from eddyscope.__main__ import dispatch, parse
+from eddyscope.closures.base import Sources
+from eddyscope.filtering.kernels import FILTERS
+from eddyscope.filtering.subgrid import Subgrid
+from eddyscope.learning.models import load_model
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
+from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.stages.stage import STAGES
 from synthetic_models import write_models
 
@@ -83,11 +92,44 @@ def test_snippets_of_docstrings(here, module):
     assert tried or not module.startswith("api.")
 
 
+def run_python(page: str, folder: Path) -> Any:
+    """A page's Python blocks, one after the other, as one module."""
+    path = folder / f"{Path(page).stem.lower()}_page.py"
+    path.write_text("\n".join(blocks(page, "python")), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where pydantic looks for the docstrings of settings
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_python_on_a_page_runs(here, page):
-    names: dict[str, object] = {}
-    for code in blocks(page, "python"):
-        exec(compile(code, page, "exec"), names)
+    run_python(page, here)
+
+
+def test_recipes_do_what_they_say(here):
+    """Those of CONTRIBUTING.md: a filter, a closure, a score, an adaptation."""
+    page = run_python("CONTRIBUTING.md", here)
+    flow = eddyscope.Solver({"kind": "navier_stokes", "reynolds": 100.0}, n=32).simulation.flow
+    settings = page.Helmholtz.Settings(n=[16])
+    with mock.patch.dict(FILTERS.entries, helmholtz=page.Helmholtz):
+        coarse = Subgrid(flow, settings, TRANSFORMS.settings("fftw")).grids[16]
+    assert coarse.filter.max() == 1.0
+    assert 0.1 < coarse.filter.min() < 0.5
+    sources = Sources(here, here, here, None)
+    closure = page.Drag(page.Drag.Settings(rate=0.5), sources).on(flow, 0.1)
+    state = flow.transform.zeros_spectral()
+    state[0, 0, 1, 2] = 1.0 + 2.0j
+    assert np.allclose(closure.pi_hat(state), -0.5 * state)
+    assert page.Drag.Settings.model_fields["rate"].description == "c."
+    network = load_model(here / "runs/quickstart/models/base.safetensors").network
+    score = page.Fewest(page.Fewest.Settings())
+    assert score.of_layer(network, None, "l03").value == 1.0 / 55
+    module = page.Biases(page.Biases.Settings()).module(network, ())
+    changing = {name for name, p in module.named_parameters() if p.requires_grad}
+    assert changing == {"l01.bias", "l02.bias", "l03.bias"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -64,7 +64,7 @@ def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
     files = read_files(path)
     tree = reduce(merge, [file for _, file in files])
     if not tree and not overrides:
-        raise CaseError(f"{path}: holds no settings; see configs/ for examples")
+        raise CaseError(f"{path}: holds no settings; `eddyscope example` has some that do")
     given = [apply_override(tree, override) for override in overrides]
     check_tree(tree, path)
     try:
@@ -134,7 +134,7 @@ def _check_chain(chain: Sequence[Path]) -> None:
 
 def _parse(path: Path) -> dict[str, Any]:
     """The tree of one TOML file. CaseError if there is none."""
-    require_file(path, "case file", "see configs/ for examples", LARGEST_FILE)
+    require_file(path, "case file", "`eddyscope example` has some", LARGEST_FILE)
     try:
         # A byte-order mark, as some editors write, is no part of the text.
         text = path.read_text(encoding="utf-8-sig")
