@@ -28,7 +28,7 @@ def import_on(world: World, words: list[str]) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("members", [1, 3, 6])
+@pytest.mark.parametrize("members", [1, 2, 3, 6])
 @pytest.mark.parametrize("full", [False, True], ids=["filtered", "full"])
 def test_ranks_do_not_change_a_byte(world, shared_tmp_path, everywhere, members, full):
     """Fewer members than ranks, and more."""

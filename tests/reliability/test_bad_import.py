@@ -279,7 +279,8 @@ TABLE: dict[str, Bad] = {
     ),
     # out
     "out is there": Bad(["pi.npy exists", "overwrites nothing"], [*PSI, *PI, *DIMS], out="pi.npy"),
-    "out in a file": Bad(["cannot be written to"], [*PSI, *PI, *DIMS], out="psi.npy/out.h5"),
+    "out in a file": Bad(["psi.npy is no folder"], [*PSI, *PI, *DIMS], out="psi.npy/out.h5"),
+    "out in no folder": Bad(["away is no folder"], [*PSI, *PI, *DIMS], out="away/out.h5"),
     "out of no name": Bad(["name is empty"], [*PSI, *PI, *DIMS], out="."),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from eddyscope.artefacts.dataset.importer import full
 from eddyscope.artefacts.dataset.importer.coarse import CoarseFields, coarse_layout
-from eddyscope.artefacts.dataset.importer.fill import Made, fill, require_new
+from eddyscope.artefacts.dataset.importer.fill import Make, fill, require_new
 from eddyscope.artefacts.dataset.importer.origin import attributes_of, description, digests
 from eddyscope.artefacts.dataset.importer.request import EXAMPLES, Request, add_arguments
 from eddyscope.artefacts.dataset.importer.sources import Blocks, Stack, find, sample_times
@@ -84,15 +84,16 @@ def filter_settings(request: Request) -> FilterSettings:
 def require_room(out: Path, bytes_needed: int) -> None:
     """CaseError where the folder cannot be written, or is too full. Not collective."""
     folder = out.absolute().parent
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise CaseError(f"{out}: {there} cannot be written to; name a file in another folder")
+    if not folder.is_dir():
+        raise CaseError(f"{out}: {folder} is no folder; make it, or name a file in another one")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CaseError(f"{out}: {folder} cannot be written to; name a file in another folder")
     require_space("import", {out.absolute(): bytes_needed}, folder)
 
 
 def maker(
     request: Request, stacks: Mapping[str, Stack], layout: Layout, blocks: Blocks
-) -> tuple[Callable[[int, int], Made], Callable[[World], list[str]]]:
+) -> tuple[Make, Callable[[World], list[str]]]:
     """What makes a sample of a member, and what it tells in the end. Not collective."""
     if not request.full:
         fields = CoarseFields(request, stacks, blocks, layout)

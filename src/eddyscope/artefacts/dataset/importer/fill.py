@@ -1,4 +1,5 @@
-"""Filling a dataset with what an import makes, sample by sample, members dealt to the ranks.
+"""Filling a dataset with what an import makes, sample by sample, members dealt to the ranks, and
+where there are fewer of them, samples too.
 
 The file gets its name when it is complete: until then it is OUT.h5.importing, which a later import
 of the same name overwrites. So a kill leaves nothing that could be taken for a dataset.
@@ -6,10 +7,9 @@ of the same name overwrites. So a kill leaves nothing that could be taken for a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from eddyscope.storage.atomic import replace_file, write_on_root
 from eddyscope.storage.lock import take_lock
 from eddyscope.storage.variables import Attributes
 
-__all__ = ["Made", "fill", "require_new"]
+__all__ = ["Made", "Make", "fill", "require_new"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Made:
     """Its diagnostics, likewise."""
 
 
+Make = Callable[[int, int], Made]
+"""Makes one sample from (member, sample). Not collective; raises CaseError."""
+
+OfMembers = Mapping[int, Made]
+"""Member -> one sample of it."""
+
+
 def require_new(path: Path) -> None:
     """CaseError where there is something already. Not collective."""
     if path.exists() or path.is_symlink():
@@ -51,7 +58,7 @@ def fill(
     world: World,
     layout: Layout,
     attributes: Attributes,
-    make: Callable[[int, int], Made],
+    make: Make,
 ) -> None:
     """A new dataset of what `make` gives of (member, sample). Collective; `make` is not. CaseError
     where a sample cannot be made; then, as wherever all ranks fail together, nothing is left."""
@@ -81,7 +88,6 @@ def _alone(path: Path, world: World) -> Iterator[None]:
             raise CaseError(f"{path}: another program is importing to it; name another file")
         held.append(file)
 
-    write_on_root(path, world.comm, lambda: path.parent.mkdir(parents=True, exist_ok=True))
     world.on_root(lock)
     try:
         yield
@@ -91,30 +97,52 @@ def _alone(path: Path, world: World) -> Iterator[None]:
             file.close()
 
 
-def _of_members(
-    make: Callable[[int, int], Made], members: Iterable[int], sample: int
-) -> dict[int, Made]:
-    return {member: make(member, sample) for member in members}
-
-
-def _fill(path: Path, world: World, layout: Layout, make: Callable[[int, int], Made]) -> None:
+def _fill(path: Path, world: World, layout: Layout, make: Make) -> None:
+    """Samples in order, of which each rank writes those of the members it owns."""
     members = block(layout.members, world.size, world.rank)
     owned = range(members.start, members.stop)
-    progress = Progress(world, "import", layout.samples)
+    progress, done = Progress(world, "import", layout.samples), 0
     with DatasetWriter.opened(path, layout, world.comm, owned) as writer:
-        for sample in range(layout.samples):
-            made = agree(world.comm, partial(_of_members, make, owned, sample))
-            coarse = {n: {m: made[m].fields[n] for m in owned} for n in layout.grids}
-            try:
-                writer.add_sample(sample, coarse, {m: made[m].spectra for m in owned})
-            except NotFinite:
-                raise CaseError(
-                    f"numbers of sample {sample} are too large for {layout.dtype}; give --scale, "
-                    "or --precision float64"
-                ) from None
-            if layout.record_times:
-                names = made[members.start].record if owned else {}
-                values = {k: np.array([made[m].record[k] for m in owned]) for k in names}
-                if owned:
-                    writer.add_record(sample, members, values)
-            progress.update(sample + 1)
+        while done < layout.samples:
+            for made in _next(world, layout, make, done):
+                _add(writer, done, made, members)
+                done += 1
+            progress.update(done)
+
+
+def _add(writer: DatasetWriter, sample: int, made: OfMembers, members: slice) -> None:
+    """Give a sample to the writer. Collective; CaseError where its precision cannot hold it."""
+    layout = writer.layout
+    coarse = {n: {m: one.fields[n] for m, one in made.items()} for n in layout.grids}
+    try:
+        writer.add_sample(sample, coarse, {m: one.spectra for m, one in made.items()})
+    except NotFinite:
+        raise CaseError(
+            f"numbers of sample {sample} are too large for {layout.dtype}; give --scale, or "
+            "--precision float64"
+        ) from None
+    if layout.record_times and made:
+        records = [one.record for one in made.values()]
+        values = {name: np.array([record[name] for record in records]) for name in records[0]}
+        writer.add_record(sample, members, values)
+
+
+def _next(world: World, layout: Layout, make: Make, first: int) -> list[OfMembers]:
+    """Samples from `first` on that are made together: of each, what this rank owns. Collective.
+
+    Where there are more ranks than members, those that own none make samples further on, and send
+    them to the owner: rank m, of member m.
+    """
+    members, ranks = layout.members, world.size
+    if members >= ranks:
+        mine = block(members, ranks, world.rank)
+        owned = range(mine.start, mine.stop)
+        return [agree(world.comm, lambda: {m: make(m, first) for m in owned})]
+    together = min(ranks // members, layout.samples - first)
+    turn, member = divmod(world.rank, members)
+    made = agree(world.comm, lambda: make(member, first + turn) if turn < together else None)
+    sent = world.comm.alltoall([made if owner == member else None for owner in range(ranks)])
+    return [
+        {world.rank: sent[turn * members + world.rank]} if world.rank < members else {}
+        for turn in range(together)
+    ]
