@@ -192,6 +192,14 @@ class Case(Section):
         return self.model_dump(mode="json", serialize_as_any=True)
 
 
-def load_case(path: Path, overrides: Sequence[str] = ()) -> Case:
-    """Read and validate a case file. Raises CaseError. Not collective."""
+def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
+    """Read and validate a case file; overrides: as on the command line. Not collective.
+
+    Raises CaseError, a line for each fault.
+
+    >>> import eddyscope
+    >>> case = eddyscope.load_case("configs/quickstart.toml", ["grid.n=64"])
+    >>> case.grid.n, case.target.ensemble.members
+    (64, 4)
+    """
     return load(path, Case, overrides)
