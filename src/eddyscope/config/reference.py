@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import NoneType
@@ -27,6 +28,15 @@ __all__ = ["SectionText", "SettingText", "as_markdown", "as_text", "chosen", "re
 WORDS = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}
 """Type -> how people call it."""
 
+MANY = {word: f"{word}s" for word in ("whole number", "number", "text", "table")}
+"""The same of more than one."""
+
+REQUIRED, NOT_SET = "required", "not set"
+"""In place of a default: there is none; nothing."""
+
+WIDTH = 100
+"""Characters of a line on a terminal."""
+
 
 Seen = dict[type[BaseModel], str]
 
@@ -44,7 +54,7 @@ class SettingText:
     name: str
     """Without its section's name."""
     default: str
-    """As a case file has it; "required" where there is none."""
+    """As a case file has it; or one of REQUIRED and NOT_SET."""
     allowed: str
     unit: str
     """Empty where it has none."""
@@ -167,7 +177,7 @@ def _setting(
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "required"
+        return REQUIRED
     value = field.get_default(call_default_factory=True)
     return "" if value is PydanticUndefined else _as_toml(value)
 
@@ -175,7 +185,7 @@ def _default(field: FieldInfo) -> str:
 def _as_toml(value: object) -> str:
     """A default as a case file has it: a choice without more to say as its plain name."""
     if value is None:
-        return "not set"
+        return NOT_SET
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         given = {
@@ -222,8 +232,8 @@ def _form(annotation: object) -> str:
     if origin is Literal:
         return " or ".join(json.dumps(word, ensure_ascii=False) for word in get_args(annotation))
     if origin is list:
-        inside = [_form(part) for part in get_args(annotation)]
-        return f"list of {' or '.join(words or 'tables' for words in inside)}"
+        inside = [_form(part) or "table" for part in get_args(annotation)]
+        return f"list of {' or '.join(MANY.get(words, words) for words in inside)}"
     if hasattr(annotation, "__metadata__"):
         return _form(get_args(annotation)[0])
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -277,14 +287,18 @@ def as_text(sections: Sequence[SectionText]) -> str:
     """For a terminal."""
     blocks = []
     for section in sections:
-        lines = [section.title, *([f"  {section.meaning}"] if section.meaning else [])]
+        lines = [section.title, *_wrapped(section.meaning, 2)]
         for setting in section.settings:
             unit = f" [{setting.unit}]" if setting.unit else ""
             lines.append(f"  {setting.name} = {setting.default}{unit}  ({setting.allowed})")
-            if setting.meaning:
-                lines.append(f"      {setting.meaning}")
+            lines += _wrapped(setting.meaning, 6)
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    space = " " * indent
+    return textwrap.wrap(text, WIDTH, initial_indent=space, subsequent_indent=space)
 
 
 def as_markdown(sections: Sequence[SectionText]) -> str:
@@ -295,9 +309,14 @@ def as_markdown(sections: Sequence[SectionText]) -> str:
         if section.settings:
             lines += ["| setting | default | unit | allowed | meaning |", "|---|---|---|---|---|"]
             for s in section.settings:
-                cells = (f"`{s.name}`", f"`{s.default}`", s.unit, s.allowed, s.meaning)
+                default = s.default if s.default in (REQUIRED, NOT_SET) else f"`{s.default}`"
+                cells = (f"`{s.name}`", default, s.unit, _escaped(s.allowed), _escaped(s.meaning))
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         elif not section.same_as:
             lines.append("No settings.")
         blocks.append("\n".join(lines).rstrip())
     return "\n\n".join(blocks)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;")

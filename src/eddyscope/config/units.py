@@ -26,5 +26,5 @@ SECONDS = Unit("s")
 TIME = Unit("T")
 """Of the flow's time."""
 
-LENGTH = Unit("box/2π")
-"""Of the flow's lengths; wavenumbers are in its inverse."""
+LENGTH = Unit("L")
+"""Of the flow's lengths: the box is 2π of it long, and wavenumbers are in its inverse."""

@@ -19,9 +19,9 @@ A choice, of which `kind` names one, is written as a table, `forcing = {kind = "
 8, energy_input = 0.1}`, or as the plain name where nothing else needs to be said. Names of files
 are relative to the case file. `extends = "other.toml"` lays a case file over another one.
 
-The box is 2π × 2π, and flows have units of their own, in which the equation of
-`src/eddyscope/flows/base.py` holds: T is the unit of time, wavenumbers are whole numbers. Seconds
-(s) are those of the clock on the wall. A setting without a unit is a count, a ratio or a name.
+Flows have units of their own, in which the equation of `src/eddyscope/flows/base.py` holds: the
+box is 2π L × 2π L, and T is the unit of time. Seconds (s) are those of the clock on the wall. A
+setting without a unit is a count, a ratio or a name.
 """
 
 

@@ -62,6 +62,8 @@ class Fftw(Distribution):
     """See `spectral.transform.Transform` and `FusedKernel`: it is both."""
 
     class Settings(TransformSettings):
+        """FFTW's plans, field by field in blocks that stay in cache; over ranks of any number."""
+
         kind: Literal["fftw"] = "fftw"
         planner: Literal["estimate", "measure"] = "estimate"
         """FFTW's planning: "estimate" gives the same bits on any rank count; "measure" is
