@@ -165,6 +165,54 @@ def test_packed_numbers_are_unpacked(tmp_path):
     assert dataset.attributes["fields"] == "psi omega pi temperature"
 
 
+def on_points(y: np.ndarray, x: np.ndarray, fields: dict[str, np.ndarray], file: Path) -> list[str]:
+    """The fields in a NetCDF file that tells where their points are."""
+    dims = ("member", "time", "y", "x")
+    coordinates = {"y": y, "x": x, "time": [0.0, 0.5, 1.0]}
+    xr.Dataset({k: (dims, v) for k, v in fields.items()}, coordinates).to_netcdf(
+        file, engine="h5netcdf"
+    )
+    return [w for name in fields for w in (f"--{name}", f"{file}:{name}")]
+
+
+POINTS = np.arange(N) * (2.0 * np.pi / N)
+
+
+def test_points_that_go_down_are_turned(tmp_path, capfd):
+    """A field is not its own mirror image: J changes its sign."""
+    turned = {name: values[..., ::-1, :] for name, values in GIVEN.items()}
+    options = on_points(POINTS[::-1], POINTS, turned, tmp_path / "a.nc")
+    assert_holds(imports.run(tmp_path / "a.h5", *options), GIVEN)
+    assert "y turned so that it goes up" in capfd.readouterr().out
+
+
+def test_a_length_that_the_file_tells_must_be_given(tmp_path):
+    length = 1000.0
+    psi = GIVEN["psi"] * (length / (2 * np.pi)) ** 2
+    fields = {"psi": psi, "pi": GIVEN["pi"]}
+    scaled = POINTS * length / (2 * np.pi)
+    options = on_points(scaled, scaled, fields, tmp_path / "a.nc")
+    with pytest.raises(CaseError, match=r"y goes over 1000 in the file.* give --length 1000,1000"):
+        imports.run(tmp_path / "a.h5", *options)
+    dataset = imports.run(tmp_path / "a.h5", *options, "--length", "1000")
+    found = dataset.read(N, "omega")[:, :, 0]
+    np.testing.assert_allclose(found, GIVEN["omega"], atol=1e-6 * np.abs(found).max())
+
+
+def test_points_at_uneven_distances_are_between_walls(tmp_path):
+    uneven = 1.0 - np.cos(np.linspace(0.0, np.pi, N))
+    fields = {"omega": GIVEN["omega"], "pi": GIVEN["pi"]}
+    options = on_points(uneven, POINTS, fields, tmp_path / "a.nc")
+    with pytest.raises(CaseError, match=r"along y are not evenly spaced.*--walls y"):
+        imports.run(tmp_path / "a.h5", *options)
+    with pytest.raises(CaseError, match=r"y goes over 2 in the file.* --length 2,6\.28319"):
+        imports.run(tmp_path / "a.h5", *options, "--walls", "y")
+    options += ["--walls", "y", "--length", "2,6.283185307"]
+    assert_holds(imports.run(tmp_path / "a.h5", *options), fields)
+    with xr.open_dataset(tmp_path / "a.h5", group="n016", engine="h5netcdf") as group:
+        np.testing.assert_array_equal(group["y"], uneven)
+
+
 # --- What follows from what ----------------------------------------------------------------
 
 

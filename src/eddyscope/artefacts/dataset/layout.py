@@ -40,12 +40,25 @@ class Box:
 
     length: tuple[float, float] = (BOX, BOX)
     periodic: tuple[bool, bool] = (True, True)
+    told: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = (None, None)
+    """Coordinates between walls, where they are known."""
 
     def points(self, axis: int, n: int) -> FloatArray:
-        """Coordinates of n points along axis 0 (y) or 1 (x): where that is not periodic, the first
-        and the last of them are on the walls."""
+        """Coordinates of n points along axis 0 (y) or 1 (x): between walls those that are told, or
+        else even ones, the first and the last on the walls."""
+        told = self.told[axis]
+        if told is not None:
+            return np.asarray(told)
         spaces = n if self.periodic[axis] else max(1, n - 1)
         return np.asarray(np.arange(n) * (self.length[axis] / spaces), dtype=np.float64)
+
+    def side(self, axis: int, points: Sequence[float] | None) -> float:
+        """The length along an axis that has these points; that of the box if they are not told."""
+        if points is None:
+            return self.length[axis]
+        spaces = len(points) - 1
+        whole = (spaces + 1) / spaces if self.periodic[axis] else 1.0
+        return abs(points[-1] - points[0]) * whole
 
     @property
     def attributes(self) -> Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,25 +33,32 @@ def coarse_layout(
     request: Request, stacks: Mapping[str, Stack], times: tuple[float, ...]
 ) -> Layout:
     """The dataset of such fields. CaseError where they cannot make one."""
-    members, _samples, layers, ny, nx = next(iter(stacks.values())).shape
+    first = next(iter(stacks.values()))
+    members, _samples, layers, ny, nx = first.shape
     if min(ny, nx) < FEWEST:
         raise CaseError(f"the fields have {ny} x {nx} points; give at least {FEWEST} a side")
     names = {*stacks, *_computed(request, layers)}
     told = {**schema.VARIABLES, **{name: f"{name}, as imported" for name in stacks}}
     told |= schema.VARIABLES
     fields = {name: text for name, text in told.items() if name in names}
-    spacing = request.box.points(1, nx)[1]
+    # Of a periodic axis the length alone says where the points are: the origin means nothing.
+    y, x = (
+        None if yes else p
+        for p, yes in zip(first.parts[0].points, request.box.periodic, strict=True)
+    )
+    box = replace(request.box, told=(y, x))
+    spacing = box.length[1] / (nx if box.periodic[1] else nx - 1)
     return Layout(
         members=members,
         sample_times=times,
         record_times=(),
         n_shells=0,
-        grids={nx: (request.width or 1.0) * float(spacing)},
+        grids={nx: (request.width or 1.0) * spacing},
         dtype=request.precision,
         layers=layers,
         fields=fields,
         rows=None if ny == nx else ny,
-        box=request.box,
+        box=box,
     )
 
 

@@ -91,7 +91,9 @@ def description(request: Request, stacks: Mapping[str, Stack], layout: Layout) -
         first, last = stack.parts[0], stack.parts[-1]
         more = f" … {last.name} ({len(stack.parts)} files)" if last is not first else ""
         scaled = f", times {stack.scale:g}" if stack.scale != 1.0 else ""
-        lines.append(f"{name}: {first.name}{more}{scaled}")
+        turned = [axis for axis, down in zip("yx", first.reversed, strict=True) if down]
+        way = f", {' and '.join(turned)} turned so that it goes up" if turned else ""
+        lines.append(f"{name}: {first.name}{more}{scaled}{way}")
     if request.full:
         grids = ", ".join(f"{n} (width {width:.4g})" for n, width in layout.grids.items())
         lines.append(f"filtered ({request.filter}) to n = {grids}; pi is exact")

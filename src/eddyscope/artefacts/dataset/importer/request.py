@@ -57,6 +57,8 @@ class Request:
     scales: Mapping[str, float] = field(default_factory=dict)
     """Field -> what its numbers are multiplied by."""
     box: Box = field(default_factory=Box)
+    length_given: bool = False
+    """Whether the box's sides are given, and not those that are taken otherwise."""
     interval: float | None = None
     """Time between samples; None where the files tell the times."""
     start: float = 0.0
@@ -90,6 +92,7 @@ class Request:
         walls = found.walls or []
         box = Box(found.length or (BOX, BOX), ("y" not in walls, "x" not in walls))
         scales = _scales(found.scale or [], sources)
+        given["length_given"] = found.length is not None
         return cls(found.out, sources, full=full, scales=scales, box=box, **given)
 
 
@@ -206,7 +209,10 @@ def _add_meaning(group: argparse._ArgumentGroup) -> None:
         help="what a field is multiplied by: a sign, units",
     )  # fmt: skip
     group.add_argument(
-        "--length", metavar="L|Ly,Lx", type=_length, help="sides of the box (default: 2π)"
+        "--length",
+        metavar="L|Ly,Lx",
+        type=_length,
+        help="sides of the box (default: 2π; to be given where the file's x, y differ)",
     )
     group.add_argument(
         "--walls", nargs="+", choices=("y", "x"),

@@ -32,6 +32,15 @@ SYNONYMS = {
 
 AXIS_OF = {word: axis for axis, words in SYNONYMS.items() for word in words}
 
+Points = tuple[float, ...] | None
+"""Coordinates or times, None where they are not told."""
+
+UNEVEN = 1e-3
+"""Difference of a spacing from the mean one, relative, above which points are not even."""
+
+SAME_LENGTH = 1e-3
+"""Relative difference of lengths that are the same."""
+
 MEANING = "name the axes with --dims, as in --dims member,sample,y,x"
 
 
@@ -45,8 +54,12 @@ class Part:
     """Of the array in the file, as AXES has them; "" for one of length 1 that means nothing."""
     shape: tuple[int, ...]
     """Lengths of AXES."""
-    times: tuple[float, ...] | None
+    times: tuple[float, ...] | None = None
     """Of its samples, if the file tells them."""
+    points: tuple[Points, Points] = (None, None)
+    """Coordinates along (y, x), going up, where the file tells them."""
+    reversed: tuple[bool, bool] = (False, False)
+    """Whether they go down in the file, so that its points are taken the other way."""
 
     @property
     def name(self) -> str:
@@ -59,7 +72,8 @@ class Part:
         values = np.asarray(array.read(index), dtype=np.float64)
         kept = [axis for axis in self.axes if axis not in place]
         values = values.transpose([kept.index(axis) for axis in AXES if axis in kept])
-        return values.reshape(self.shape[2:])
+        way = tuple(slice(None, None, -1 if down else None) for down in self.reversed)
+        return values.reshape(self.shape[2:])[:, *way]
 
 
 @dataclass(frozen=True)
@@ -183,6 +197,7 @@ def find(request: Request) -> dict[str, Stack]:
     """Field -> where it stands. Reads headers alone. Not collective. CaseError where something is
     missing, or is not what a field is, or the fields have different shapes."""
     stacks = {name: _stack(name, words, request) for name, words in request.sources.items()}
+    _require_length(request, stacks)
     first, *others = stacks.values()
     for other in others:
         if other.shape != first.shape:
@@ -243,8 +258,13 @@ def _part(field: str, path: Path, variable: str, request: Request) -> Part:
         shape = tuple(lengths.get(axis, 1) for axis in AXES)
         if 0 in shape:
             raise CaseError(f"{where}: is empty: {_told(shape)}; give an array with numbers in it")
-        times = None if request.interval else _times(file, name, array, axes)
-    return Part(path, name, axes, shape, times)
+        times = None
+        if not request.interval:
+            times = _coordinate(file, name, array, axes, "sample")
+        told = [_points(where, _coordinate(file, name, array, axes, a), a, request) for a in "yx"]
+    down = [points is not None and points[0] > points[-1] for points in told]
+    up = [p and tuple(sorted(p)) for p in told]
+    return Part(path, name, axes, shape, times, (up[0], up[1]), (down[0], down[1]))
 
 
 def _variable(field: str, file: Foreign, given: str) -> str:
@@ -304,18 +324,55 @@ def _axes(where: str, array: ForeignArray, given: tuple[str, ...]) -> tuple[str,
     return tuple(axes)
 
 
-def _times(
-    file: Foreign, name: str, array: ForeignArray, axes: tuple[str, ...]
-) -> tuple[float, ...] | None:
-    """Times of the samples, where a variable of the axis's name tells them."""
-    if "sample" not in axes:
+def _coordinate(
+    file: Foreign, name: str, array: ForeignArray, axes: tuple[str, ...], axis: str
+) -> Points:
+    """What a variable of the axis's name in the file says of its places; None without one."""
+    if axis not in axes:
         return None
-    axis = axes.index("sample")
-    group = name.rpartition("/")[0]
-    for place in (group, ""):
-        told = f"{place}/{array.dims[axis]}".lstrip("/")
-        if told and told in file.names and array.dims[axis].lower() != "sample":
+    place = axes.index(axis)
+    group, called = name.rpartition("/")[0], array.dims[place]
+    for told in (f"{group}/{called}".lstrip("/"), called):
+        if called and told in file.names and called not in ("sample", "member"):
             values = file.array(told)
-            if values.shape == (array.shape[axis],) and values.dtype.kind in "iuf":
-                return tuple(float(time) for time in values.read())
+            if values.shape == (array.shape[place],) and values.dtype.kind in "iuf":
+                return tuple(float(value) for value in values.read())
     return None
+
+
+def _points(where: str, points: Points, axis: str, request: Request) -> Points:
+    """Coordinates that can be those of points along y or x. CaseError for others: not in order, or
+    not even on a periodic axis."""
+    if points is None or len(points) < 2:
+        return None
+    steps = np.diff(points)
+    mean = float(steps.mean())
+    if not np.all(steps * mean > 0.0):
+        raise CaseError(
+            f"{where}: the points along {axis} are not in order; give fields on points that go up, "
+            "or down, all the way"
+        )
+    even = np.all(np.abs(steps - mean) < UNEVEN * abs(mean))
+    if not even and request.box.periodic["yx".index(axis)]:
+        raise CaseError(
+            f"{where}: the points along {axis} are not evenly spaced, as they are on a periodic "
+            f"axis; interpolate the fields to even distances, or give --walls {axis}"
+        )
+    return points
+
+
+def _require_length(request: Request, stacks: Mapping[str, Stack]) -> None:
+    """CaseError where the files' coordinates tell other sides of the box than are taken because
+    none were given."""
+    if request.length_given:
+        return
+    parts = [part for stack in stacks.values() for part in stack.parts]
+    for part in parts:
+        told = [request.box.side(axis, points) for axis, points in enumerate(part.points)]
+        sides = ",".join(f"{side:.6g}" for side in told)
+        for axis, side, taken in zip("yx", told, request.box.length, strict=True):
+            if abs(side / taken - 1.0) > SAME_LENGTH:
+                raise CaseError(
+                    f"{part.name}: {axis} goes over {side:.6g} in the file, but no --length is "
+                    f"given, and 2π would be taken; give --length {sides} if that is so"
+                )
