@@ -177,6 +177,30 @@ def test_the_solver_may_pause(pace):
     assert once.energy.shape == once.enstrophy.shape == (2,)
 
 
+def test_random_forcing_follows_the_seed_and_the_member():
+    forcing = {"kind": "ring", "wavenumber": 4.0, "energy_input": 0.5}
+    first, again, other = (
+        eddyscope.Solver({**FLOW, "forcing": forcing}, n=16, members=2, seed=seed, dt=0.01)
+        for seed in (1, 1, 2)
+    )
+    for run in (first, again, other):
+        run.advance(0.05)
+    assert np.array_equal(first.omega, again.omega)
+    assert relative(first.omega[0], first.omega[1]) > 0.5
+    assert relative(first.omega, other.omega) > 0.5
+
+
+def test_single_precision_gives_arrays_in_double():
+    double, single = (
+        eddyscope.Solver(FLOW, n=16, dt=0.01, precision=precision)
+        for precision in ("float64", "float32")
+    )
+    for run in (double, single):
+        run.advance(0.1)
+        assert run.omega.dtype == run.psi.dtype == run.energy.dtype == np.float64
+    assert 1e-9 < relative(single.omega, double.omega) < 1e-5
+
+
 def test_a_closure_is_a_function_of_psi_and_omega():
     """Π = −c ω is a drag of rate c."""
     with_closure = eddyscope.Solver(FLOW, n=16, dt=0.005, closure=lambda psi, omega: -0.5 * omega)

@@ -159,7 +159,7 @@ class Solver:
     def _points(self, field_hat: ComplexArray) -> FloatArray:
         transform = self.simulation.flow.transform
         whole = transform.gather(field_hat, transform.grid.n)
-        return to_points(np.stack([whole[member] for member in sorted(whole)]))
+        return to_points(np.stack([whole[member] for member in sorted(whole)]).astype(complex))
 
 
 class _Finite:
