@@ -140,8 +140,7 @@ def work(configuration: dict[str, Any]) -> None:
     local = len(omega_hat)
 
     def transforms() -> None:
-        for _ in range(local):
-            transform.map_points(nothing)
+        transform.map_points(nothing)
 
     def transposes() -> None:
         for _ in range(local):

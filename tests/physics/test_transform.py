@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddyscope.flows.products import (
+from eddyscope.parallel.world import World
+from eddyscope.solver.budgets import QUANTITIES, add_budget_columns, add_sum_columns
+from eddyscope.spectral.grid import friendly_even
+from eddyscope.spectral.kernels.products import (
     advection_from_products,
     velocity_columns,
     velocity_products,
 )
-from eddyscope.parallel.world import World
-from eddyscope.solver.budgets import QUANTITIES, add_budget_columns, add_sum_columns
-from eddyscope.solver.updates import ab2cn_update, rk_update, subtract_waves
-from eddyscope.spectral.grid import friendly_even
 from eddyscope.spectral.kernels.transposes import (
     columns_to_rows,
     pack,
     rows_to_columns,
     unpack,
 )
+from eddyscope.spectral.kernels.updates import ab2cn_update, rk_update, subtract_waves
 from eddyscope.spectral.registry import TRANSFORMS
 from small_flows import make_flow, make_transform_on, random_coefficients, state_of
 

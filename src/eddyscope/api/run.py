@@ -168,7 +168,8 @@ class _Finite:
     def observe(self, simulation: Simulation) -> None:
         clock = simulation.clock
         if np.isfinite(clock.fastest) and (
-            simulation.at_mark is None or np.isfinite(simulation.omega_hat).all()
+            simulation.at_mark is None
+            or simulation.flow.transform.loops.all_finite(simulation.omega_hat)
         ):
             return
         advice = simulation.pace.advice or simulation.scheme.advice(np.nan)

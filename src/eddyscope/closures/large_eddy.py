@@ -91,7 +91,7 @@ class LargeEddySimulation:
             yield simulation.omega_hat
             for record in range(1, self.schedule.last + 1):
                 simulation.run(record, [])
-                if not np.isfinite(simulation.omega_hat).all():
+                if not flow.transform.loops.all_finite(simulation.omega_hat):
                     return
                 yield simulation.omega_hat
 

@@ -9,6 +9,8 @@ depend on how the DNS is laid out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from eddyscope.config.arrays import ComplexArray, FloatArray
@@ -16,7 +18,7 @@ from eddyscope.filtering.kernels import FILTERS, FilterSettings
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.world import Comm, World
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.half_plane import from_columns, to_points
+from eddyscope.spectral.half_plane import to_points
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.spectral.transform import TransformSettings
 
@@ -47,7 +49,7 @@ class Subgrid:
         made = {}
         for n, turn in turns.items():
             whole = transform.gather_columns([omega_hat, advection_hat], n, turn)
-            made[n] = {m: self.grids[n].fields(*hats) for m, hats in whole.items()}
+            made[n] = self.grids[n].fields(whole)
         for n, turn in turns.items():
             _to_owners(made[n], members, turn, (len(FIELDS), layers, n, n), ranks)
         return {
@@ -87,24 +89,36 @@ def unfiltered(flow: Flow, omega_hat: ComplexArray) -> dict[int, FloatArray]:
 
 
 class CoarseGrid:
-    """One member at a time on one coarse grid, on this rank alone."""
+    """Members on one coarse grid, on this rank alone: as many at once as the transform asks for."""
 
     def __init__(self, flow: Flow, settings: FilterSettings, transform: TransformSettings, n: int):
         self.n = n
+        self.at_once = flow.transform.at_once
         # A coarse grid is small: estimated plans cost nothing, and keep its bits the same.
-        mesh = World.single().mesh(members=1, rows=n // 2)
+        mesh = World.single().mesh(members=self.at_once, rows=n // 2)
         grid = Grid(n, flow.transform.grid.dealias)
         columns = TRANSFORMS.build(transform.estimated(), grid, mesh, flow.layers)
         self.flow = flow.unforced(columns)
-        self.filter = FILTERS.build(settings, n).response(columns.kx[0, 0], columns.ky[0, 0])
+        response = FILTERS.build(settings, n).response(columns.kx[0, 0], columns.ky[0, 0])
+        self.filter = columns.from_host(response)
 
-    def fields(self, omega_hat: ComplexArray, advection_hat: ComplexArray) -> FloatArray:
-        """psi, omega and pi, shape (3, layer, y, x), from unfiltered coefficients truncated to n
-        modes, axes (layer, kx, ky)."""
-        transform = self.flow.transform
+    def fields(self, whole: Mapping[int, ComplexArray]) -> dict[int, FloatArray]:
+        """Member -> psi, omega and pi, shape (3, layer, y, x), from its unfiltered ω and J
+        truncated to n modes, axes (field, layer, kx, ky)."""
+        members, found = list(whole), dict[int, FloatArray]()
+        for first in range(0, len(members), self.at_once):
+            together = members[first : first + self.at_once]
+            made = self._fields(self.flow.transform.loops.stack([whole[m] for m in together]))
+            found |= {m: made[:, i] for i, m in enumerate(together)}
+        return found
+
+    def _fields(self, hats: ComplexArray) -> FloatArray:
+        """psi, omega and pi, (3, member, layer, y, x), from (member, field, layer, kx, ky)."""
+        flow, transform = self.flow, self.flow.transform
         omega_bar = transform.zeros_spectral()
-        np.multiply(omega_hat, self.filter, out=omega_bar[0])
-        pi_bar = self.flow.advection(omega_bar, transform.zeros_spectral())
-        pi_bar[0] -= advection_hat * self.filter
-        psi_bar = self.flow.streamfunction(omega_bar, transform.zeros_spectral())
-        return to_points(from_columns(np.stack([psi_bar[0], omega_bar[0], pi_bar[0]])))
+        transform.loops.multiply(hats[:, 0], self.filter, omega_bar)
+        pi_bar = flow.advection(omega_bar, transform.zeros_spectral())
+        pi_bar -= hats[:, 1] * self.filter
+        psi_bar = flow.streamfunction(omega_bar, transform.zeros_spectral())
+        fields_hat = transform.loops.stack([psi_bar, omega_bar, pi_bar])
+        return transform.to_host(transform.to_own_points(fields_hat))

@@ -170,14 +170,15 @@ class Deterministic(Steady):
         # cos has two modes of half its amplitude; those with kx < 0 are not stored.
         stored = {"x": [(k, 0)], "y": [(0, k), (0, -k)]}
         modes = np.array([mode for name in settings.components for mode in stored[name]])
-        _, *self._modes = stored_here(transform, modes)
-        factor = response_at(response, transform, *self._modes)
-        self._f_hat = (0.5 * amplitude * factor).astype(transform.grid.real)
+        _, kx, ky = stored_here(transform, modes)
+        f_hat = 0.5 * amplitude * response_at(response, transform, kx, ky)
+        self._kx, self._ky = transform.from_host(kx), transform.from_host(ky)
+        self._f_hat = transform.from_host(f_hat.astype(transform.grid.real))
 
     def add(self, out: ComplexArray, time: float, step: int, factor: RealArray | float) -> None:
         """out += factor · f̂, at the few modes that are forced."""
-        kx, ky = self._modes
-        at_modes = factor[0][:, kx, ky] if isinstance(factor, np.ndarray) else factor
+        kx, ky = self._kx, self._ky
+        at_modes = factor if isinstance(factor, float) else factor[0][:, kx, ky]
         out[:, :, kx, ky] += at_modes * self._f_hat
 
 
@@ -247,10 +248,12 @@ class Ring:
         # A mode with kx = 0 is stored with its conjugate; the others are stored alone.
         twice = np.flatnonzero(half[:, 0] == 0)
         number = np.concatenate([np.arange(len(half)), twice])
-        here, self._kx, self._ky = stored_here(transform, np.concatenate([half, -half[twice]]))
+        here, kx, ky = stored_here(transform, np.concatenate([half, -half[twice]]))
         self._which, self._conjugate = number[here], here >= len(half)
-        self._response = response_at(response, transform, self._kx, self._ky)
-        self._kick_work = np.zeros(transform.spectral_shape)
+        self._response = response_at(response, transform, kx, ky)
+        self._from_host = transform.from_host
+        self._kx, self._ky = transform.from_host(kx), transform.from_host(ky)
+        self._kick_work: FloatArray = transform.from_host(np.zeros(transform.spectral_shape))
 
     @property
     def kick_work(self) -> FloatArray:
@@ -261,19 +264,20 @@ class Ring:
 
     def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         """ω̂ += Δω̂ of the step, and the work it does is added up."""
-        for i in range(len(omega_hat)):
-            random = stream("kicks", self._seed, self._first_member + i, step)
-            theta = random.uniform(0.0, 2.0 * np.pi, self._count)
-            change = (self._strength * np.sqrt(dt) * np.exp(1j * theta))[self._which]
-            change = np.where(self._conjugate, change.conj(), change)
-            for layer, response in enumerate(self._response):
-                self._add(omega_hat[i, layer], self._kick_work[i, layer], change * response)
+        kx, ky, members = self._kx, self._ky, range(len(omega_hat))
+        of_members = np.stack([self._change(self._first_member + i, step, dt) for i in members])
+        change = self._from_host(of_members[:, None] * self._response)
+        modes = omega_hat[:, :, kx, ky]
+        self._kick_work[:, :, kx, ky] += (modes.conj() * change).real + 0.5 * abs(change) ** 2
+        modes += change
+        omega_hat[:, :, kx, ky] = modes
 
-    def _add(self, omega_hat: ComplexArray, work: FloatArray, change: ComplexArray) -> None:
-        """Change the ring's modes of one field (kx, ky), and account for it."""
-        before = omega_hat[self._kx, self._ky]
-        work[self._kx, self._ky] += (before.conj() * change).real + 0.5 * np.abs(change) ** 2
-        omega_hat[self._kx, self._ky] = before + change
+    def _change(self, member: int, step: int, dt: float) -> ComplexArray:
+        """Δω̂ of the ring's modes that are stored here, (mode,), without the response."""
+        random = stream("kicks", self._seed, member, step)
+        theta = random.uniform(0.0, 2.0 * np.pi, self._count)
+        change = (self._strength * np.sqrt(dt) * np.exp(1j * theta))[self._which]
+        return np.asarray(np.where(self._conjugate, change.conj(), change))
 
 
 def _half_of_ring(low: float, high: float, n: int) -> IntArray:

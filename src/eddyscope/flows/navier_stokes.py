@@ -14,13 +14,8 @@ from eddyscope.config.units import Unit
 from eddyscope.flows.base import FlowSettings, Response, Traits
 from eddyscope.flows.forcing import FORCINGS, NoForcing
 from eddyscope.flows.initial import INITIALS, RandomSpectrum
-from eddyscope.flows.products import (
-    advection_from_products,
-    velocity_columns,
-    velocity_products,
-)
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.transform import FusedKernel, Transform
+from eddyscope.spectral.transform import At, FusedKernel, Transform
 
 __all__ = ["NavierStokes"]
 
@@ -122,10 +117,11 @@ class NavierStokes:
             if settings.beta
             else None
         )
-        self._inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * transform.keep).astype(real)
-        self._kx, self._ky = transform.kx.ravel(), transform.ky.ravel()
+        inverse_k2 = (np.where(k2 > 0, 1.0 / nonzero, 0.0) * transform.keep).astype(real)
+        self._inverse_k2 = transform.from_host(inverse_k2)
+        self._kx, self._ky = map(transform.from_host, (transform.kx.ravel(), transform.ky.ravel()))
         self._forcing = FORCINGS.build(settings.forcing, transform, forcing_response, seed)
-        self._max_velocity = np.zeros(transform.spectral_shape[:2])
+        self._max_velocity: RealArray = transform.from_host(np.zeros(transform.spectral_shape[:2]))
 
     @classmethod
     def traits(cls, settings: Settings) -> Traits:
@@ -146,7 +142,7 @@ class NavierStokes:
         FORCINGS[settings.forcing.kind].check(settings.forcing, grid)
 
     def streamfunction(self, omega_hat: ComplexArray, out: ComplexArray) -> ComplexArray:
-        np.multiply(omega_hat, self._inverse_k2, out=out)
+        self.transform.loops.multiply(omega_hat, self._inverse_k2, out)
         return out
 
     def energy_weights(self, k2: FloatArray) -> dict[tuple[int, int], FloatArray]:
@@ -160,10 +156,10 @@ class NavierStokes:
         if self.transform.fused is not None:
             return self._fused_advection(self.transform.fused, omega_hat, out)
         to_points, to_modes = self.transform.to_points, self.transform.to_modes
-        kx, ky, i = self.transform.kx, self.transform.ky, self.transform.grid.complex.type(1j)
-        psi_hat = self.streamfunction(omega_hat, np.empty_like(omega_hat))
+        kx, ky, i = self._kx[:, None], self._ky, 1j
+        psi_hat = self.streamfunction(omega_hat, self.transform.zeros_spectral())
         u, v = to_points(i * ky * psi_hat), to_points(-i * kx * psi_hat)
-        self._max_velocity[...] = (np.abs(u) + np.abs(v)).max(axis=(2, 3))
+        self._max_velocity = self.transform.loops.maxima(abs(u) + abs(v))
         uv_hat, difference_hat = to_modes(u * v), to_modes(v * v - u * u)
         out[...] = (ky * ky - kx * kx) * uv_hat - kx * ky * difference_hat
         return out
@@ -172,23 +168,18 @@ class NavierStokes:
         self, kernel: FusedKernel, omega_hat: ComplexArray, out: ComplexArray
     ) -> ComplexArray:
         """The same, both fields of each transform together, some columns and rows at a time."""
-        for at in np.ndindex(omega_hat.shape[:2]):
-            self._max_velocity[at] = self._fused_layer(kernel, omega_hat[at], out[at])
-        return out
-
-    def _fused_layer(
-        self, kernel: FusedKernel, omega_hat: ComplexArray, out: ComplexArray
-    ) -> float:
         kx, ky, inverse = self._kx, self._ky, self._inverse_k2[0, 0]
+        loops, scale = self.transform.loops, kernel.scale
 
-        def velocity(part: slice, plus: ComplexArray, minus: ComplexArray) -> None:
-            velocity_columns(omega_hat[part], inverse[part], kx[part], ky, plus, minus)
+        def velocity(at: At, one: ComplexArray, other: ComplexArray) -> None:
+            part = at[-1]
+            loops.velocity_columns(omega_hat[at], inverse[part], kx[part], ky, one, other)
 
-        def advection(part: slice, plus: ComplexArray, minus: ComplexArray) -> None:
-            advection_from_products(plus, minus, kx[part], ky, half_scale, out[part])
+        def advection(at: At, one: ComplexArray, other: ComplexArray) -> None:
+            loops.advection_from_products(one, other, kx[at[-1]], ky, scale, out[at])
 
-        half_scale = self.transform.grid.real.type(0.5 * kernel.scale)
-        return kernel.map_points(velocity_products, velocity, advection)
+        self._max_velocity = kernel.map_points(loops.velocity_products, velocity, advection)
+        return out
 
     def _damping(self, k2: FloatArray) -> FloatArray:
         hyper = self.settings.hyperviscosity
@@ -217,8 +208,8 @@ class NavierStokes:
         self._forcing.add(out, time, step, factor)
 
     def max_velocity(self) -> FloatArray:
-        fastest: FloatArray = self._max_velocity.max(axis=1)
-        return fastest
+        by_layer = self.transform.to_host(self._max_velocity)
+        return np.asarray(by_layer.max(axis=1), dtype=np.float64)
 
     def on(self, transform: Transform) -> NavierStokes:
         return type(self)(self.settings, transform, self._response, self._seed)

@@ -100,6 +100,7 @@ class Checkpoints:
 
     def _write(self, path: Path, clock: ClockValues, arrays: Mapping[str, AnyArray]) -> None:
         facts: Facts = {"identity": self.identity, **_clock_facts(clock)}
+        arrays = {name: self.transform.to_host(array) for name, array in arrays.items()}
         types = {name: array.dtype for name, array in arrays.items()}
         tree = _tree(facts, types, self.transform.spectral_total)
         members, _, columns = (part.start for part in self.transform.spectral_block[:3])
@@ -150,7 +151,7 @@ class Checkpoints:
                 if file.attrs["identity"] != self.identity:
                     return {}, "it is of another run"
                 for name, array in arrays.items():
-                    array[...] = read_checked(file, name, block[:3])
+                    array[...] = self.transform.from_host(read_checked(file, name, block[:3]))
                 found = {name: file.attrs[f"clock_{name}"].item() for name in clock}
         except (CaseError, KeyError, OSError, ValueError, TypeError, RuntimeError) as error:
             return {}, f"it cannot be read ({str(error).splitlines()[0]})"

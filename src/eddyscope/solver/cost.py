@@ -130,7 +130,8 @@ def _coarse_velocities(
     state[0] = coarse.transform.take(next(iter(whole.values())))
     # What a finer grid would take on to smaller scales is taken out (Hou & Li's filter).
     k = np.hypot(coarse.transform.kx, coarse.transform.ky) / coarse.transform.grid.k_max
-    smooth = np.exp(-36.0 * k**36) if n < finest else np.ones_like(k)
+    damped = np.exp(-36.0 * k**36) if n < finest else np.ones_like(k)
+    smooth = coarse.transform.from_host(damped)
     scheme = SCHEMES.build(simulation.scheme.settings, coarse, 1.0)
     pace = CflPace(cfl, coarse.transform.grid.spacing)
     return list(_velocities(scheme, pace, state, smooth, spans))

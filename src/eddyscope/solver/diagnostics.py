@@ -61,11 +61,13 @@ class Diagnostics:
         self._f_hat[...] = 0
         self.flow.add_forcing(self._f_hat, time, step, 1.0)
         self._columns[...] = 0
+        to_host = self.flow.transform.to_host
+        state, f_hat = to_host(omega_hat), to_host(self._f_hat)
         for i, columns in enumerate(self._columns):
-            self._add_budgets(omega_hat[i], self._f_hat[i], columns)
+            self._add_budgets(state[i], f_hat[i], columns)
         kicks = self.flow.kick_work
         if kicks is not None and elapsed > 0:
-            self._add_kicks(kicks, elapsed)
+            self._add_kicks(to_host(kicks), elapsed)
         totals = exact_sums(self._columns, self._n_columns, self._comm)
         return {name: totals[:, q] for q, name in enumerate(QUANTITIES)}
 
@@ -119,11 +121,12 @@ class Diagnostics:
         Each column's own sums are rounded, as plain sums are; the columns' are exact.
         """
         weights = self._weight, self._pairs, self._energy_weights, self._layer_weights
+        state, advection = map(self.flow.transform.to_host, (omega_hat, advection_hat))
         largest = np.zeros((len(omega_hat), self.flow.transform.grid.n_shells, 4))
-        shell_maxima(omega_hat, advection_hat, self._kx, *weights, largest)
+        shell_maxima(state, advection, self._kx, *weights, largest)
         grids = slice_grids(largest, self._n_columns, SHELL_SLICES, self._comm)
         slices = np.zeros_like(grids)
-        shell_slices(omega_hat, advection_hat, self._kx, *weights, grids, slices)
+        shell_slices(state, advection, self._kx, *weights, grids, slices)
         return np.moveaxis(add_slices(slices, self._comm), -1, 0)
 
     def max_velocity(self) -> FloatArray:

@@ -62,7 +62,8 @@ class Watch:
 
     def _is_finite(self, simulation: Simulation) -> bool:
         """Whether the state is, everywhere; its velocity is known a step later only."""
-        return all_true(self.world.comm, bool(np.isfinite(simulation.omega_hat).all()))
+        loops = simulation.flow.transform.loops
+        return all_true(self.world.comm, loops.all_finite(simulation.omega_hat))
 
     @contextmanager
     def ending(self, simulation: Simulation) -> Iterator[None]:

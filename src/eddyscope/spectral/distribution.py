@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eddyscope.config.arrays import ComplexArray, IntArray
+from eddyscope.config.arrays import AnyArray, ComplexArray, IntArray, RealArray
 from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.half_plane import from_columns
+from eddyscope.spectral.half_plane import from_columns, kept_modes, to_points
+from eddyscope.spectral.kernels.host import HostLoops
+from eddyscope.spectral.kernels.loops import Loops
 
 __all__ = ["Distribution", "Share", "edges"]
 
@@ -45,7 +47,11 @@ class Share:
 
 
 class Distribution:
-    """Shapes, wavenumbers and whole fields, as `spectral.transform.Transform` has them."""
+    """Shapes, wavenumbers and whole fields, as `spectral.transform.Transform` has them; of
+    numpy's arrays, unless a backend says otherwise."""
+
+    loops: Loops = HostLoops()
+    at_once = 1
 
     def __init__(self, grid: Grid, mesh: Mesh, layers: int, columns: IntArray, rows: IntArray):
         """columns, rows: the edges of the ranks' blocks of kx = 0 … n/2 - 1 and of y."""
@@ -71,8 +77,20 @@ class Distribution:
     def zeros_spectral(self) -> ComplexArray:
         return np.zeros(self.spectral_shape, self.grid.complex)
 
+    def from_host(self, array: AnyArray) -> AnyArray:
+        return array
+
+    def to_host(self, array: AnyArray) -> AnyArray:
+        return array
+
     def take(self, coefficients: ComplexArray) -> ComplexArray:
-        return np.swapaxes(coefficients, -1, -2)[..., self.spectral_block[2], :]
+        return self.from_host(np.swapaxes(coefficients, -1, -2)[..., self.spectral_block[2], :])
+
+    def to_own_points(self, field_hat: ComplexArray) -> RealArray:
+        return to_points(from_columns(field_hat))
+
+    def from_own_points(self, field: RealArray) -> ComplexArray:
+        return self.take(kept_modes(field))
 
     @property
     def owned(self) -> list[int]:
@@ -87,7 +105,7 @@ class Distribution:
 
     def gather(self, field_hat: ComplexArray, n: int) -> dict[int, ComplexArray]:
         gathered = self.gather_columns([field_hat], n)
-        return {member: from_columns(columns[0]) for member, columns in gathered.items()}
+        return {m: from_columns(self.to_host(columns[0])) for m, columns in gathered.items()}
 
     def gather_columns(
         self, fields_hat: Sequence[ComplexArray], n: int, turn: int = 0

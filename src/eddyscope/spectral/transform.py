@@ -14,13 +14,16 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import field_validator
 
-from eddyscope.config.arrays import ComplexArray, RealArray
+from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.kernels.loops import Loops
 
-__all__ = ["ColumnFunction", "FusedKernel", "PointFunction", "Transform", "TransformSettings"]
+__all__ = [
+    "At", "ColumnFunction", "FusedKernel", "PointFunction", "Transform", "TransformSettings",
+]  # fmt: skip
 
 
 class TransformSettings(Section):
@@ -46,8 +49,11 @@ class TransformSettings(Section):
         return self
 
 
-ColumnFunction = Callable[[slice, ComplexArray, ComplexArray], None]
-"""(columns, plus, minus), see `FusedKernel.map_points`."""
+At = tuple[int | slice, int | slice, slice]
+"""Some columns of some fields (member, layer, kx, ky), as an index."""
+
+ColumnFunction = Callable[[At, ComplexArray, ComplexArray], None]
+"""(at, one, other), see `FusedKernel.map_points`."""
 
 PointFunction = Callable[[ComplexArray, RealArray], None]
 """(points, maxima), see `FusedKernel.map_points`."""
@@ -59,6 +65,11 @@ class Transform(Protocol):
     In physical space a rank has rows (y) of its members; in spectral space it has columns
     (kx), stored in the order (member, layer, kx, ky): ky is contiguous, as in numpy's
     fftfreq, and kx = 0 … n/2 - 1. Nyquist modes are zero.
+
+    Fields are arrays of the transform's own kind, which may lie on a device. What handles them
+    uses operators, indices, `out[...] =` and the transform's `loops`, so that it serves all kinds;
+    `to_host` and `from_host` alone go over to numpy's arrays and come from there. Wavenumbers and
+    what follows from them are numpy's until `from_host`.
     """
 
     grid: Grid
@@ -81,6 +92,18 @@ class Transform(Protocol):
     weight: RealArray
     """How many modes of the full plane each coefficient stands for (1 or 2), like kx."""
 
+    loops: Loops
+    """The loops over such arrays."""
+    at_once: int
+    """Members that a coarse grid's transform should hold, of those that lie whole on a rank: 1,
+    or all of them, where one at a time would be slow."""
+
+    def from_host(self, array: AnyArray) -> AnyArray:
+        """A numpy array, of any type and shape, as one of this transform's kind. Not collective."""
+
+    def to_host(self, array: AnyArray) -> AnyArray:
+        """An array of this transform's kind as numpy's, to be read only. Not collective."""
+
     @property
     def fused(self) -> FusedKernel | None:
         """The backend's fused kernel, where it has one."""
@@ -98,10 +121,18 @@ class Transform(Protocol):
 
     def take(self, coefficients: ComplexArray) -> ComplexArray:
         """This rank's part, axes (…, kx, ky), of whole fields' coefficients on the half plane,
-        axes (…, ky, kx), see `spectral/half_plane.py`. Not collective."""
+        numpy's, axes (…, ky, kx), see `spectral/half_plane.py`. Not collective."""
+
+    def to_own_points(self, field_hat: ComplexArray) -> RealArray:
+        """Fields on the n × n points of the grid's own modes, axes (…, y, x), from coefficients
+        (…, kx, ky). For whole members: not collective, and not for a field split by pencils."""
+
+    def from_own_points(self, field: RealArray) -> ComplexArray:
+        """The inverse, likewise; without mean and Nyquist modes."""
 
     def gather(self, field_hat: ComplexArray, n: int) -> dict[int, ComplexArray]:
-        """Whole coefficients truncated to n modes on the half plane: member -> (layer, ky, kx).
+        """Whole coefficients truncated to n modes on the half plane, as numpy's arrays: member ->
+        (layer, ky, kx).
 
         The ranks that share members share out whole members between them: each gets those
         that it owns (`owned`). Nyquist modes are zero. Collective over the pencils.
@@ -131,16 +162,18 @@ class FusedKernel(Protocol):
 
     def map_points(
         self, function: PointFunction, fill: ColumnFunction = ..., use: ColumnFunction = ...
-    ) -> float:
-        """Apply a pointwise function on the product grid to two fields a and b of one layer of
-        one member.
+    ) -> FloatArray:
+        """Apply a pointwise function on the product grid to two fields a and b of each layer of
+        each member.
 
-        fill(columns, plus, minus) sets the coefficients a^ + ib^ and a^ − ib^ of the columns
-        `columns` of kx, axes (kx, ky) with ky padded to the product grid: some columns at a
-        time, which are in cache.
-        function(points, maxima) changes points = a + ib, axes (y, x), in place, some rows at a
-        time (rows of zeros may be added), and may raise maxima, axes (x), which start at 0.
-        use(columns, plus, minus) may take the coefficients of what came of it, laid out
-        likewise, 1/`scale` times.
-        Gives this rank's largest of maxima. Collective over the pencils; allocates no field.
+        fill(at, one, other) sets the coefficients of `at`, axes (…, kx, ky) with ky padded to the
+        product grid: some columns of one field at a time, which are in cache, or all at once.
+        function(points, maxima) changes points in place, some rows at a time (rows of zeros may
+        be added) or all at once, and may raise maxima, which start at 0.
+        use(at, one, other) may take the coefficients of what came of it, laid out likewise,
+        1/`scale` times.
+        How a and b lie in one, other and points is known to the transform's `loops`, which are
+        what these functions are made of: on a CPU one and other are a^ ± ib^ and points are a + ib.
+        Gives this rank's largest of maxima, (member, layer). Collective over the pencils; `fftw`
+        allocates no field.
         """

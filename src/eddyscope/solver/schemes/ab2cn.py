@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-
 from eddyscope.config.arrays import ComplexArray
 from eddyscope.config.case import Section
-from eddyscope.solver.schemes.base import PiHat, Scheme, by_layer
-from eddyscope.solver.updates import ab2cn_update, subtract_waves
+from eddyscope.solver.schemes.base import PiHat, Scheme
 
 __all__ = ["AdamsBashforth2"]
 
@@ -35,31 +32,28 @@ class AdamsBashforth2(Scheme):
 
     def make_factors(self, dt: float) -> None:
         flow, real = self.flow, self.flow.transform.grid.real
-        self._before = (1.0 - 0.5 * dt * flow.damping).astype(real)
+        from_host = flow.transform.from_host
         after = 1.0 + dt * flow.drag + 0.5 * dt * flow.damping
-        self._inverse_after = (flow.transform.keep / after).astype(real)
-        self._minus_dt_after = (-dt * self._inverse_after).astype(real)
-        self._now, self._then = real.type(1.5 * dt), real.type(0.5 * dt)
+        inverse_after = (flow.transform.keep / after).astype(real)
+        self._before = from_host((1.0 - 0.5 * dt * flow.damping).astype(real))
+        self._inverse_after = from_host(inverse_after)
+        self._minus_dt_after = from_host((-dt * inverse_after).astype(real))
+        self._waves = None if flow.dispersion is None else from_host(flow.dispersion)
 
     def step(self, omega_hat: ComplexArray, time: float, step: int, pi_hat: PiHat) -> None:
-        closure = pi_hat(omega_hat)
+        loops, closure = self.flow.transform.loops, pi_hat(omega_hat)
         previous = self.history["previous_advection"]
         advection = self.advection.spend(omega_hat)
         self.fastest = self.advection.fastest
-        if self.flow.dispersion is not None:
-            waves = by_layer(self.flow.dispersion, omega_hat)
-            for at in np.ndindex(omega_hat.shape[:2]):
-                subtract_waves(advection[at], waves[at[1]], omega_hat[at])
+        if self._waves is not None:
+            loops.subtract_waves(advection, self._waves, omega_hat)
         if step == 0:
             previous[...] = advection
-        before = by_layer(self._before, omega_hat)
-        after = by_layer(self._inverse_after, omega_hat)
-        for at in np.ndindex(omega_hat.shape[:2]):
-            factors = before[at[1]], after[at[1]], self._now, self._then
-            ab2cn_update(omega_hat[at], advection[at], previous[at], *factors)
+        factors = self._before, self._inverse_after, 1.5 * self.dt, 0.5 * self.dt
+        loops.ab2cn_update(omega_hat, advection, previous, *factors)
         self.flow.add_forcing(omega_hat, time, step, self._minus_dt_after)
         if closure is not None:
-            np.multiply(closure, self._minus_dt_after, out=advection)
+            loops.multiply(closure, self._minus_dt_after, out=advection)
             omega_hat -= advection
         self.flow.kick(omega_hat, step, self.dt)
 

@@ -7,13 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
-from eddyscope.config.arrays import AnyArray, ComplexArray
+from eddyscope.config.arrays import ComplexArray
 from eddyscope.config.case import Section
 from eddyscope.flows.base import Flow
 
-__all__ = ["Advection", "PiHat", "Scheme", "by_layer", "runge_kutta_limit"]
+__all__ = ["Advection", "PiHat", "Scheme", "runge_kutta_limit"]
 
 PiHat = Callable[[ComplexArray], ComplexArray | None]
 """A closure's `pi_hat`: Π of a state, or None for Π = 0."""
@@ -127,14 +125,3 @@ def advised(stable: float) -> str:
     """ " (up to x)" of a stable step, with some safety; nothing where it says nothing."""
     step = SAFETY * stable
     return f" (up to {step:.2g})" if 0.0 < step < math.inf else ""
-
-
-def by_layer(factor: AnyArray, omega_hat: ComplexArray) -> AnyArray:
-    """A factor of each mode, the same for all layers or not, as a view (layer, kx, ky).
-
-    factor: shape (1, 1, kx, ky) or (1, layer, kx, ky); omega_hat: (member, layer, kx, ky).
-    """
-    layers: AnyArray = factor[0]
-    if len(layers) == omega_hat.shape[1]:
-        return layers  # at once: it is asked for at every step
-    return np.broadcast_to(layers, omega_hat.shape[1:])

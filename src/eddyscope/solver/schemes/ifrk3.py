@@ -10,8 +10,7 @@ import numpy as np
 from eddyscope.config.arrays import ComplexArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.flows.base import Flow
-from eddyscope.solver.schemes.base import PiHat, Scheme, by_layer, runge_kutta_limit
-from eddyscope.solver.updates import rk_update
+from eddyscope.solver.schemes.base import PiHat, Scheme, runge_kutta_limit
 
 __all__ = ["RungeKutta3"]
 
@@ -40,9 +39,6 @@ class RungeKutta3(Scheme):
 
     def __init__(self, settings: Settings, flow: Flow, dt: float):
         super().__init__(settings, flow, dt)
-        real = flow.transform.grid.real
-        self._a = [real.type(a) for a in self.A]
-        self._b = [real.type(b) for b in self.B]
         self._increment = flow.transform.zeros_spectral()
 
     @classmethod
@@ -57,23 +53,20 @@ class RungeKutta3(Scheme):
             rate = rate - 1j * flow.dispersion
             kind = grid.complex
         spans = [later - sooner for sooner, later in pairwise(self.C)]
-        keep = flow.transform.keep
-        self._decay = [(keep * np.exp(-rate * span * dt)).astype(kind) for span in spans]
-        self._step = grid.real.type(dt)
+        keep, from_host = flow.transform.keep, flow.transform.from_host
+        self._decay = [from_host((keep * np.exp(-rate * span * dt)).astype(kind)) for span in spans]
 
     def step(self, omega_hat: ComplexArray, time: float, step: int, pi_hat: PiHat) -> None:
         self.fastest = 0.0
-        for a, b, c, decay in zip(self._a, self._b, self.C, self._decay, strict=False):
+        rk_update = self.flow.transform.loops.rk_update
+        for a, b, c, decay in zip(self.A, self.B, self.C, self._decay, strict=False):
             closure = pi_hat(omega_hat)
             loss = self.advection.spend(omega_hat)
             self.fastest = max(self.fastest, self.advection.fastest)
             self.flow.add_forcing(loss, time + c * self.dt, step, 1.0)
             if closure is not None:
                 loss -= closure
-            factors = by_layer(decay, omega_hat)
-            for at in np.ndindex(omega_hat.shape[:2]):
-                fields = omega_hat[at], loss[at], self._increment[at]
-                rk_update(*fields, factors[at[1]], a, b, self._step)
+            rk_update(omega_hat, loss, self._increment, decay, a, b, self.dt)
         self.flow.kick(omega_hat, step, self.dt)
 
     def stable_step(self, fastest: float) -> float:

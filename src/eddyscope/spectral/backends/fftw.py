@@ -16,13 +16,14 @@ nor stored, and no field in physical space is ever stored whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from eddyscope.config.arrays import AnyArray, ComplexArray, RealArray
+from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray, RealArray
 from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.distribution import Distribution, Share, edges
@@ -33,7 +34,7 @@ from eddyscope.spectral.kernels.transposes import (
     rows_to_columns,
     unpack,
 )
-from eddyscope.spectral.transform import ColumnFunction, PointFunction, TransformSettings
+from eddyscope.spectral.transform import At, ColumnFunction, PointFunction, TransformSettings
 
 __all__ = ["Fftw"]
 
@@ -54,8 +55,24 @@ def columns_at_work(grid: Grid) -> int:
     return max(1, min(fitting, max(16, grid.n // 8)))
 
 
-def leave(columns: slice, plus: ComplexArray, minus: ComplexArray) -> None:
+OfField = Callable[[slice, ComplexArray, ComplexArray], None]
+"""(columns, plus, minus): a ColumnFunction of one field."""
+
+
+def leave(at: At, plus: ComplexArray, minus: ComplexArray) -> None:
     """Do nothing to the columns."""
+
+
+def of_field(function: ColumnFunction, member: int, layer: int) -> OfField:
+    """The function of one layer of one member."""
+
+    def of_columns(columns: slice, plus: ComplexArray, minus: ComplexArray) -> None:
+        function((member, layer, columns), plus, minus)
+
+    return of_columns
+
+
+nothing = of_field(leave, 0, 0)
 
 
 class Fftw(Distribution):
@@ -159,7 +176,16 @@ class Fftw(Distribution):
 
     def map_points(
         self, function: PointFunction, fill: ColumnFunction = leave, use: ColumnFunction = leave
+    ) -> FloatArray:
+        largest = np.zeros(self.spectral_shape[:2])
+        for at in np.ndindex(*largest.shape):
+            largest[at] = self._sweep(function, of_field(fill, *at), of_field(use, *at))
+        return largest
+
+    def _sweep(
+        self, function: PointFunction, fill: OfField = nothing, use: OfField = nothing
     ) -> float:
+        """`map_points` of one layer of one member."""
         for number, part in enumerate(self._parts):
             fill(part, *self._padded[:, : part.stop - part.start])
             self._transform_to_y(number, part)
@@ -237,7 +263,7 @@ class Fftw(Distribution):
             modes[part, half] = 0
             modes[part, half + 1 :] = plus[:, 1 - half :] * self.scale
 
-        self.map_points(read, use=truncate)
+        self._sweep(read, use=truncate)
 
     def _backward(self, modes: ComplexArray, field: RealArray) -> None:
         half, blocks = self.grid.n // 2, iter(_row_blocks(field))
@@ -252,9 +278,9 @@ class Fftw(Distribution):
             target = next(blocks)
             target[...] = points[: len(target)].real
 
-        self.map_points(write, fill=pad)
+        self._sweep(write, fill=pad)
 
 
 def _row_blocks(field: AnyArray) -> list[AnyArray]:
-    """The rows of a field (y, x) as `map_points` comes by them."""
+    """The rows of a field (y, x) as `_sweep` comes by them."""
     return [field[first : first + ROWS] for first in range(0, len(field), ROWS)]

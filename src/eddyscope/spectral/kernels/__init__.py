@@ -1,1 +1,1 @@
-"""Compiled loops of the transform backends."""
+"""Loops over fields, by the kind of arrays that a backend has, and what they are made of."""

@@ -1,4 +1,4 @@
-"""Compiled updates of the time-stepping schemes."""
+"""Compiled updates of the time-stepping schemes, of one layer of one member."""
 
 from __future__ import annotations
 
