@@ -28,7 +28,7 @@ RUN = "all stages in order, skipping what is done"
 """What `run` does."""
 
 TOOLS = {
-    "import": "make a dataset of your own arrays: HDF5, NetCDF, .npy, .npz",
+    "import": "make a dataset of your own arrays: HDF5, NetCDF, .npy, .npz, .mat",
     "doctor": "is this machine set up right?",
     "info": "what is in this artefact?",
     "settings": "every setting of a case file, with default, unit and meaning",

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 import imports
 from eddyscope.__main__ import dispatch
@@ -184,6 +185,21 @@ TABLE: dict[str, Bad] = {
         ["a.npz: cannot be read"],
         [*PSI, "--pi", "{a.npz}", *DIMS],
         cut_short("a.npz", lambda folder: np.savez(folder / "a.npz", pi=FIELDS["pi"])),
+    ),
+    "mat cut short": Bad(
+        ["a.mat: cannot be read"],
+        [*PSI, "--pi", "{a.mat}", *DIMS],
+        cut_short("a.mat", lambda folder: savemat(folder / "a.mat", {"pi": FIELDS["pi"]})),
+    ),
+    "mat of cells": Bad(
+        ["a.mat:pi: holds object"],
+        [*PSI, "--pi", "{a.mat}", *DIMS],
+        lambda folder: savemat(folder / "a.mat", {"pi": np.full((2, 3, 16, 16), "a", object)}),
+    ),
+    "mat of complex numbers": Bad(
+        ["a.mat:pi: holds complex"],
+        [*PSI, "--pi", "{a.mat}", *DIMS],
+        lambda folder: savemat(folder / "a.mat", {"pi": 1j * FIELDS["pi"]}),
     ),
     "a pickle": Bad(["a.npy: cannot be read"], ["--psi", "{a.npy}", *PI, *DIMS], pickled),
     # arrays

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import xarray as xr
 
 import imports
@@ -110,6 +111,23 @@ def as_netcdf_3(folder: Path) -> list[str]:
     return [w for name in FIELDS for w in (f"--{name}", f"{folder}/all.nc:{name}")]
 
 
+def as_matlab(folder: Path) -> list[str]:
+    scipy.io.savemat(folder / "all.mat", GIVEN, do_compression=True)
+    return [*(w for name in FIELDS for w in (f"--{name}", f"{folder}/all.mat")), *DIMS]
+
+
+def as_matlab_7_3(folder: Path) -> list[str]:
+    """HDF5 behind 512 bytes of its own, the axes in the opposite order."""
+    with h5py.File(folder / "all.mat", "w", userblock_size=512) as file:
+        for name, values in GIVEN.items():
+            file[name] = values.T
+    content = bytearray((folder / "all.mat").read_bytes())
+    content[:19] = b"MATLAB 7.3 MAT-file"
+    (folder / "all.mat").write_bytes(content)
+    words = [w for name in FIELDS for w in (f"--{name}", f"{folder}/all.mat")]
+    return [*words, "--dims", "x,y,sample,member", "--interval", "0.5"]
+
+
 def as_transposed(folder: Path) -> list[str]:
     options = imports.save(folder, {k: v.transpose(3, 1, 0, 2) for k, v in GIVEN.items()})
     return [*options, "--dims", "x,time,member,y", "--interval", "0.5"]
@@ -136,7 +154,8 @@ def as_a_file_a_member(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "make",
     [
-        as_npz, as_npz_by_name, as_hdf5, as_netcdf, as_netcdf_3, as_transposed, as_a_file_a_sample,
+        as_npz, as_npz_by_name, as_hdf5, as_netcdf, as_netcdf_3, as_matlab, as_matlab_7_3,
+        as_transposed, as_a_file_a_sample,
         as_a_file_a_member,
     ],
 )  # fmt: skip

@@ -1,18 +1,20 @@
-"""Arrays in files of other programs: HDF5, NetCDF 3 and 4, .npy and .npz.
+"""Arrays in files of other programs: HDF5, NetCDF 3 and 4, .npy and .npz, MATLAB's .mat.
 
     with Foreign.opened(path) as file:
         array = file.array("psi")
         array.shape, array.dims            # (10, 64, 64), ("time", "y", "x")
         array.read((3,))                   # a part of it, as the file means it
 
-What such a file is, its bytes say, not its name. Of all but .npz only what is asked for is read; an
-array of an .npz file is read whole, at the first `read`. NetCDF's `scale_factor`, `add_offset`,
-`_FillValue` and `missing_value` are applied: what is missing is not a number. Nothing is unpickled.
+What such a file is, its bytes say, not its name. Of most only what is asked for is read; an array
+of an .npz file, or of a .mat file older than 7.3, is read whole, once. (.mat files of 7.3 are HDF5,
+which has MATLAB's axes in the opposite order.) NetCDF's `scale_factor`, `add_offset`, `_FillValue`
+and `missing_value` are applied: what is missing is not a number. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +23,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.io import netcdf_file
+from scipy.io import loadmat, netcdf_file, whosmat
+from scipy.io.matlab import MatReadError
 
 from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError, did_you_mean
@@ -32,7 +35,7 @@ from eddyscope.storage.opening import plain
 __all__ = ["Foreign", "ForeignArray"]
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, MemoryError,
-              NotImplementedError, zipfile.BadZipFile)  # fmt: skip
+              NotImplementedError, zipfile.BadZipFile, zlib.error, MatReadError)  # fmt: skip
 """What libraries raise on files that they cannot read."""
 
 ONLY_DIMENSION = "This is a netCDF dimension but not a netCDF variable"
@@ -102,7 +105,7 @@ class Foreign:
             opener = _opener(path)
         if opener is None:
             raise CaseError(
-                f"{path}: not a data file that can be read; give HDF5, NetCDF, .npy or .npz"
+                f"{path}: not a data file that can be read; give HDF5, NetCDF, .npy, .npz or .mat"
             )
         with opener(path) as file:
             yield file
@@ -133,21 +136,23 @@ def _refused(path: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise CaseError(
             f"{path}: cannot be read ({reason}); it may be cut short, damaged, or of a kind that "
-            "is not known here: give HDF5, NetCDF, .npy or .npz with arrays of numbers"
+            "is not known here: give HDF5, NetCDF, .npy, .npz or .mat with arrays of numbers"
         ) from None
 
 
 def _opener(path: Path) -> Callable[[Path], AbstractContextManager[Foreign]] | None:
     """How the file is opened, told by its bytes; None where it is of no kind known here."""
     with open(path, "rb") as file:
-        head = file.read(8)
-    if head.startswith(b"\x93NUMPY"):
-        return _npy
-    if head.startswith(b"PK\x03\x04"):
-        return _npz
-    if head.startswith((b"CDF\x01", b"CDF\x02")):
-        return _netcdf3
-    return _hdf5 if h5py.is_hdf5(path) else None
+        head = file.read(32)
+    kinds = {
+        b"\x93NUMPY": _npy,
+        b"PK\x03\x04": _npz,
+        b"CDF\x01": _netcdf3,
+        b"CDF\x02": _netcdf3,
+        b"MATLAB 5.0 MAT-file": _mat,
+    }
+    found = next((kind for begins, kind in kinds.items() if head.startswith(begins)), None)
+    return found or (_hdf5 if h5py.is_hdf5(path) else None)
 
 
 # --- HDF5, and NetCDF 4, which is HDF5 ---------------------------------------------------------
@@ -212,6 +217,24 @@ def _netcdf3(path: Path) -> Iterator[Foreign]:
         yield Foreign(path, list(file.variables), array)
     finally:
         file.close()
+
+
+# --- MATLAB up to 7.2 --------------------------------------------------------------------------
+
+
+@contextmanager
+def _mat(path: Path) -> Iterator[Foreign]:
+    whole: dict[str, AnyArray] = {}
+
+    def array(name: str) -> ForeignArray:
+        if name not in whole:
+            whole[name] = np.asarray(loadmat(path, variable_names=[name])[name])
+        data = whole[name]
+        return ForeignArray(path, data.shape, data.dtype, ("",) * data.ndim, data.__getitem__)
+
+    with _refused(path):
+        names = [name for name, _shape, _kind in whosmat(path)]
+    yield Foreign(path, names, array)
 
 
 # --- numpy -------------------------------------------------------------------------------------
