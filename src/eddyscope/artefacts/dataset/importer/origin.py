@@ -83,7 +83,8 @@ def description(request: Request, stacks: Mapping[str, Stack], layout: Layout) -
     edges = f"walls along {' and '.join(walls)}" if walls else "periodic"
     deep = f"{layers} layers of " if layers > 1 else ""
     lines = [
-        f"{layout.members} members x {layout.samples} samples, {deep}{ny} x {nx} points, box "
+        f"{_counted(layout.members, 'member')} x {_counted(layout.samples, 'sample')}, "
+        f"{deep}{ny} x {nx} points, box "
         f"{box.length[0]:.6g} x {box.length[1]:.6g}, {edges}",
         f"times: {times[0]:g} to {times[-1]:g}",
     ]
@@ -100,3 +101,7 @@ def description(request: Request, stacks: Mapping[str, Stack], layout: Layout) -
     for name in [name for name in layout.fields if name not in stacks and not request.full]:
         lines.append(f"{name}: computed from {'psi' if name == 'omega' else 'omega'}")
     return lines
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
