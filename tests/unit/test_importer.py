@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,6 +231,27 @@ def test_points_at_uneven_distances_are_between_walls(tmp_path):
     assert_holds(imports.run(tmp_path / "a.h5", *options), fields)
     with xr.open_dataset(tmp_path / "a.h5", group="n016", engine="h5netcdf") as group:
         np.testing.assert_array_equal(group["y"], uneven)
+
+
+def test_more_files_than_an_attribute_could_name(tmp_path):
+    """HDF5's attributes hold 64 KiB; and a name that is no text."""
+    folder = tmp_path / ("long" * 50)
+    folder.mkdir()
+    samples = 150
+    psi = imports.arrays(1, samples, 4)["psi"][0]
+    for s in range(samples):
+        np.save(folder / f"psi{s}.npy", psi[s])
+    names = [str(folder / f"psi{s}.npy") for s in range(samples)]
+    for s in range(samples):
+        np.save(folder / f"t{s}.npy", psi[s])
+    os.rename(folder / "t7.npy", os.fsencode(folder) + b"/t7\xff.npy")
+    words = ["--psi", *names, "--field", f"t={folder}/t*.npy", "--interval", "1"]
+    dataset = imports.run(tmp_path / "a.h5", *words)
+    assert dataset.samples == samples
+    np.testing.assert_array_equal(dataset.read(4, "psi")[0, :, 0], psi.astype("float32"))
+    told = json.loads(dataset.attributes["sources"])[0]
+    assert (told["file"], told["last"], told["files"]) == (names[0], names[-1], samples)
+    assert any(f"({samples} files)" in line for line in describe(tmp_path / "a.h5"))
 
 
 # --- What follows from what ----------------------------------------------------------------

@@ -140,7 +140,9 @@ def _imported(attributes: Mapping[str, Any]) -> list[str]:
     if attributes["system"] != schema.IMPORTED:
         return []
     sources = [
-        f"{source['field']} of {source['file']}" for source in json.loads(attributes["sources"])
+        f"{source['field']} of {source['file']}"
+        + (f" … {source['last']} ({source['files']} files)" if "last" in source else "")
+        for source in json.loads(attributes["sources"])
     ]
     box = ""
     if "length" in attributes:

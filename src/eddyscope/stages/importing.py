@@ -18,7 +18,7 @@ from eddyscope.artefacts.dataset.importer.request import EXAMPLES, Request, add_
 from eddyscope.artefacts.dataset.importer.sources import Blocks, Stack, find, sample_times
 from eddyscope.artefacts.dataset.layout import Layout
 from eddyscope.artefacts.dataset.writer import size
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, one_line
 from eddyscope.config.explain import explain
 from eddyscope.filtering.fields import GivenFields
 from eddyscope.filtering.kernels import FILTERS, FilterSettings
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> Non
     if request.full:
         require_memory(world.comm, "import", resident() + full.memory(stacks["omega"].shape[-1]))
     lines = description(request, stacks, layout)
-    world.say("\n".join(f"import: {line}" for line in lines))
+    world.say("\n".join(f"import: {one_line(line)}" for line in lines))
     command = shlex.join(["eddyscope", *argv])
     attributes = attributes_of(request, stacks, layout, digests(stacks, world), command)
     world.on_root(lambda: require_room(request.out, size(layout, attributes)))
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> Non
         f'{request.out} is written; a case names it as [base] or [target] dataset = "…", and '
         f"`eddyscope info {request.out}` says what is in it"
     )
-    world.say("\n".join(f"import: {line}" for line in lines))
+    world.say("\n".join(f"import: {one_line(line)}" for line in lines))
 
 
 def understood(request: Request) -> tuple[dict[str, Stack], Layout]:

@@ -18,6 +18,9 @@ from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 from eddyscope.storage.variables import Attributes
 
+LONGEST_COMMAND = 8000
+"""Characters of a command that are kept."""
+
 __all__ = ["attributes_of", "description", "digests"]
 
 
@@ -57,22 +60,28 @@ def attributes_of(
             "ensemble": {"members": layout.members, "interval": interval, "samples": layout.samples}
         },
     }
-    sources = [
-        {"field": name, "file": part.name, "scale": stack.scale, "sha256": digests[str(part.path)]}
-        for name, stack in stacks.items()
-        for part in stack.parts
-    ]
     return {
         "case": json.dumps(told),
         "case_hash": provenance.digest(told),
         "case_name": request.out.stem,
         "system": schema.IMPORTED,
         "fields": " ".join(layout.fields),
-        "command": command,
-        "sources": json.dumps(sources),
+        "command": command if len(command) <= LONGEST_COMMAND else f"{command[:LONGEST_COMMAND]} …",
+        "sources": json.dumps([_source(stack, digests) for stack in stacks.values()]),
         "code_version": provenance.code_version(),
         "library_versions": json.dumps(provenance.library_versions()),
     }
+
+
+def _source(stack: Stack, digests: Mapping[str, str]) -> dict[str, object]:
+    """Where a field comes from. Of several files the first and the last, and the SHA-256 of their
+    SHA-256: an attribute holds no more than 64 KiB."""
+    names = [part.name for part in stack.parts]
+    found = [digests[str(part.path)] for part in stack.parts]
+    told: dict[str, object] = {"field": stack.field, "file": names[0], "scale": stack.scale}
+    if len(names) == 1:
+        return {**told, "sha256": found[0]}
+    return {**told, "last": names[-1], "files": len(names), "sha256": provenance.digest(found)}
 
 
 def description(request: Request, stacks: Mapping[str, Stack], layout: Layout) -> list[str]:
