@@ -65,6 +65,21 @@ def test_a_dataset_says_where_it_comes_from(tmp_path):
     assert "laplacian(psi) = -omega" in attributes["sign_convention"]
 
 
+def test_what_is_wrong_with_the_samples_is_told(tmp_path, capfd):
+    """In words that fit data from elsewhere; and without vorticity to compare."""
+    same = {"psi": np.repeat(GIVEN["psi"][:1, :1], 2, axis=0).repeat(3, axis=1)}
+    same["pi"] = same["psi"]
+    imports.run(tmp_path / "a.h5", *imports.save(tmp_path, same), *DIMS, "--walls", "y")
+    said = capfd.readouterr().out
+    assert "imported's members 0, 1 are alike" in said and "import each run once" in said
+    assert "imported's samples are not independent" in said and "further apart (now 0.5)" in said
+    omega = np.stack([imports.vorticity(16, m) for m in range(2)])[:, None]
+    np.save(tmp_path / "omega.npy", omega * np.array([1.0, 2.0])[None, :, None, None])
+    full = ["--omega-full", str(tmp_path / "omega.npy"), "--n", "8", *DIMS]
+    imports.run(tmp_path / "b.h5", *full)
+    assert "changes by 300 %" in (said := capfd.readouterr().out) and "import later samples" in said
+
+
 def test_info_tells_of_it(tmp_path):
     fields = {"omega": GIVEN["omega"][..., :12, :], "pi": GIVEN["pi"][..., :12, :]}
     options = [*imports.save(tmp_path, fields), *DIMS, "--walls", "y", "--length", "1.5,2"]

@@ -13,6 +13,7 @@ class Known:
 
     system = "base"
     viscosity = 0.01
+    fields = ("omega", "pi", "psi")
 
     def __init__(self, energy, omega, palinstrophy=1.0):
         records = len(energy)

@@ -17,6 +17,8 @@ from eddyscope.artefacts.dataset.importer.origin import attributes_of, descripti
 from eddyscope.artefacts.dataset.importer.request import EXAMPLES, Request, add_arguments
 from eddyscope.artefacts.dataset.importer.sources import Blocks, Stack, find, sample_times
 from eddyscope.artefacts.dataset.layout import Layout
+from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.writer import size
 from eddyscope.config.errors import CaseError, one_line
 from eddyscope.config.explain import explain
@@ -46,6 +48,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> Non
         make, findings = maker(request, stacks, layout, blocks)
         fill(request.out, world, layout, attributes, make)
         lines = findings(world)
+    found = world.on_root(lambda: quality(Dataset(request.out)))
+    lines += [found.summary, *(f"warning: {warning}" for warning in found.warnings)]
     lines.append(
         f'{request.out} is written; a case names it as [base] or [target] dataset = "…", and '
         f"`eddyscope info {request.out}` says what is in it"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import apart
@@ -91,11 +92,15 @@ def quality(dataset: Dataset) -> Quality:
     return Quality(resolution, drift, error, correlation, time, at_rest, unresolved, told)
 
 
+def _remedy(name: str, simulated: str, imported: str) -> str:
+    """What to do about a system, which a case simulates, or a user imported."""
+    return imported if name == schema.IMPORTED else simulated
+
+
 def _rest_warning(name: str) -> str:
-    return (
-        f"{name} is at rest: there is no energy in the first half of the sampled time; give it "
-        f"an initial condition or a forcing ({name}.flow.initial, {name}.flow.forcing)"
-    )
+    moving = f"give it an initial condition or a forcing ({name}.flow.initial, {name}.flow.forcing)"
+    remedy = _remedy(name, moving, "import samples of a flow that moves")
+    return f"{name} is at rest: there is no energy in the first half of the sampled time; {remedy}"
 
 
 def _resolution_warning(dataset: Dataset, resolution: float) -> str:
@@ -114,11 +119,14 @@ def _alike_warning(dataset: Dataset, groups: list[list[int]]) -> str:
         return ""
     name = dataset.system
     told = " and ".join(", ".join(map(str, group)) for group in groups)
+    random = (
+        f"give {name} a random initial condition or a random forcing ({name}.flow.initial, "
+        f"{name}.flow.forcing)"
+    )
+    remedy = _remedy(name, random, "import each run once")
     return (
         f"{name}'s members {told} are alike: at the last sample their vorticity correlates by "
-        f"{SAME:g} or more, so they count as one run, and tests on them say nothing new; give "
-        f"{name} a random initial condition or a random forcing ({name}.flow.initial, "
-        f"{name}.flow.forcing)"
+        f"{SAME:g} or more, so they count as one run, and tests on them say nothing new; {remedy}"
     )
 
 
@@ -126,10 +134,12 @@ def _drift_warning(dataset: Dataset, drift: float, error: float) -> str:
     if not abs(drift) > DRIFT or abs(drift) < 2.0 * error:
         return ""
     name = dataset.system
+    now = dataset.case[name]["ensemble"]["spin_up"]
+    raising = f"raise {name}.ensemble.spin_up (now {now:g})"
+    remedy = _remedy(name, raising, "import later samples, if it is meant to be")
     return (
         f"{name} is not yet stationary: its mean energy changes by {100 * drift:.0f} % between "
-        f"the halves of the sampled time; raise {name}.ensemble.spin_up "
-        f"(now {dataset.case[name]['ensemble']['spin_up']:g})"
+        f"the halves of the sampled time; {remedy}"
     )
 
 
@@ -139,10 +149,12 @@ def _correlation_warning(dataset: Dataset, correlation: float, time: float) -> s
     name = dataset.system
     # Samples that are alike to the last bit do not tell how long they are.
     enough = f" to {1.5 * time:.2g} or more" if np.isfinite(time) else ""
+    now = f"(now {dataset.case[name]['ensemble']['interval']:g})"
+    apart = f"import samples further apart {now}, and split them by members, or in time with a gap"
+    remedy = _remedy(name, f"raise {name}.ensemble.interval{enough} {now}", apart)
     return (
-        f"{name}'s samples are not independent: successive ones correlate by "
-        f"{correlation:.2f}; raise {name}.ensemble.interval{enough} "
-        f"(now {dataset.case[name]['ensemble']['interval']:g})"
+        f"{name}'s samples are not independent: successive ones correlate by {correlation:.2f}; "
+        f"{remedy}"
     )
 
 
@@ -152,7 +164,7 @@ def _alike_members(dataset: Dataset) -> list[list[int]]:
     stride = -(-n // COMPARED)
     groups: list[tuple[FloatArray, list[int]]] = []
     for member in range(dataset.members):  # one at a time: a dataset may not fit into memory
-        field = dataset.read(n, "omega", [member], last)[..., ::stride, ::stride]
+        field = dataset.read(n, _compared(dataset), [member], last)[..., ::stride, ::stride]
         pattern = field.astype(np.float64).ravel()
         pattern /= np.linalg.norm(pattern) or 1.0
         for first, alike in groups:
@@ -162,6 +174,11 @@ def _alike_members(dataset: Dataset) -> list[list[int]]:
         else:
             groups.append((pattern, [member]))
     return [alike for _, alike in groups if len(alike) > 1]
+
+
+def _compared(dataset: Dataset) -> str:
+    """The field by which samples are compared: vorticity, where the dataset has it."""
+    return "omega" if "omega" in dataset.fields else dataset.fields[0]
 
 
 def _sampled(dataset: Dataset, name: str) -> FloatArray:
@@ -208,8 +225,8 @@ def _correlation(dataset: Dataset) -> float:
         return float("nan")
     patterns = []
     for member in range(dataset.members):  # one at a time: a dataset may not fit into memory
-        omega = dataset.read(dataset.grids[0], "omega", [member])[0].astype(np.float64)
-        flat = omega.reshape(len(omega), -1)
+        field = dataset.read(dataset.grids[0], _compared(dataset), [member])[0]
+        flat = field.astype(np.float64).reshape(len(field), -1)
         size = np.linalg.norm(flat, axis=1, keepdims=True)
         if not np.all(size > 0.0):
             return float("nan")

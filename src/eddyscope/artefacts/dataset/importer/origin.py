@@ -52,13 +52,17 @@ def attributes_of(
     """Those of the dataset's file."""
     times = layout.sample_times
     interval = float(np.mean(np.diff(times))) if layout.samples > 1 else request.interval or 1.0
+    ensemble = schema.EnsembleSettings(
+        members=layout.members,
+        spin_up=max(0.0, times[0]),
+        interval=interval,
+        samples=layout.samples,
+    )
     full = stacks["omega"].shape[-1] if request.full else max(layout.grids)
     told = {
         "name": request.out.stem,
         "grid": {"n": full},
-        schema.IMPORTED: {
-            "ensemble": {"members": layout.members, "interval": interval, "samples": layout.samples}
-        },
+        schema.IMPORTED: {"ensemble": ensemble.model_dump(mode="json")},
     }
     return {
         "case": json.dumps(told),
