@@ -34,7 +34,7 @@ def write_models(case: Case, out: Path) -> None:
     Each re-trained model is the base model with noise added to the layers it re-trains.
     """
     own = {system: normalisation(case, out, system) for system in SYSTEMS}
-    base = build(case.network, case.channels, (case.seed,))
+    base = build(case.network, case.channels, (case.seed,), case.network_grid)
     made = {ModelKey(): base}
     for place, key in enumerate(case.transfer_models):
         made[key] = changed(base, re_trained(key, list(base.layers)), place)

@@ -255,6 +255,8 @@ def use_tool(arguments: argparse.Namespace, argv: Sequence[str], world: World) -
 def make_job(arguments: argparse.Namespace, world: World) -> Job:
     """What the stages are given. Collective; CaseError for a case that cannot be read."""
     case = world.on_root(lambda: load_case(arguments.case, arguments.overrides))
+    # A user's network is imported here, on all ranks: whatever is wrong with it is told at once.
+    agree(world.comm, lambda: case.layer_names)
     system = getattr(arguments, "system", "both")
     return Job(
         case=case,

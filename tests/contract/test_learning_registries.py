@@ -13,11 +13,9 @@ from eddyscope.learning.models import changed_layers
 from eddyscope.learning.trainer import Recipe, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build
-from eddyscope.networks.settings import Channels
+from eddyscope.networks.state import state_of
 from eddyscope.parallel.world import World
-
-NETWORK_PARAMETERS = {"cnn": {"depth": 3, "width": 4, "kernel_size": 3}, "unet": {"width": 3}}
-"""Of small networks; a network that is not named here has its defaults."""
+from small_networks import ONE, small_network
 
 ADAPTATION_PARAMETERS = {"layers": {"layers": ["l02", "l03"]}, "lora": {"rank": 2}}
 """Of adaptations that need some."""
@@ -29,8 +27,12 @@ def samples() -> Samples:
 
 
 def base_model(network: str) -> LayeredModel:
-    settings = NETWORKS.settings(network, **NETWORK_PARAMETERS.get(network, {}))
-    return build(settings, Channels.of_flow(), (1,))
+    model = build(small_network(network), ONE, (1,), n=8)
+    with torch.no_grad():
+        for buffer in model.module.buffers():  # as if it had been trained
+            buffer.add_(1)
+    model.module.eval()
+    return model
 
 
 def adaptation_named(kind: str) -> Adaptation:
@@ -47,23 +49,32 @@ def test_adaptations(kind: str, network: str):
     trainable = {k for k, p in module.named_parameters() if p.requires_grad}
     assert trainable
     before = {k: p.detach().clone() for k, p in module.named_parameters()}
+    kept = {k: b.clone() for k, b in module.named_buffers()}
 
     def trained(module: torch.nn.Module) -> None:
-        train(module, samples(), None, Recipe(1, 2, 1e-2, (0,)), World.single())
+        recipe = Recipe(1, 2, 1e-2, (0,))
+        train(module, samples(), None, recipe, World.single(), channels_last=base.channels_last)
 
     adaptation.fit(module, Task(samples(), 2, trained))
     moved = {k for k, p in module.named_parameters() if not torch.equal(p, before[k])}
     assert moved <= trainable, "something frozen moved"
     first_step_is_zero = {k for k in trainable if kind == "lora" and k.endswith("_a")}
-    assert moved >= trainable - first_step_is_zero, "something trainable is not in the graph"
+    idle = {k for k, p in module.named_parameters() if k.startswith("spare.")}
+    assert moved >= trainable - first_step_is_zero - idle, "something trainable is not in the graph"
+    if kind not in ("all", "scratch"):
+        assert all(torch.equal(b, kept[k]) for k, b in module.named_buffers()), "not frozen"
+    module.eval()
     folded = adaptation.folded(module, base)
     assert folded.settings == base.settings and list(folded.layers) == names
-    assert folded.module.state_dict().keys() == base.module.state_dict().keys()
+    more = {name.rpartition(".")[2] for name in state_of(folded.module)} - {
+        name.rpartition(".")[2] for name in state_of(base.module)
+    }
+    assert more <= {"eddyscope_scale"}
     with torch.no_grad():
         torch.testing.assert_close(folded(samples().inputs), module(samples().inputs))
     named = ModelKey(adaptation.text).layers
     changed = changed_layers(base, folded)
-    assert changed == list(named) if named else changed, "other layers than those it names"
+    assert changed == list(named) if named else changed or kind == "scale", changed
 
 
 @pytest.mark.parametrize("kind", ADAPTATIONS.entries)

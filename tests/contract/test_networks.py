@@ -11,24 +11,21 @@ import torch
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.costs import forward_flops, layer_parameters, total_parameters
+from eddyscope.networks.layers import is_affine, output_channels, output_factors
 from eddyscope.networks.registry import NETWORKS, build, check_grid, layer_names
-from eddyscope.networks.settings import Channels, NetworkSettings
+from eddyscope.networks.settings import Channels
+from eddyscope.networks.shift import SHIFT_ROUNDING, shift_error, shift_words
+from small_networks import ONE, small_network
 
-ONE = Channels.of_flow()
 TWO = Channels.of_flow(2)
-
-SMALL = {"cnn": {"depth": 3, "width": 4, "kernel_size": 3}, "unet": {"width": 3}}
-"""Settings of small networks; a network that is not named here has its defaults."""
 
 N = 12
 
 
-def settings_of(kind: str) -> NetworkSettings:
-    return NETWORKS.settings(kind, **SMALL.get(kind, {}))
-
-
 def model_of(kind: str, key: tuple[int, ...] = (1,), channels: Channels = ONE) -> LayeredModel:
-    return build(settings_of(kind), channels, key)
+    model = build(small_network(kind, channels), channels, key, N)
+    model.module.eval()
+    return model
 
 
 def fields(channels: Channels = ONE, n: int = N) -> torch.Tensor:
@@ -58,26 +55,39 @@ def test_output_has_the_grid_and_the_channels(kind: str, channels: Channels):
 @pytest.mark.parametrize("kind", NETWORKS.entries)
 def test_layers_are_submodules_in_the_order_of_a_pass(kind: str):
     model = model_of(kind)
-    assert list(model.layers) == layer_names(model.settings, ONE)
+    assert list(model.layers) == layer_names(model.settings, ONE, N)
     calls = model.recorded(fields())
-    assert [call.name for call in calls] == list(model.layers)
+    assert list(dict.fromkeys(call.name for call in calls)) == list(model.layers)
     for call in calls:
-        torch.testing.assert_close(model.layers[call.name](call.input), call.output)
-    assert not any(layer._forward_hooks for layer in model.layers.values())
+        given = [part(call.input) for part in model.modules_of(call.name)]
+        assert any(torch.equal(output, call.output) for output in given)
+    assert not any(part._forward_hooks for part in model.module.modules())
 
 
 @pytest.mark.parametrize("kind", NETWORKS.entries)
-def test_layers_are_linear_in_their_parameters_and_the_last_gives_the_output(kind: str):
+def test_what_layers_feed_comes_after_them(kind: str):
+    model = model_of(kind)
+    fed = model.fed(fields())
+    assert len(fed) == len(model.recorded(fields())) and fed[-1] is None
+    assert all(target > place for place, target in enumerate(fed) if target is not None)
+
+
+@pytest.mark.parametrize("kind", NETWORKS.entries)
+def test_affine_layers_are_linear_in_their_parameters(kind: str):
     """Adaptations that multiply are folded into weights by this."""
     model = model_of(kind)
-    calls = model.recorded(fields())
-    assert torch.equal(calls[-1].output, model(fields()))
-    for call in calls:
-        layer = model.layers[call.name]
-        doubled = {name: 2 * parameter for name, parameter in layer.named_parameters()}
-        found = torch.func.functional_call(layer, doubled, (call.input,))
-        torch.testing.assert_close(found, 2 * call.output)
-        assert len(next(layer.parameters())) == call.output.shape[1]
+    generator = torch.Generator().manual_seed(2)
+    for call in model.recorded(fields()):
+        parts = model.modules_of(call.name)
+        layer = next(part for part in parts if torch.equal(part(call.input), call.output))
+        assert is_affine(layer)
+        gains = 1.0 + torch.rand(output_channels(layer), generator=generator)
+        scaled = {
+            name: parameter * output_factors(layer, name, gains)
+            for name, parameter in layer.named_parameters()
+        }
+        found = torch.func.functional_call(layer, scaled, (call.input,))
+        torch.testing.assert_close(found, gains.reshape(-1, 1, 1) * call.output)
 
 
 @pytest.mark.parametrize("kind", NETWORKS.entries)
@@ -115,7 +125,7 @@ def test_weights_come_from_the_key_alone(kind: str):
         assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("kind", NETWORKS.entries)
+@pytest.mark.parametrize("kind", ["cnn", "unet"])
 def test_networks_live_on_the_periodic_box(kind: str):
     model, x = model_of(kind), fields()
     shifted = torch.roll(x, (4, -2), dims=(2, 3))
@@ -123,13 +133,25 @@ def test_networks_live_on_the_periodic_box(kind: str):
     torch.testing.assert_close(model(shifted), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", NETWORKS.entries)
+def test_how_far_a_network_is_from_shifting_with_its_input_is_measured(kind: str):
+    model, x = model_of(kind), fields()
+    with torch.no_grad():
+        errors = [model(torch.roll(x, 1, axis)) - torch.roll(model(x), 1, axis) for axis in (2, 3)]
+        expected = max(float(e.norm() / model(x).norm()) for e in errors)
+    assert shift_error(model, x) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert (expected > SHIFT_ROUNDING) == bool(shift_words(expected)) == (kind in ("unet", "user"))
+
+
 @pytest.mark.parametrize("channels", [ONE, TWO], ids=["one layer", "two layers"])
 @pytest.mark.parametrize("kind", NETWORKS.entries)
 def test_costs_are_counted_from_the_module(kind: str, channels: Channels):
     model = model_of(kind, channels=channels)
-    counted = {n: sum(p.numel() for p in layer.parameters()) for n, layer in model.layers.items()}
-    assert layer_parameters(model.settings, channels) == counted
-    assert total_parameters(model.settings, channels) >= sum(counted.values())
+    counted = {
+        name: sum(p.numel() for p in model.parameters_of(name).values()) for name in model.layers
+    }
+    assert layer_parameters(model.settings, channels, N) == counted
+    assert total_parameters(model.settings, channels, N) >= sum(counted.values())
     flops = [forward_flops(model.settings, channels, n) for n in (N, 2 * N)]
     assert flops[1] == 4 * flops[0] > 0
 
@@ -142,7 +164,7 @@ def test_grids_that_a_network_cannot_work_on_are_refused():
     with pytest.raises(CaseError, match=r"kernel_size = 9 is wider than the coarse level of 8 x 8"):
         check_grid(NETWORKS.settings("unet", kernel_size=9), 16)
     for kind in NETWORKS:
-        check_grid(settings_of(kind), N)
+        check_grid(small_network(kind), N)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])

@@ -18,11 +18,9 @@ from eddyscope.config.registry import Registry
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build
-from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
 from examples.base_to_target import BaseToTarget
-
-SMALL = {"cnn": {"depth": 3, "width": 4, "kernel_size": 3}, "unet": {"width": 3}}
+from small_networks import ONE, small_network
 
 WITH_EXAMPLE = Registry("score", {**SCORES.entries, "base_to_target": BaseToTarget})
 """What `SCORES` is once the line of one more score is added."""
@@ -34,7 +32,9 @@ def samples(seed: int) -> Samples:
 
 
 def model_of(kind: str) -> LayeredModel:
-    return build(NETWORKS.settings(kind, **SMALL.get(kind, {})), Channels.of_flow(), (1,))
+    model = build(small_network(kind), ONE, (1,), n=8)
+    model.module.eval()
+    return model
 
 
 def test_registry_needs_no_torch():

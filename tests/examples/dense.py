@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from eddyscope.networks.parts import Parts
 from eddyscope.networks.settings import Channels, NetworkSettings, numbered
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ class Dense:
     def check(self, n: int) -> None:
         """Every grid will do."""
 
-    def module(
-        self, channels: Channels, n: int | None, key: Sequence[int] | None
-    ) -> tuple[nn.Module, dict[str, nn.Module]]:
+    def module(self, channels: Channels, n: int | None, key: Sequence[int] | None) -> Parts:
         from torch import nn
 
         from eddyscope.networks.blocks import Beside, chain, convolution, draw_weights
@@ -54,4 +53,4 @@ class Dense:
             draw_weights(layers, key, dict.fromkeys(layers, 1.0))
         inner = chain({"l02": layers["l02"], "tanh": nn.Tanh()})
         steps = {"l01": layers["l01"], "tanh": nn.Tanh(), "both": Beside(inner)}
-        return chain({**steps, "l03": layers["l03"]}), layers
+        return Parts(chain({**steps, "l03": layers["l03"]}), layers)

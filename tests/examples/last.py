@@ -40,8 +40,6 @@ class Last(Usual):
         return f"the last {self.settings.count}"
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
-        network = base.copy()
-        network.module.requires_grad_(False)
-        for name in list(base.layers)[-self.settings.count :]:
-            network.layers[name].requires_grad_(True)
-        return network.module
+        from eddyscope.learning.adaptations.replaced import frozen_but
+
+        return frozen_but(base, list(base.layers)[-self.settings.count :]).module

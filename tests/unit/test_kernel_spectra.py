@@ -181,7 +181,7 @@ def test_layers_that_are_no_convolutions_are_left_out_and_named() -> None:
     kernels = kernels_of(model)
     shapes = {name: weights.shape for name, weights in kernels.items()}
     assert shapes == {"l01": (4, 2, 2, 2), "l02": (4, 2, 5, 5), "l05": (1, 4, 1, 1)}
-    assert left_out(model) == ["l03", "l04"]
+    assert left_out(model) == {"l03": "GroupNorm", "l04": "ConvTranspose2d"}
     assert grids_of(model, N) == {"l01": 32, "l02": 16, "l03": 16, "l04": 16, "l05": 32}
     assert np.count_nonzero(kernels["l02"][0, 0]) == 9
     assert kernel_count(NETWORKS.settings("cnn", depth=3, width=4), ONE) == 28
@@ -228,4 +228,4 @@ def test_a_network_without_convolutions_has_no_kernels() -> None:
     model = LayeredModel(nn.Sequential(layer), {"l01": layer}, NETWORKS.settings("cnn"), ONE)
     models = {ModelKey(): model, ModelKey("all"): model.copy()}
     assert kernel_groups(World.single(), models, N, seed=1, maps=True) == {}
-    assert left_out(model) == ["l01"]
+    assert left_out(model) == {"l01": "Linear"}

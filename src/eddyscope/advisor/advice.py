@@ -19,6 +19,7 @@ from eddyscope.config.arrays import FloatArray
 from eddyscope.learning.batches import Fields, Samples, load_fields
 from eddyscope.learning.metrics import shell_spectrum
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
 from eddyscope.parallel.world import World
 
 __all__ = ["advice_of", "curves_of", "error_spectrum", "evidence_of", "write_rankings"]
@@ -64,18 +65,25 @@ def write_rankings(
         model, evidence, scores, world, lambda name: world.say(f"advise: {name}")
     )
     spectrum = error_spectrum(model, evidence)
+    count, shift = len(evidence.target), shift_error(model, evidence.target.inputs[:SHIFTED])
 
     def write() -> None:
         for name, ranking in rankings.items():
-            advice = advice_of({name: scores[name]}, {name: ranking}, name, len(evidence.target))
+            advice = advice_of({name: scores[name]}, {name: ranking}, name, count, shift)
             curves = {name: curves_of(ranking)}
             write_advice(folders[name], advice, spectrum, curves, attributes)
 
     world.on_root(write)
+    if shift_words(shift):
+        world.say(f"advise: {shift_words(shift)}")
 
 
 def advice_of(
-    scores: Mapping[str, Score], rankings: Mapping[str, Ranking], default: str, samples: int
+    scores: Mapping[str, Score],
+    rankings: Mapping[str, Ranking],
+    default: str,
+    samples: int,
+    shift_error: float | None = None,
 ) -> Advice:
     """What `rankings` say, the default score's reason with it."""
     return Advice(
@@ -83,6 +91,7 @@ def advice_of(
         scores={name: _scored(ranking) for name, ranking in rankings.items()},
         samples=samples,
         reason=reason(default, scores[default], rankings[default], samples),
+        shift_error=shift_error,
     )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from eddyscope.networks.base import LayerCall, LayeredModel
+from eddyscope.networks.layers import is_affine
 
 __all__ = ["LayerJacobian", "Parameters"]
 
@@ -30,17 +31,6 @@ Parameters = dict[str, Tensor]
 """Full parameter name -> values."""
 
 Forward = Callable[[Tensor], Tensor]
-
-AFFINE = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.Linear,
-)
-"""Layers that are linear in their parameters and, but for a bias, in their input."""
 
 ROUNDING = 1e-4
 """Difference of two ways to one product that single precision makes, in units of its norm."""
@@ -56,9 +46,12 @@ class LayerJacobian:
         self.point: Parameters = {k: p.detach() for k, p in model.parameters_of(name).items()}
         with torch.no_grad():
             self.calls = model.recorded(inputs)
-        layers = model.layers.items()
         self.chosen = copy.deepcopy(model.layers[name])
-        self.unbiased = {k: _without_bias(v) for k, v in layers if type(v) in AFFINE}
+        self.unbiased = {
+            layer: _without_bias(module)
+            for layer, module in model.layers.items()
+            if is_affine(module) and len(model.modules_of(layer)) == 1
+        }
         pulled: Any = torch.func.vjp(self._output_of, self.point)
         self.output: Tensor = pulled[0].detach()
         self._pull_back: Callable[[Tensor], tuple[Parameters]] = pulled[1]
@@ -103,7 +96,7 @@ class LayerJacobian:
         self.unbiased = shortcut
         try:
             short = self.times(direction)
-        except RuntimeError:  # of shapes: a layer is not called as it was recorded
+        except (RuntimeError, StopIteration):  # a layer is not called as it was recorded
             return False
         return bool((short - plain).norm() <= ROUNDING * plain.norm())
 

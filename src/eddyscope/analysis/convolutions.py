@@ -7,6 +7,7 @@ from torch import nn
 
 from eddyscope.config.arrays import RealArray
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.layers import evaluating
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
 
@@ -26,23 +27,25 @@ def kernels_of(model: LayeredModel) -> dict[str, RealArray]:
     }
 
 
-def left_out(model: LayeredModel) -> list[str]:
-    """Layers that are no convolutions, so have no kernels to look at."""
-    return [name for name, layer in model.layers.items() if not _is_convolution(layer)]
+def left_out(model: LayeredModel) -> dict[str, str]:
+    """Layers whose kernels are not looked at, since they are no two-dimensional convolutions ->
+    what they are."""
+    others = {name: layer for name, layer in model.layers.items() if not _is_convolution(layer)}
+    return {name: type(layer).__name__ for name, layer in others.items()}
 
 
 def grids_of(model: LayeredModel, n: int) -> dict[str, int]:
     """Layer -> points a side of what it is given where the network works on n × n points."""
     first = next(iter(model.module.parameters()))
     x = torch.zeros(1, len(model.channels.inputs), n, n, dtype=first.dtype, device=first.device)
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(model.module):
         return {call.name: call.input.shape[-1] for call in model.recorded(x)}
 
 
-def kernel_count(settings: NetworkSettings, channels: Channels) -> int:
+def kernel_count(settings: NetworkSettings, channels: Channels, n: int | None = None) -> int:
     """Kernels of all convolutions of a network."""
     # Not on torch's meta device, which takes a second to load.
-    layers = build(settings, channels, None).layers.values()
+    layers = build(settings, channels, None, n).layers.values()
     weights = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d)]
     return sum(weight[..., 0, 0].numel() for weight in weights)
 

@@ -23,7 +23,7 @@ def size_of(
     network: NetworkSettings, channels: Channels, n: int, models: Sequence[ModelKey]
 ) -> int:
     """Bytes of analysis.h5, about; models: the re-trained ones."""
-    kernels = kernel_count(network, channels)
+    kernels = kernel_count(network, channels, n)
     # Models of a single layer have one layer each, so together they count as one model.
     whole = sum(not key.is_single_layer for key in models)
     numbers = kernels * (2 * len(shell_counts(n)) + NUMBERS * (2 + whole))
@@ -33,7 +33,7 @@ def size_of(
 
 def maps_fit(network: NetworkSettings, channels: Channels, n: int) -> bool:
     """Whether maps of all kernels of base and single-layer models are stored."""
-    return _map_bytes(kernel_count(network, channels), n) <= MAP_BUDGET
+    return _map_bytes(kernel_count(network, channels, n), n) <= MAP_BUDGET
 
 
 def _map_bytes(kernels: int, n: int) -> int:

@@ -7,7 +7,8 @@ advice.json
     {"default_score": NAME, "ranking": ["l02", …],
      "scores": {NAME: {"ranking": […], "values": {"l02": x, …}, "ties": [[…], …], "seconds": s}},
      "ties": [["l03", "l04"], …], "samples": how many target samples the scores saw,
-     "reason": "…", "digest": SHA-256 of all the rest}
+     "reason": "…", "shift_error": of the base model, see networks/shift.py,
+     "digest": SHA-256 of all the rest}
     The higher the value the better the layer; null where the score is not defined for it.
     `ranking` has the best layer first; the layers of each of `ties` are equal to the score, and
     their order means nothing. `ranking` and `ties` on their own are the default score's.
@@ -95,6 +96,8 @@ class Advice(JsonPart):
     """Of the default score."""
     ties: list[list[str]] = []
     """Of the default score."""
+    shift_error: float | None = None
+    """Of the base model on these samples, see `networks/shift.py`."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Advice:

@@ -15,7 +15,8 @@ have kernels, and only those that differ from the base model's have a group of t
 Wavenumbers are whole numbers (box 2π) up to those of the grid that a layer works on; maps have
 k = 0 in the middle. Root attributes: provenance, `format`, `n` (points a side of the network's
 grid), `best` (model of the single layer that was the best; "" if there is none), `runs` (JSON:
-run -> {"model", "system"}), `left_out` (layers that are no convolutions).
+run -> {"model", "system"}), `left_out` (layers that are no
+convolutions), `shift_error` (of the base model, see `networks/shift.py`).
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def write_analysis(
 ) -> None:
     """Write analysis.h5, whole or not at all. Not collective. Raises CannotWrite.
 
-    attributes: provenance, `n` and `left_out`.
+    attributes: provenance, `n`, `left_out` and `shift_error`.
     """
     named = {name: {"model": str(run.model), "system": run.system} for name, run in runs.items()}
     root: dict[str, Attribute] = {

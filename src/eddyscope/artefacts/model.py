@@ -1,6 +1,7 @@
 """Models on the disk: `*.safetensors`, weights and what they mean. No pickle, no torch.
 
-Tensors: float32, under their names in the network's module. Metadata: `format`,
+Tensors: float32 (what is no weight may hold whole numbers), under their names in the network's
+module, those that it has under several names once. Metadata: `format`,
 `sign_convention` (of psi and pi, as in datasets), `digest` (SHA-256 of everything else,
 weights and metadata), and the fields of `ModelRecord`, each as a JSON text.
 """
@@ -8,7 +9,7 @@ weights and metadata), and the fields of `ModelRecord`, each as a JSON text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,6 +25,7 @@ from eddyscope.artefacts.role import Adapted
 from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
 from eddyscope.config.arrays import AnyArray, RealArray
 from eddyscope.config.errors import CaseError
+from eddyscope.config.identity import deciding
 from eddyscope.config.registry import Choice
 from eddyscope.networks.registry import NETWORKS
 from eddyscope.networks.settings import Channels, NetworkSettings
@@ -40,7 +42,7 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = "eddyscope-model-3"
+FORMAT = "eddyscope-model-4"
 
 
 class _Part(BaseModel):
@@ -125,7 +127,14 @@ class ModelRecord(_Part):
     """Layers whose weights differ from the base model's; none in the base model itself."""
     history: Curves = Curves()
     metrics: dict[str, float | None] = {}
-    """Numbers known when it was saved: losses, samples, parameters, seconds, ranks, threads."""
+    """Numbers known when it was saved: losses, samples, parameters, seconds, ranks, threads, and
+    `shift_error`, see `networks/shift.py`."""
+    layers: dict[str, str] = {}
+    """Layer -> full name of its submodule."""
+    left_out: dict[str, str] = {}
+    """Submodule that is no layer, though it looks like one -> why."""
+    kept: list[str] = []
+    """Tensors that are no weights, such as running statistics and scales."""
     provenance: dict[str, Any] = {}
     """Resolved case, versions, seeds, the dataset's digest, and on how many ranks and threads
     each stretch of epochs was trained."""
@@ -183,7 +192,7 @@ def write_model(path: Path, record: ModelRecord, weights: Mapping[str, RealArray
 
     Raises CannotWrite, and CaseError for weights that are not finite.
     """
-    _check_weights(path, weights)
+    _check_weights(path, weights, record.kept)
     texts = {"format": FORMAT, "sign_convention": SIGN_CONVENTION, **record.texts()}
     return write_tensors(path, weights, texts)
 
@@ -202,7 +211,7 @@ def read_model(path: Path, expect: NetworkSettings | None = None) -> StoredModel
             f"{SIGN_CONVENTION!r}; train the model again on a dataset of this convention"
         )
     record = _record(path, texts)
-    _check_weights(path, weights)
+    _check_weights(path, weights, record.kept)
     if expect is not None:
         check_network(path, record.network, expect)
     return StoredModel(record, weights, texts["digest"])
@@ -210,7 +219,8 @@ def read_model(path: Path, expect: NetworkSettings | None = None) -> StoredModel
 
 def check_network(path: Path, found: NetworkSettings, expect: NetworkSettings) -> None:
     """Raise CaseError unless two networks can be compared layer by layer."""
-    theirs, ours = (settings.model_dump(mode="json", exclude={"n"}) for settings in (found, expect))
+    theirs, ours = (deciding(settings) for settings in (found, expect))
+    del theirs["n"], ours["n"]
     if theirs["kind"] != ours["kind"]:
         theirs, ours = {"kind": theirs["kind"]}, {"kind": ours["kind"]}
     different = [name for name in theirs if theirs[name] != ours[name]]
@@ -237,10 +247,11 @@ def _record(path: Path, texts: Mapping[str, str]) -> ModelRecord:
         ) from None
 
 
-def _check_weights(path: Path, weights: Mapping[str, AnyArray]) -> None:
-    """Raise CaseError unless all weights are finite and of single precision."""
+def _check_weights(path: Path, weights: Mapping[str, AnyArray], kept: Sequence[str]) -> None:
+    """Raise CaseError unless all weights are finite and of single precision; what is `kept`
+    beside them may be whole numbers."""
     for name, array in weights.items():
-        if array.dtype != np.float32:
+        if array.dtype != np.float32 and not (name in kept and array.dtype.kind in "iub"):
             raise CaseError(
                 f"{path}: weights {name!r} are {array.dtype}, but models hold float32; make it "
                 "again with --fresh"

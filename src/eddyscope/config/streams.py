@@ -16,6 +16,7 @@ PURPOSES = {
     "system": 5,
     "phases": 6,
     "kicks": 7,
+    "training": 8,
 }
 """What a stream is for; part of its key, so that streams of one seed are independent."""
 

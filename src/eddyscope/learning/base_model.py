@@ -20,6 +20,7 @@ from eddyscope.learning.retrain import metrics_of
 from eddyscope.learning.trainer import Recipe, Saved, train
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
+from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 
@@ -59,12 +60,26 @@ class BaseTraining:
             world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
         )
         began = time.monotonic()
-        history = train(network.module, samples, validation, self.recipe, world, saved, report)
+        history = train(
+            network.module,
+            samples,
+            validation,
+            self.recipe,
+            world,
+            saved,
+            report,
+            network.channels_last,
+        )
         count = sum(parameter.numel() for parameter in network.module.parameters())
+        shift = shift_error(network, samples.inputs[:SHIFTED])
         metrics = metrics_of(history, len(samples), count, time.monotonic() - began, world)
+        metrics["shift_error"] = shift
         model = Model(network, self._record(data, normalisation, history, metrics))
         world.on_root(lambda: save_model(self.path, model))
         world.on_root(lambda: saved.path.unlink(missing_ok=True))
+        for words in [*network.notes, shift_words(shift)]:
+            if words:
+                world.say(f"train: {words}")
 
     def _samples(
         self, dataset: Dataset, normalisation: Normalisation

@@ -1,4 +1,4 @@
-"""Checkpoints of training: trained parameters, Adam's moments, epoch and curves. No pickle.
+"""Checkpoints of training: trained parameters, Adam's moments, buffers, curves. No pickle.
 
 Reading never removes one: a checkpoint that cannot be used is passed over, and it is said why.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
 from eddyscope.config.arrays import AnyArray
@@ -20,16 +20,21 @@ from eddyscope.parallel.world import World
 
 __all__ = ["restore", "save_checkpoint"]
 
-FORMAT = "eddyscope-training-2"
+FORMAT = "eddyscope-training-3"
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """Adam's state of each parameter, as torch names it."""
+
+
+KEPT = "kept"
+"""Of a buffer, such as a running mean: its value."""
 
 
 def save_checkpoint(
     path: Path,
     identity: str,
     parameters: Mapping[str, nn.Parameter],
+    buffers: Mapping[str, Tensor],
     optimiser: torch.optim.Optimizer,
     history: History,
     world: World,
@@ -41,6 +46,7 @@ def save_checkpoint(
         for name, parameter in parameters.items():
             state = {"value": parameter.detach(), **optimiser.state[parameter]}
             arrays |= {f"{name}/{key}": value.cpu().numpy() for key, value in state.items()}
+        arrays |= {f"{name}/{KEPT}": buffer.cpu().numpy() for name, buffer in buffers.items()}
         texts = {
             "format": FORMAT,
             "identity": identity,
@@ -55,6 +61,7 @@ def restore(
     path: Path,
     identity: str,
     parameters: Mapping[str, nn.Parameter],
+    buffers: Mapping[str, Tensor],
     optimiser: torch.optim.Optimizer,
     world: World,
 ) -> History:
@@ -68,6 +75,9 @@ def restore(
         return History()
     arrays, history = found
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    with torch.no_grad():
+        for name, buffer in buffers.items():
+            buffer.copy_(tensors[f"{name}/{KEPT}"])
     for name, parameter in parameters.items():
         with torch.no_grad():
             parameter.copy_(tensors[f"{name}/value"])

@@ -15,7 +15,14 @@ from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import NetworkSettings
-from eddyscope.networks.state import load_state, scale_name, scale_output, scaled_paths, state_of
+from eddyscope.networks.state import (
+    buffer_names,
+    load_state,
+    scale_name,
+    scale_output,
+    scaled_paths,
+    state_of,
+)
 
 __all__ = ["Model", "changed_layers", "load_model", "save_model", "weights_of"]
 
@@ -41,7 +48,13 @@ class Model:
 
 def save_model(path: Path, model: Model) -> None:
     """Write `model` whole or not at all. Not collective: call it on one rank."""
-    write_model(path, model.record, weights_of(model.network))
+    network = model.network
+    facts = {
+        "layers": network.paths,
+        "left_out": dict(network.left_out),
+        "kept": buffer_names(network.module),
+    }
+    write_model(path, model.record.model_copy(update=facts), weights_of(network))
 
 
 def load_model(path: Path, expect: NetworkSettings | None = None) -> Model:
@@ -51,7 +64,7 @@ def load_model(path: Path, expect: NetworkSettings | None = None) -> Model:
     those of its network.
     """
     stored = read_model(path, expect)
-    return Model(_network(path, stored), stored.record, stored.digest)
+    return Model(_network(path, stored, expect), stored.record, stored.digest)
 
 
 def weights_of(network: LayeredModel) -> dict[str, RealArray]:
@@ -70,10 +83,13 @@ def changed_layers(before: LayeredModel, after: LayeredModel) -> list[str]:
     return [name for name in before.layers if differ(name)]
 
 
-def _network(path: Path, stored: StoredModel) -> LayeredModel:
-    """The network that a stored model describes, with its weights. Raises CaseError."""
+def _network(path: Path, stored: StoredModel, expect: NetworkSettings | None) -> LayeredModel:
+    """The network that a stored model describes, with its weights, as after training. Raises
+    CaseError."""
     record = stored.record
-    network = build(record.network, record.channels, None, record.grid.n)
+    # A user's file may have been moved since: what `expect` says is as good.
+    network = build(expect or record.network, record.channels, None, record.grid.n)
+    network.module.eval()
     for scaled in scaled_paths(stored.weights):
         name = scale_name(scaled)
         scale_output(network.module.get_submodule(scaled), torch.from_numpy(stored.weights[name]))
@@ -86,5 +102,12 @@ def _network(path: Path, stored: StoredModel) -> LayeredModel:
             f"{path}: weights {name!r} have shape {found.get(name, 'none')}, but its network needs "
             f"{wanted.get(name, 'none')}; make it again with --fresh"
         )
-    load_state(network.module, {n: torch.from_numpy(a) for n, a in stored.weights.items()})
+    tensors = {name: torch.from_numpy(array) for name, array in stored.weights.items()}
+    for name, own in state_of(network.module).items():
+        if tensors[name].dtype != own.dtype:
+            raise CaseError(
+                f"{path}: {name!r} is {tensors[name].dtype}, but its network needs {own.dtype}; "
+                "make it again with --fresh"
+            )
+    load_state(network.module, tensors)
     return network

@@ -30,7 +30,8 @@ def predict(
         for start in range(0, len(psi), batch_size):
             part = slice(start, start + batch_size)
             inputs = normalised_inputs(normalisation, psi[part], omega[part])
-            output = network(inputs.contiguous(memory_format=torch.channels_last)).double().numpy()
+            laid_out = inputs.contiguous(memory_format=network.memory_format)
+            output = network(laid_out).double().numpy()
             for layer, std in enumerate(stds):
                 result[part, layer] = output[:, layer] * std
     return result

@@ -23,6 +23,7 @@ from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.shift import SHIFTED, shift_error
 from eddyscope.parallel.failure import BlewUp, CannotWrite
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import deal
@@ -134,7 +135,9 @@ class Retraining:
         def trained(module: nn.Module) -> None:
             nonlocal history
             samples, validation = self.target.samples, self.target.validation
-            history = train(module, samples, validation, recipe, world, saved, report)
+            history = train(
+                module, samples, validation, recipe, world, saved, report, base.channels_last
+            )
 
         module = adaptation.module(base, recipe.key)
         count = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -144,6 +147,7 @@ class Retraining:
             self._measure(network, history, world)
         seconds = time.monotonic() - began
         metrics = metrics_of(history, len(self.target.samples), count, seconds, world)
+        metrics["shift_error"] = shift_error(network, self.target.samples.inputs[:SHIFTED])
         record = self._record(key, changed_layers(base, network), history, metrics)
         model = Model(network, record)
         world.on_root(lambda: save_model(path, model))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -23,6 +23,16 @@ from eddyscope.learning.checkpoint import restore, save_checkpoint
 from eddyscope.learning.device import configure_torch
 from eddyscope.learning.history import History
 from eddyscope.learning.order import Batch, batches, rotated
+from eddyscope.learning.training_mode import (
+    Counted,
+    buffers_of,
+    random_numbers,
+    same_buffers,
+    shared_statistics,
+    untouched,
+    used_parameters,
+)
+from eddyscope.networks.layers import evaluating
 from eddyscope.parallel.failure import BlewUp, all_true
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World, block
@@ -61,8 +71,13 @@ def train(
     world: World,
     saved: Saved | None = None,
     report: Callable[[int, str], None] = lambda epoch, note: None,
+    channels_last: bool = True,
 ) -> History:
     """Train those parameters of `network` that require gradients, in place. Collective.
+
+    Its parts compute as they are told to, as in training or as after it: batch normalisation
+    and dropout as in training alone change what they keep. What the output does not depend on
+    is left as it is. channels_last: whether its tensors may lie so in memory, which is faster.
 
     An interrupted training that is called again on as many ranks and threads ends with the
     same bits. On other numbers it goes on as well, since no user would rather lose the epochs
@@ -71,34 +86,16 @@ def train(
     """
     threads = configure_torch(world)
     device = pick_device(world.comm)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     network.to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=layout)  # type: ignore[call-overload]
     samples = samples.to(device)
     validation = None if validation is None else validation.to(device)
-    optimiser = torch.optim.Adam(_trainable(network).values(), lr=recipe.learning_rate)
-    history = History()
-    if saved is not None:
-        history = restore(saved.path, saved.identity, _trainable(network), optimiser, world)
-    changed = history.go_on(world.size, threads)
-    if changed and saved is not None:
-        world.say(f"{saved.path.stem}: goes on {changed}; the last bits will be of neither alone")
-
-    def loop(model: nn.Module) -> None:
-        for epoch in range(len(history.train), recipe.epochs):
-            history.train.append(_epoch(model, samples, recipe, epoch, optimiser, world))
-            if validation is not None:
-                history.validation.append(mean_loss(network, validation, recipe.batch_size, world))
-            if not _is_finite(network, history, world):
-                return
-            done = epoch + 1
-            if saved is not None and done % recipe.checkpoint_every == 0 and done < recipe.epochs:
-                trained = _trainable(network)
-                save_checkpoint(saved.path, saved.identity, trained, optimiser, history, world)
-            report(done, history.words)
-
-    _on_all_ranks(network, samples, world, device, loop)
+    with used_parameters(network, samples.inputs[:1]) as trained:
+        training = _Training(network, trained, samples, validation, recipe, world, saved, layout)
+        history = training.run(threads, device, report)
     network.to("cpu")
-    if not _is_finite(network, history, world):
+    if not _is_finite(trained, history, world):
         raise BlewUp(
             f"training: the loss is no longer finite in epoch {len(history.train)}; lower the "
             "learning rate, or look for samples that are not finite"
@@ -106,11 +103,60 @@ def train(
     return history
 
 
+@dataclass(frozen=True)
+class _Training:
+    """A training on its device."""
+
+    network: nn.Module
+    trained: Mapping[str, nn.Parameter]
+    samples: Samples
+    validation: Samples | None
+    recipe: Recipe
+    world: World
+    saved: Saved | None
+    layout: torch.memory_format
+
+    def run(
+        self, threads: int, device: torch.device, report: Callable[[int, str], None]
+    ) -> History:
+        """All epochs that are not done yet. Collective."""
+        network, recipe, world, saved = self.network, self.recipe, self.world, self.saved
+        optimiser = torch.optim.Adam(self.trained.values(), lr=recipe.learning_rate)
+        buffers, history = buffers_of(network), History()
+        if saved is not None:
+            history = restore(saved.path, saved.identity, self.trained, buffers, optimiser, world)
+        changed = history.go_on(world.size, threads)
+        if changed and saved is not None:
+            name = saved.path.stem
+            world.say(f"{name}: goes on {changed}; the last bits will be of neither alone")
+
+        def loop(model: nn.Module, counted: Counted) -> None:
+            step = _Step(model, self.samples, self.layout, counted, optimiser)
+            for epoch in range(len(history.train), recipe.epochs):
+                with random_numbers("training", (*recipe.key, epoch, world.rank), device):
+                    history.train.append(_epoch(step, recipe, epoch, world))
+                same_buffers(network, world)
+                if self.validation is not None:
+                    loss = mean_loss(network, self.validation, recipe.batch_size, world)
+                    history.validation.append(loss)
+                if not _is_finite(self.trained, history, world):
+                    return
+                done = epoch + 1
+                due = done % recipe.checkpoint_every == 0 and done < recipe.epochs
+                if saved is not None and due:
+                    state = self.trained, buffers, optimiser, history
+                    save_checkpoint(saved.path, saved.identity, *state, world)
+                report(done, history.words)
+
+        _on_all_ranks(network, self.samples, world, device, loop)
+        return history
+
+
 def mean_loss(network: nn.Module, samples: Samples, batch_size: int, world: World) -> float:
     """Mean squared error over `samples`, shared out to the ranks. Collective."""
     mine = block(len(samples), world.size, world.rank)
     total = 0.0
-    with torch.inference_mode():
+    with torch.inference_mode(), evaluating(network):
         for start in range(mine.start, mine.stop, batch_size):
             part = slice(start, min(start + batch_size, mine.stop))
             error = network(samples.inputs[part]) - samples.targets[part]
@@ -118,34 +164,47 @@ def mean_loss(network: nn.Module, samples: Samples, batch_size: int, world: Worl
     return float(world.comm.allreduce(total)) / samples.targets.numel()
 
 
-def _epoch(
-    model: nn.Module,
-    samples: Samples,
-    recipe: Recipe,
-    epoch: int,
-    optimiser: torch.optim.Optimizer,
-    world: World,
-) -> float:
+@dataclass(frozen=True)
+class _Step:
+    """What every step of a training works with."""
+
+    model: nn.Module
+    samples: Samples
+    layout: torch.memory_format
+    counted: Counted
+    optimiser: torch.optim.Optimizer
+
+    def take(self, batch: Batch, ranks: int) -> Tensor:
+        """One step; gives the sum of squared errors over this rank's part of the batch."""
+        self.optimiser.zero_grad()
+        error = self._squared_error(batch)
+        scale = ranks / (batch.total * self.samples.targets[0].numel())
+        (error * scale).backward()
+        self.optimiser.step()
+        return error.detach()
+
+    def _squared_error(self, batch: Batch) -> Tensor:
+        self.counted.here = len(batch.indices) > 0
+        indices, turns = batch.indices, batch.turns
+        if not self.counted.here:  # not every network takes a batch of no samples
+            indices, turns = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        chosen = torch.from_numpy(indices).to(self.samples.inputs.device)
+        inputs = rotated(self.samples.inputs[chosen], turns)
+        targets = rotated(self.samples.targets[chosen], turns)
+        prediction = self.model(inputs.contiguous(memory_format=self.layout))
+        error: Tensor = (prediction - targets).square().sum()
+        return error if self.counted.here else error * 0.0
+
+
+def _epoch(step: _Step, recipe: Recipe, epoch: int, world: World) -> float:
     """One pass over all samples; gives the mean loss met on the way. Collective."""
+    samples = step.samples
     total = torch.zeros((), dtype=torch.float64, device=samples.inputs.device)
     for batch in batches(
         len(samples), recipe.batch_size, recipe.key, epoch, world.rank, world.size, recipe.rotations
     ):
-        optimiser.zero_grad()
-        loss = _squared_error(model, samples, batch)
-        (loss * (world.size / (batch.total * samples.targets[0].numel()))).backward()
-        optimiser.step()
-        total += loss.detach()
+        total += step.take(batch, world.size)
     return float(world.comm.allreduce(float(total))) / samples.targets.numel()
-
-
-def _squared_error(model: nn.Module, samples: Samples, batch: Batch) -> Tensor:
-    """Sum of squared errors over this rank's part of a batch (which may be empty)."""
-    chosen = torch.from_numpy(batch.indices).to(samples.inputs.device)
-    inputs = rotated(samples.inputs[chosen], batch.turns)
-    targets = rotated(samples.targets[chosen], batch.turns)
-    prediction = model(inputs.contiguous(memory_format=torch.channels_last))
-    return cast(Tensor, (prediction - targets).square().sum())
 
 
 def _on_all_ranks(
@@ -153,33 +212,29 @@ def _on_all_ranks(
     samples: Samples,
     world: World,
     device: torch.device,
-    loop: Callable[[nn.Module], None],
+    loop: Callable[[nn.Module, Counted], None],
 ) -> None:
     """Call `loop` with `network` as all ranks of `world` train it together. Collective."""
+    counted = Counted()
     if world.size == 1:
-        loop(network)
+        loop(network, counted)
         return
-    with process_group(world.comm, device):
+    with process_group(world.comm, device), shared_statistics(network, counted):
         ids = [device.index] if device.type == "cuda" else None
         model = DistributedDataParallel(network, device_ids=ids)
         # DDP lays its buckets out anew after its first step, which changes the order of
         # sums. One step ahead of the first makes a resumed run sum like an unbroken one.
-        model(samples.inputs[:1]).sum().backward()
-        for parameter in network.parameters():
-            parameter.grad = None
-        loop(model)
+        with untouched(network, device):
+            model(samples.inputs[:1]).sum().backward()
+        loop(model, counted)
         # DDP must go before its process group: as the last owner it would wait for the
         # group's threads while it holds the interpreter's lock, which they may need.
         del model
         gc.collect()
 
 
-def _is_finite(network: nn.Module, history: History, world: World) -> bool:
+def _is_finite(trained: Mapping[str, nn.Parameter], history: History, world: World) -> bool:
     """Whether the latest losses and all trained parameters are finite on all ranks. Collective."""
     losses = [*history.train[-1:], *history.validation[-1:]]
-    sums = [float(p.detach().sum()) for p in _trainable(network).values()]
+    sums = [float(p.detach().sum()) for p in trained.values()]
     return all_true(world.comm, all(math.isfinite(value) for value in [*losses, *sums]))
-
-
-def _trainable(network: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in network.named_parameters() if p.requires_grad}

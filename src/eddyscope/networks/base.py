@@ -15,12 +15,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from eddyscope.networks.layers import sharing
 from eddyscope.networks.settings import Channels, NetworkSettings
 
 __all__ = ["LayerCall", "LayeredModel"]
@@ -58,10 +59,19 @@ class LayeredModel:
     """Names of the channels it takes and gives, in their order."""
     n: int | None = None
     """Points a side of the grid it was made for."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Submodule that is no layer, though it looks like one -> why."""
+    channels_last: bool = True
+    """Whether it takes tensors that lie in memory with their channels last, which is faster."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Normalised outputs, (sample, output channel, y, x), of normalised inputs."""
         return cast(Tensor, self.module(x))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of its layers, a line each."""
+        return [f"{path} is no layer of the network: {why}" for path, why in self.left_out.items()]
 
     def copy(self) -> LayeredModel:
         """The same network with parameters of its own."""
@@ -79,10 +89,21 @@ class LayeredModel:
         names = {id(submodule): path for path, submodule in self.module.named_modules()}
         return {name: names[id(layer)] for name, layer in self.layers.items()}
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How tensors should lie in memory that it is given."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def modules_of(self, name: str) -> list[nn.Module]:
+        """The submodules that are layer `name`: more than one where some share weights with it
+        that are no layers of their own."""
+        own, others = self.layers[name], list(self.layers.values())
+        return [m for m in sharing(self.module, own) if m is own or m not in others]
+
     def parameters_of(self, name: str) -> dict[str, nn.Parameter]:
-        """Parameters of layer `name` under their full names in `module`."""
+        """Parameters of layer `name` under their full names in `module`, its weight first."""
         full_names = {id(parameter): key for key, parameter in self.module.named_parameters()}
-        own = self.layers[name].parameters()
+        own = [p for part in self.modules_of(name) for p in part.parameters()]
         return {full_names[id(parameter)]: parameter for parameter in own}
 
     def recorded(self, x: Tensor) -> list[LayerCall]:
@@ -114,15 +135,16 @@ class LayeredModel:
             given.append(inputs[0].clone())
             return (given[-1], *inputs[1:])
 
-        def after(name: str) -> torch.utils.hooks.RemovableHandle:
+        def after(name: str, part: nn.Module) -> torch.utils.hooks.RemovableHandle:
             def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
                 passed.append(_Passed(LayerCall(name, given.pop(), output), output.clone()))
                 return passed[-1].onward
 
-            return self.layers[name].register_forward_hook(record)
+            return part.register_forward_hook(record)
 
-        handles = [layer.register_forward_pre_hook(before) for layer in self.layers.values()]
-        handles += [after(name) for name in self.layers]
+        parts = [(name, part) for name in self.layers for part in self.modules_of(name)]
+        handles = [part.register_forward_pre_hook(before) for _, part in parts]
+        handles += [after(name, part) for name, part in parts]
         try:
             yield passed
         finally:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from eddyscope.config.errors import CaseError
+from eddyscope.networks.parts import Parts
 from eddyscope.networks.settings import Channels, NetworkSettings, numbered
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ class Cnn:
                 f"kernels of at most {n - 1 + n % 2}, or a finer filter.n"
             )
 
-    def module(
-        self, channels: Channels, n: int | None, key: Sequence[int] | None
-    ) -> tuple[nn.Module, dict[str, nn.Module]]:
+    def module(self, channels: Channels, n: int | None, key: Sequence[int] | None) -> Parts:
         from torch import nn
 
         from eddyscope.networks.blocks import BEFORE_RELU, chain, convolution, draw_weights
@@ -80,4 +79,4 @@ class Cnn:
                 steps[f"relu_{name}"] = nn.ReLU()
         if key is not None:
             draw_weights(layers, key, {**dict.fromkeys(names, BEFORE_RELU), names[-1]: 1.0})
-        return chain(steps), layers
+        return Parts(chain(steps), layers)

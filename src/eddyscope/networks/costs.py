@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
+from eddyscope.config.errors import CaseError
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
+
+if TYPE_CHECKING:
+    from eddyscope.networks.base import LayeredModel
 
 __all__ = ["CORE_RATE", "forward_flops", "layer_parameters", "total_parameters", "training_flops"]
 
@@ -21,21 +26,16 @@ def layer_parameters(
     settings: NetworkSettings, channels: Channels, n: int | None = None
 ) -> dict[str, int]:
     """Numbers that each layer has to train."""
-    import torch
-
-    with torch.device("meta"):
-        layers = build(settings, channels, None, n).layers
-    return {name: sum(p.numel() for p in layer.parameters()) for name, layer in layers.items()}
+    model = _cheap(settings, channels, n)
+    return {
+        name: sum(p.numel() for p in model.parameters_of(name).values()) for name in model.layers
+    }
 
 
 @cache
 def total_parameters(settings: NetworkSettings, channels: Channels, n: int | None = None) -> int:
     """All numbers of the network."""
-    import torch
-
-    with torch.device("meta"):
-        module = build(settings, channels, None, n).module
-    return sum(p.numel() for p in module.parameters())
+    return sum(p.numel() for p in _cheap(settings, channels, n).module.parameters())
 
 
 @cache
@@ -45,12 +45,24 @@ def forward_flops(settings: NetworkSettings, channels: Channels, n: int) -> floa
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"), torch.no_grad():
-        model = build(settings, channels, None, n)
-        x = torch.empty(1, len(channels.inputs), n, n)
+    model = _cheap(settings, channels, n)
+    model.module.eval()
+    with next(model.module.parameters()).device, torch.no_grad():
+        x = torch.zeros(1, len(channels.inputs), n, n)
         with FlopCounterMode(display=False) as counter:
             model(x)
     return float(counter.get_total_flops())
+
+
+def _cheap(settings: NetworkSettings, channels: Channels, n: int | None) -> LayeredModel:
+    """The network without values, on torch's meta device, where it can be made there."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build(settings, channels, None, n)
+    except CaseError:  # not every user's module can be: on the CPU it costs a forward pass
+        return build(settings, channels, None, n)
 
 
 def training_flops(settings: NetworkSettings, channels: Channels, n: int) -> float:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from eddyscope.config.registry import Registry
 from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.parts import Parts
 from eddyscope.networks.settings import Channels, NetworkSettings
 from eddyscope.networks.unet import Unet
+from eddyscope.networks.user import User
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from eddyscope.networks.base import LayeredModel
 
 __all__ = ["NETWORKS", "Network", "build", "check_grid", "layer_names", "redrawn"]
@@ -34,17 +34,15 @@ class Network(Protocol):
     def layer_names(self, channels: Channels, n: int | None) -> list[str]:
         """l01, l02, …: the layers that can be re-trained, in the order of a forward pass."""
 
-    def module(
-        self, channels: Channels, n: int | None, key: Sequence[int] | None
-    ) -> tuple[nn.Module, dict[str, nn.Module]]:
-        """The module on torch's default device, and its layers: submodules of it.
+    def module(self, channels: Channels, n: int | None, key: Sequence[int] | None) -> Parts:
+        """The module on torch's default device, and its layers. Raises CaseError.
 
         n: points a side of the grid; key: all that random weights are drawn from; without one
         they need not be set.
         """
 
 
-NETWORKS: Registry[Network] = Registry("network", {"cnn": Cnn, "unet": Unet})
+NETWORKS: Registry[Network] = Registry("network", {"cnn": Cnn, "unet": Unet, "user": User})
 
 
 def check_grid(settings: NetworkSettings, n: int) -> None:
@@ -71,17 +69,21 @@ def build(
     key: Sequence[int] | None,
     n: int | None = None,
 ) -> LayeredModel:
-    """The network, weights drawn from `key` alone; without a key they are not set.
+    """The network as training begins with it; without a key its weights are not set.
 
-    n: points a side of its grid; by default `settings.n`. Not collective.
+    key: all that random weights are drawn from. n: points a side of its grid; by default
+    `settings.n`. Not collective. Raises CaseError where a user's network cannot be made.
     """
     from eddyscope.networks.base import LayeredModel
 
     n = n or settings.n
-    module, layers = NETWORKS.build(settings).module(channels, n, key)
-    return LayeredModel(module, layers, settings, channels, n)
+    made = NETWORKS.build(settings).module(channels, n, key)
+    return LayeredModel(
+        made.module, made.layers, settings, channels, n, made.left_out, made.channels_last
+    )
 
 
 def redrawn(model: LayeredModel, key: Sequence[int]) -> LayeredModel:
     """A network like `model`, all of its weights random, drawn from `key` alone. Not collective."""
-    return model.of(build(model.settings, model.channels, key, model.n).module)
+    settings = model.settings.with_random_weights()
+    return model.of(build(settings, model.channels, key, model.n).module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from eddyscope.config.case import Section
 
@@ -14,6 +15,10 @@ class NetworkSettings(Section):
 
     n: int | None = None
     """Coarse grid it works on, among filter.n; by default the smallest."""
+
+    def with_random_weights(self) -> Self:
+        """The same network without weights from elsewhere to begin with."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from eddyscope.config.errors import CaseError
+from eddyscope.networks.parts import Parts
 from eddyscope.networks.settings import Channels, NetworkSettings, numbered
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ class Unet:
                 "filter.n"
             )
 
-    def module(
-        self, channels: Channels, n: int | None, key: Sequence[int] | None
-    ) -> tuple[nn.Module, dict[str, nn.Module]]:
+    def module(self, channels: Channels, n: int | None, key: Sequence[int] | None) -> Parts:
         from torch import nn
 
         from eddyscope.networks.blocks import (
@@ -109,4 +108,4 @@ class Unet:
         up = PeriodicUpsample(self.settings.upsampling)
         below = chain({"pool": nn.AvgPool2d(2), **activated("l03", "l04"), "up": up})
         top = {**activated("l01", "l02"), "skip": Beside(below), **activated("l05")}
-        return chain({**top, "l06": layers["l06"]}), layers
+        return Parts(chain({**top, "l06": layers["l06"]}), layers)

@@ -17,6 +17,7 @@ from eddyscope.artefacts.analysis import write_analysis
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.job import Job, Step, Work
@@ -95,25 +96,31 @@ def _analyze(
     from eddyscope.analysis.size import maps_fit
     from eddyscope.learning.models import load_model
     from eddyscope.networks.registry import redrawn
+    from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
 
     n = case.network_grid
-    models = world.on_root(lambda: {k: load_model(p, case.network) for k, p in paths.items()})
+    models = agree(world.comm, lambda: {k: load_model(p, case.network) for k, p in paths.items()})
     runs = subjects.runs_of(models, None if best is None else ModelKey.parse(best))
     read = partial(subjects.test_fields, n=n, count=case.analysis.samples)
     fields = {s: world.on_root(partial(read, found)) for s, found in datasets.items()}
     own = {s: world.on_root(partial(read_normalisation, f)) for s, f in normalisations.items()}
     networks = {key: model.network for key, model in models.items()}
+    base = networks[ModelKey()]
     maps = maps_fit(case.network, case.channels, n)
-    untrained = redrawn(networks[ModelKey()], (case.seed, UNTRAINED))
+    untrained = redrawn(base, (case.seed, UNTRAINED))
     groups = kernel_groups(world, networks, n, case.seed, maps, untrained)
-    groups |= activation_groups(world, subjects.subjects_of(models, runs, fields, own))
+    at_work = subjects.subjects_of(models, runs, fields, own)
+    groups |= activation_groups(world, at_work)
     example = world.on_root(partial(read, datasets["base"], count=1))
     groups["example_on_base"] = subjects.example_of(models[ModelKey()], example)
-    others = ", ".join(left_out(networks[ModelKey()]))
-    facts = {**facts, "n": n, "left_out": others}
+    others = ", ".join(f"{name} ({kind})" for name, kind in left_out(base).items())
+    shift = shift_error(base, at_work["base_on_base"].inputs[:SHIFTED])
+    facts = {**facts, "n": n, "left_out": others, "shift_error": shift}
     world.on_root(lambda: write_analysis(path, groups, runs, facts))
     if others:
-        world.say(f"analyze: no convolutions, so without kernels: {others}")
+        world.say(f"analyze: no two-dimensional convolutions, so without kernels: {others}")
+    if shift_words(shift):
+        world.say(f"analyze: {shift_words(shift)}")
 
 
 STAGE = Analyze()

@@ -32,4 +32,4 @@ class Everything(Usual):
         return "all layers"
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
-        return base.copy().module.requires_grad_(True)
+        return base.copy().module.train()

@@ -1,4 +1,7 @@
-"""One factor an output channel of every layer: h -> s h. Tells rescaling from learning."""
+"""One factor an output channel of every layer: h -> s h. Tells rescaling from learning.
+
+The factors multiply weights and biases where a layer is linear in them, and else what it gives.
+"""
 
 from __future__ import annotations
 
@@ -31,22 +34,29 @@ class Gain(Usual):
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         import torch
 
-        from eddyscope.learning.adaptations.replaced import Replaced
+        from eddyscope.learning.adaptations.replaced import Replaced, own_names, with_scales
+        from eddyscope.networks.layers import is_affine, output_channels, output_factors
+        from eddyscope.networks.state import scale_name
 
-        gains = {}
-        for name in base.layers:
-            weight = next(iter(base.parameters_of(name).values()))
-            gains[name] = torch.nn.Parameter(torch.ones(len(weight)))
+        affine = [name for name, layer in base.layers.items() if is_affine(layer)]
+        others = [name for name in base.layers if name not in affine]
+        network, sizes = with_scales(base, others)
+        sizes |= {name: output_channels(base.layers[name]) for name in affine}
+        gains = {name: torch.nn.Parameter(torch.ones(sizes[name])) for name in base.layers}
+        scales = {name: scale_name(path) for name, path in base.paths.items()}
 
         def rescaled(kept: Mapping[str, Tensor], gains: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            scaled = {}
-            for name in base.layers:
-                for key in base.parameters_of(name):
-                    shape = (-1, *[1] * (kept[key].dim() - 1))
-                    scaled[key] = kept[key] * gains[name].reshape(shape)
-            return scaled
+            in_place = {
+                scales[name]: kept[scales[name]] * gains[name].reshape_as(kept[scales[name]])
+                for name in others
+            }
+            for name in affine:
+                for full_name, own in own_names(base, name).items():
+                    factors = output_factors(base.layers[name], own, gains[name])
+                    in_place[full_name] = kept[full_name] * factors
+            return in_place
 
-        return Replaced(base, gains, rescaled)
+        return Replaced(network, gains, rescaled)
 
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
         from eddyscope.learning.adaptations.replaced import Replaced

@@ -47,8 +47,6 @@ class Layers(Usual):
         check_layers(self.settings.layers, layers)
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
-        network = base.copy()
-        network.module.requires_grad_(False)
-        for name in self.settings.layers:
-            network.layers[name].requires_grad_(True)
-        return network.module
+        from eddyscope.learning.adaptations.replaced import frozen_but
+
+        return frozen_but(base, self.settings.layers).module

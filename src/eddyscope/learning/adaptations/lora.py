@@ -1,8 +1,8 @@
 """Low-rank adaptation (Hu et al. 2022) of convolutions: W -> W + B·A.
 
-A weight of shape (o, i, k, k) is read as a matrix of o rows and i·k² columns; A, of `rank`
-rows, is drawn at random, B, of `rank` columns, is zero at first, so that training starts
-from the base model. Biases are kept.
+Every weight of a layer, of shape (o, i, k, k), is read as a matrix of o rows and i·k² columns;
+A, of `rank` rows, is drawn at random, B, of `rank` columns, is zero at first, so that training
+starts from the base model. Biases are kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from eddyscope.artefacts.key import adaptation_text, in_one_order, layers_text
 from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Usual, check_layers
 
 if TYPE_CHECKING:
@@ -72,17 +73,22 @@ class Lora(Usual):
         named = self.settings.layers
         layers = [name for name in base.layers if isinstance(named, str) or name in named]
         for number, name in enumerate(layers, start=1):
-            full_name, weight = next(iter(base.parameters_of(name).items()))
-            rows, columns = len(weight), weight[0].numel()
-            weights[name] = full_name
-            factors[f"{name}_a"] = uniform((self.settings.rank, columns), (*key, number))
-            factors[f"{name}_b"] = uniform((rows, self.settings.rank), None)
+            of_layer = {k: p for k, p in base.parameters_of(name).items() if p.dim() > 1}
+            if not of_layer:
+                raise CaseError(f"{self.text}: {name} has no matrix, so no rank; leave it out")
+            for place, (full_name, weight) in enumerate(of_layer.items()):
+                matrix = f"{name}_{place}" if place else name
+                rows, columns = len(weight), weight[0].numel()
+                weights[matrix] = full_name
+                own_key = (*key, number, place) if place else (*key, number)
+                factors[f"{matrix}_a"] = uniform((self.settings.rank, columns), own_key)
+                factors[f"{matrix}_b"] = uniform((rows, self.settings.rank), None)
 
         def adapted(kept: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {
                 full_name: kept[full_name]
-                + (factors[f"{name}_b"] @ factors[f"{name}_a"]).reshape(kept[full_name].shape)
-                for name, full_name in weights.items()
+                + (factors[f"{matrix}_b"] @ factors[f"{matrix}_a"]).reshape(kept[full_name].shape)
+                for matrix, full_name in weights.items()
             }
 
         return Replaced(base, factors, adapted)

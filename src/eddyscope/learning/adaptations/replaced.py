@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -11,44 +11,69 @@ from torch import Tensor, nn
 from eddyscope.config.streams import integer_seed
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
-from eddyscope.networks.state import scale_output
+from eddyscope.networks.layers import evaluating
+from eddyscope.networks.state import scale_output, state_of
 
-__all__ = ["Replaced", "ScaledOutput", "best_factor", "uniform"]
+__all__ = [
+    "Replaced",
+    "ScaledOutput",
+    "best_factor",
+    "frozen_but",
+    "own_names",
+    "uniform",
+    "with_scales",
+]
 
 ROUNDING = 1e-5
 """Of single precision, in units of the largest value of a field."""
 
 Rule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
-"""(the base's parameters by full name, what is trained by name) -> parameters in their place."""
+"""(the base's tensors by full name, what is trained by name) -> tensors in place of some."""
+
+
+def frozen_but(base: LayeredModel, layers: Iterable[str]) -> LayeredModel:
+    """A copy of `base` of which only `layers` are trained.
+
+    All else stays as it is, running statistics and the like too: it computes as after training.
+    """
+    network = base.copy()
+    network.module.requires_grad_(False).eval()
+    for name in layers:
+        for part in network.modules_of(name):
+            part.train()
+        as_made = base.parameters_of(name)
+        for key, parameter in network.parameters_of(name).items():
+            parameter.requires_grad_(as_made[key].requires_grad)
+    return network
 
 
 class Replaced(nn.Module):
-    """A frozen network some of whose parameters are computed from trained ones.
+    """A frozen network some of whose tensors are computed from trained ones.
 
-    What is trained acts on weights, not on activations, so that folding is exact.
+    What is trained acts on parameters and scales, not on activations, so that folding is exact.
     """
 
     def __init__(self, base: LayeredModel, trained: Mapping[str, nn.Parameter], rule: Rule):
         super().__init__()
-        self.network = base.copy()
-        self.base = self.network.module.requires_grad_(False)
+        self.network = frozen_but(base, [])
+        self.base = self.network.module
         self.trained = nn.ParameterDict(trained)
         self._rule = rule
 
-    def parameters_in_place(self) -> dict[str, Tensor]:
-        """The replaced parameters, by their full names in the base."""
-        return self._rule(dict(self.base.named_parameters()), dict(self.trained.items()))
+    def tensors_in_place(self) -> dict[str, Tensor]:
+        """The replaced tensors, by their full names in the base."""
+        return self._rule(state_of(self.base), dict(self.trained.items()))
 
     def forward(self, x: Tensor) -> Tensor:
-        replaced = self.parameters_in_place()
+        replaced = self.tensors_in_place()
         return cast(Tensor, torch.func.functional_call(self.base, replaced, (x,)))
 
     @torch.no_grad()
     def folded(self) -> LayeredModel:
-        """A plain network with the replaced parameters as its own."""
+        """A plain network with the replaced tensors as its own."""
         network = self.network.copy()
-        own = dict(network.module.named_parameters())
-        for name, value in self.parameters_in_place().items():
+        own = state_of(network.module)
+        for name, value in self.tensors_in_place().items():
             own[name].copy_(value)
         return network
 
@@ -58,8 +83,8 @@ class ScaledOutput(nn.Module):
 
     def __init__(self, base: LayeredModel):
         super().__init__()
-        self.base = base.copy()
-        self.module = self.base.module.requires_grad_(False)
+        self.base = frozen_but(base, [])
+        self.module = self.base.module
         self.factor = nn.Parameter(torch.ones((), dtype=torch.float64))
         self.example: Tensor | None = None
         """A sample, (1, channel, y, x), on which folding is tried."""
@@ -106,6 +131,31 @@ def best_factor(network: LayeredModel, samples: Samples, batch_size: int) -> flo
             with_target += float((output * targets).sum())
             with_itself += float(output.square().sum())
     return with_target / with_itself if with_itself > 0.0 else 0.0
+
+
+def own_names(base: LayeredModel, layer: str) -> dict[str, str]:
+    """Full name of each parameter of a layer's first submodule -> its name there."""
+    full_names = {id(parameter): name for name, parameter in base.parameters_of(layer).items()}
+    own = base.layers[layer].named_parameters()
+    return {full_names[id(parameter)]: name for name, parameter in own}
+
+
+@torch.no_grad()
+def with_scales(base: LayeredModel, layers: Sequence[str]) -> tuple[LayeredModel, dict[str, int]]:
+    """A copy of `base` in which what `layers` give has scales of 1, one a channel (axis 1); and
+    the number of channels of each."""
+    network, channels = base.copy(), dict[str, int]()
+    if not layers:
+        return network, channels
+    assert base.n is not None
+    example = torch.zeros(1, len(base.channels.inputs), base.n, base.n)
+    with evaluating(base.module):
+        shapes = {call.name: call.output.shape[1:] for call in base.recorded(example)}
+    for name in layers:
+        first, *points = shapes[name]
+        channels[name] = int(first)
+        scale_output(network.layers[name], torch.ones(first, *[1] * len(points)))
+    return network, channels
 
 
 def uniform(shape: tuple[int, int], key: Sequence[int] | None) -> nn.Parameter:

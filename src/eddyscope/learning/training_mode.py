@@ -1,0 +1,162 @@
+"""What a network keeps besides its weights while it is trained: running statistics, random numbers
+of dropout, statistics over a batch. Uses torch.
+
+On any number of ranks a step sees the statistics of the whole batch, and all ranks keep the same
+running ones; masks of dropout are each rank's own, keyed by epoch and rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from eddyscope.config.errors import CaseError
+from eddyscope.config.streams import integer_seed
+from eddyscope.parallel.world import World
+
+__all__ = [
+    "Counted",
+    "buffers_of",
+    "random_numbers",
+    "same_buffers",
+    "shared_statistics",
+    "untouched",
+    "used_parameters",
+]
+
+
+def buffers_of(network: nn.Module) -> dict[str, Tensor]:
+    """Everything that a network keeps besides parameters, by full name."""
+    return dict(network.named_buffers())
+
+
+@contextmanager
+def random_numbers(purpose: str, key: Sequence[int], device: torch.device) -> Iterator[None]:
+    """Let torch draw random numbers that depend on `key` alone, and go on as before afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(integer_seed(purpose, *key))
+        yield
+
+
+@contextmanager
+def untouched(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Try something on a network: what it keeps, and torch's random numbers, are afterwards as
+    they were, and it has no gradients."""
+    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    with random_numbers("training", (), device):
+        yield
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            buffer.copy_(kept[name])
+    for parameter in network.parameters():
+        parameter.grad = None
+
+
+@contextmanager
+def used_parameters(network: nn.Module, x: Tensor) -> Iterator[dict[str, nn.Parameter]]:
+    """Of the parameters that require gradients, those that the output for `x` depends on, by full
+    name; meanwhile the others require none. Raises CaseError if there are none."""
+    with untouched(network, x.device):
+        output = network(x).sum()
+        if output.requires_grad:
+            output.backward()
+        used = {name: p for name, p in network.named_parameters() if p.grad is not None}
+    if not used:
+        raise CaseError(
+            "nothing is left to train: the network's output depends on no weight that is not kept "
+            "fixed; name other layers"
+        )
+    idle = [p for name, p in network.named_parameters() if p.requires_grad and name not in used]
+    for parameter in idle:
+        parameter.requires_grad_(False)
+    yield used
+    for parameter in idle:
+        parameter.requires_grad_(True)
+
+
+@torch.no_grad()
+def same_buffers(network: nn.Module, world: World) -> None:
+    """Give all ranks what the first keeps besides parameters. Collective."""
+    buffers = buffers_of(network)
+    if world.size == 1 or not buffers:
+        return
+    found = world.comm.bcast({name: b.cpu().numpy() for name, b in buffers.items()})
+    for name, buffer in buffers.items():
+        buffer.copy_(torch.from_numpy(found[name]))
+
+
+class Counted:
+    """Whether this rank's samples count in statistics over a batch: a rank without samples of its
+    own computes with one that does not."""
+
+    def __init__(self) -> None:
+        self.here = True
+
+
+@contextmanager
+def shared_statistics(network: nn.Module, counted: Counted) -> Iterator[None]:
+    """Let batch normalisation see the batch of all ranks of torch's process group."""
+    with ExitStack() as exits:
+        for layer in network.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.forward = _over_ranks(layer, counted)  # type: ignore
+                exits.callback(delattr, layer, "forward")  # the class's own is there again
+        yield
+
+
+def _over_ranks(layer: _BatchNorm, counted: Counted) -> Callable[[Tensor], Tensor]:
+    def forward(x: Tensor) -> Tensor:
+        if not layer.training:
+            return type(layer).forward(layer, x)
+        weight = float(counted.here)
+        axes = [0, *range(2, x.dim())]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        points = x.new_tensor(weight * x.numel() / x.shape[1])
+        dist.all_reduce(points)
+        mean = _Sum.apply(weight * x.sum(axes)) / points
+        centred = x - mean.reshape(shape)
+        variance = _Sum.apply(weight * centred.square().sum(axes)) / points
+        _keep(layer, mean.detach(), variance.detach(), float(points))
+        result = centred * torch.rsqrt(variance + layer.eps).reshape(shape)
+        if layer.weight is not None:
+            result = result * layer.weight.reshape(shape) + layer.bias.reshape(shape)
+        return cast(Tensor, result)
+
+    return forward
+
+
+@torch.no_grad()
+def _keep(layer: _BatchNorm, mean: Tensor, variance: Tensor, points: float) -> None:
+    """Move the running statistics, as torch's own layer does."""
+    if layer.running_mean is None or layer.running_var is None:
+        return
+    assert layer.num_batches_tracked is not None
+    layer.num_batches_tracked.add_(1)
+    share = layer.momentum
+    if share is None:
+        share = 1.0 / float(layer.num_batches_tracked)
+    layer.running_mean.lerp_(mean, share)
+    layer.running_var.lerp_(variance * (points / max(points - 1.0, 1.0)), share)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over ranks; so is its gradient's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total

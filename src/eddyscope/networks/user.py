@@ -1,0 +1,286 @@
+"""A user's own network: a class of theirs, in a file of theirs.
+
+    [network]
+    kind = "user"
+    path = "my_net.py"                # relative to the case file
+    class = "Net"
+    settings = {width = 32}           # Net(width=32)
+    weights = "w.safetensors"         # to begin with; without it the class's own random ones
+
+`Net` is a torch.nn.Module that maps normalised fields (sample, input channel, y, x) to
+(sample, output channel, y, x) on the same grid. The file is run, as a script would be, on every
+rank; nothing is unpickled. Its SHA-256 is part of what decides a result, and is kept with every
+model, which can be used with that file alone; what the file itself imports is not covered.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from eddyscope.config import provenance
+from eddyscope.config.errors import CaseError, did_you_mean, one_line
+from eddyscope.config.files import FileName, read_file, require_file
+from eddyscope.config.identity import CHANGES_NO_RESULT
+from eddyscope.config.streams import integer_seed
+from eddyscope.networks.parts import Parts
+from eddyscope.networks.settings import Channels, NetworkSettings, numbered
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["User"]
+
+T = TypeVar("T")
+
+LARGEST_SOURCE = 2**24
+"""Bytes of a network's file."""
+
+LAYER = re.compile(r"l[0-9]{2,}")
+
+DIGESTS = {"path": "source", "weights": "weights_source"}
+"""File that the settings name -> the field that holds its SHA-256."""
+
+
+class User:
+    """A class that a user's file defines."""
+
+    class Settings(NetworkSettings):
+        """`[network]` of kind "user": a torch module of your own."""
+
+        kind: Literal["user"] = "user"
+        path: Annotated[FileName, CHANGES_NO_RESULT]
+        """Python file that defines it, relative to the case file."""
+        class_name: str = Field(validation_alias=AliasChoices("class", "class_name"))
+        """`class`: its class, a torch.nn.Module."""
+        settings: dict[str, JsonValue] = {}
+        """Arguments that the class is made with."""
+        layers: Literal["found"] | list[str] | dict[str, str] = "found"
+        """What can be re-trained alone: by default every convolution, transposed convolution and
+        linear layer; or names of submodules, as in ["enc.0", "dec"] or {l01 = "enc.0"}."""
+        weights: Annotated[FileName | None, CHANGES_NO_RESULT] = None
+        """Safetensors file of its state to begin with, relative to the case file."""
+        source: str = ""
+        """SHA-256 of the file `path`; found when the case is read."""
+        weights_source: str = ""
+        """SHA-256 of the file `weights`; found when the case is read."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _with_digests(cls, given: Any, info: ValidationInfo) -> Any:
+            if not isinstance(given, dict):
+                return given
+            folder = (info.context or {}).get("folder", "")
+            found = dict(given)
+            for name, digest in DIGESTS.items():
+                if isinstance(given.get(name), str) and not given.get(digest):
+                    found[digest] = _digest(Path(os.path.join(folder, given[name])), name)
+            return found
+
+        @field_validator("layers")
+        @classmethod
+        def _named(cls, layers: str | list[str] | dict[str, str]) -> object:
+            if not layers:
+                raise ValueError("is empty; name submodules, or leave it out")
+            for name in layers if isinstance(layers, dict) else ():
+                if not LAYER.fullmatch(name):
+                    raise ValueError(f"{name!r} is no name of a layer; call them l01, l02, …")
+            return layers
+
+        def __hash__(self) -> int:
+            return hash(self.model_dump_json())
+
+        def with_random_weights(self) -> Self:
+            return self.model_copy(update={"weights": None, "weights_source": ""})
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def check(self, n: int) -> None:
+        """What the network cannot do shows when it is made."""
+
+    def layer_names(self, channels: Channels, n: int | None) -> list[str]:
+        return list(self.module(channels, n, None).layers)
+
+    def module(self, channels: Channels, n: int | None, key: Sequence[int] | None) -> Parts:
+        """See `Network.module`. The class draws its own weights, from torch's random numbers."""
+        import torch
+
+        from eddyscope.networks.weights import load_weights
+
+        if n is None:
+            raise CaseError("network.n is missing: the grid that the network works on")
+        net = _class(self.settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(integer_seed("weights", *(key or ())))
+            module: nn.Module = self._tried(
+                f"cannot be made with {self.settings.settings}",
+                lambda: net(**self.settings.settings),
+            )
+            x = torch.randn(1, len(channels.inputs), n, n)
+            parts = self._tried(f"fails on an input {_shape(x)}", lambda: self._parts(module, x))
+            _check_output(self._name, self._output(module, x), x, channels)
+        _check_numbers(self._name, module)
+        if self.settings.weights is not None and key is not None:
+            load_weights(module, Path(self.settings.weights), self.settings.weights_source)
+        return parts
+
+    def _parts(self, module: nn.Module, x: Tensor) -> Parts:
+        """The module's layers. Raises CaseError, and whatever the module raises."""
+        from eddyscope.networks.layers import find_layers, named_layers
+
+        named = self.settings.layers
+        if isinstance(named, str):
+            found = find_layers(module, x)
+            if not found.layers:
+                raise CaseError(
+                    f"{self._name}: no convolution and no linear layer is met that can be trained; "
+                    "name what is to be re-trained in network.layers"
+                )
+        else:
+            in_order = dict(zip(numbered(len(named)), named, strict=True))
+            found = named_layers(module, x, named if isinstance(named, dict) else in_order)
+        return Parts(module, found.layers, found.left_out, channels_last=False)
+
+    def _output(self, module: nn.Module, x: Tensor) -> object:
+        import torch
+
+        from eddyscope.networks.layers import evaluating
+
+        with evaluating(module), torch.no_grad():
+            return module(x)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.settings.path}: {self.settings.class_name}"
+
+    def _tried(self, failure: str, call: Callable[[], T]) -> T:
+        """What a call into the user's code gives. CaseError if it fails."""
+        with _foreign_code(Path(self.settings.path), f"{self.settings.class_name} {failure}"):
+            return call()
+
+
+def _digest(path: Path, name: str) -> str:
+    """SHA-256 of a file that a case names. ValueError if there is none."""
+    what = "Python file" if name == "path" else "safetensors file"
+    try:
+        require_file(path, what, "it is relative to the case file")
+        return provenance.file_digest(path)
+    except CaseError as error:
+        raise ValueError(f"{name} = {error!s}") from None
+
+
+def _class(settings: User.Settings) -> type[nn.Module]:
+    """The user's class; its file is run once. Raises CaseError."""
+    from torch import nn
+
+    path = Path(settings.path)
+    module = _run(path, settings.source)
+    found = getattr(module, settings.class_name, None)
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        return found
+    own = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, nn.Module)
+        and value.__module__ == module.__name__
+    ]
+    hint = did_you_mean(settings.class_name, own)
+    raise CaseError(
+        f"{path}: network.class = {settings.class_name!r} is no torch.nn.Module there; it defines "
+        f"{', '.join(own) or 'none'}" + (f"; {hint}" if hint else "")
+    )
+
+
+def _run(path: Path, source: str) -> types.ModuleType:
+    """The module that a Python file of SHA-256 `source` is. Raises CaseError."""
+    name = f"eddyscope_user_{source}"
+    if name in sys.modules:
+        return sys.modules[name]
+    require_file(path, "Python file", largest=LARGEST_SOURCE)
+    if provenance.file_digest(path) != source:
+        raise CaseError(
+            f"{path}: not the file that it was (its SHA-256 is no longer {source[:12]}…): put that "
+            "one back, or train again with --fresh or --out DIR"
+        )
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # where dataclasses and pickles of torch look for it
+    try:
+        with _foreign_code(path, "cannot be imported"):
+            exec(compile(read_file(path), str(path), "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _foreign_code(path: Path, failure: str) -> Iterator[None]:
+    """Turn what a user's code raises, even an exit, into a CaseError of one line."""
+    try:
+        yield
+    except (CaseError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
+        where = f", line {line}" if line else ""
+        words = one_line(error) or "no message"
+        raise CaseError(f"{path}{where}: {failure} ({type(error).__name__}: {words})") from None
+
+
+def _shape(x: Tensor) -> str:
+    return " x ".join(str(length) for length in x.shape)
+
+
+def _check_output(name: str, output: object, x: Tensor, channels: Channels) -> None:
+    """Raise CaseError unless the network gives its output channels on the input's grid."""
+    from torch import Tensor
+
+    wanted = (1, len(channels.outputs), *x.shape[2:])
+    if not isinstance(output, Tensor):
+        found = f"a {type(output).__name__}"
+    elif tuple(output.shape) != wanted:
+        found = f"a tensor {_shape(output)}"
+    else:
+        return
+    raise CaseError(
+        f"{name} gives {found} where a tensor {' x '.join(map(str, wanted))} is needed for an "
+        f"input {_shape(x)}: channels {', '.join(channels.inputs)} -> "
+        f"{', '.join(channels.outputs)} on {x.shape[-1]} x {x.shape[-1]} points"
+    )
+
+
+def _check_numbers(name: str, module: nn.Module) -> None:
+    """Raise CaseError unless weights are single precision, and buffers are that or whole."""
+    import torch
+
+    parameters = {id(parameter) for parameter in module.parameters()}
+    for full_name, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, torch.Tensor):
+            raise CaseError(f"{name}: {full_name} is no tensor, so models cannot hold it")
+        whole = tensor.dtype in (torch.bool, torch.uint8, torch.int32, torch.int64)
+        if tensor.dtype != torch.float32 and (id(tensor) in parameters or not whole):
+            raise CaseError(
+                f"{name}: {full_name} is {str(tensor.dtype).removeprefix('torch.')}, but models "
+                "hold float32; convert it (of complex numbers hold both parts)"
+            )
