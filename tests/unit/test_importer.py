@@ -14,6 +14,7 @@ import scipy.io
 import xarray as xr
 
 import imports
+from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.dataset.quality import quality
 from eddyscope.artefacts.describe import describe
 from eddyscope.config.errors import CaseError
@@ -63,6 +64,18 @@ def test_a_dataset_says_where_it_comes_from(tmp_path):
     }
     assert "--scale pi=-1 psi=1" in attributes["command"]
     assert "laplacian(psi) = -omega" in attributes["sign_convention"]
+
+
+def test_a_dry_run_tries_the_first_sample_and_writes_nothing(tmp_path, capfd):
+    options = [*imports.save(tmp_path, GIVEN), *DIMS, "--dry-run"]
+    before = set(tmp_path.iterdir())
+    assert dispatch(["import", str(tmp_path / "a.h5"), *options]) == 0
+    said = capfd.readouterr().out
+    assert "2 members x 3 samples" in said and "psi and omega fit" in said
+    assert "a.h5 would take 0.0 MiB; nothing is written" in said
+    with pytest.raises(CaseError, match=r"psi is off by a factor 0\.5"):
+        dispatch(["import", str(tmp_path / "a.h5"), *options, "--scale", "psi=2"])
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_what_is_wrong_with_the_samples_is_told(tmp_path, capfd):

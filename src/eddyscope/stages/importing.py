@@ -39,22 +39,34 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> Non
     stacks, layout = world.on_root(lambda: understood(request))
     if request.full:
         require_memory(world.comm, "import", resident() + full.memory(stacks["omega"].shape[-1]))
-    lines = description(request, stacks, layout)
-    world.say("\n".join(f"import: {one_line(line)}" for line in lines))
-    command = shlex.join(["eddyscope", *argv])
-    attributes = attributes_of(request, stacks, layout, digests(stacks, world), command)
-    world.on_root(lambda: require_room(request.out, size(layout, attributes)))
+    say(world, description(request, stacks, layout))
+    needed = size(layout, {})
+    world.on_root(lambda: require_room(request.out, needed))
     with Blocks() as blocks:
         make, findings = maker(request, stacks, layout, blocks)
+        if arguments.dry_run:
+            world.on_root(lambda: _try(make))
+            would = f"{request.out} would take {needed / 2**20:.1f} MiB; nothing is written"
+            say(world, ["the first sample was read", *findings(world), would])
+            return
+        command = shlex.join(["eddyscope", *argv])
+        attributes = attributes_of(request, stacks, layout, digests(stacks, world), command)
         fill(request.out, world, layout, attributes, make)
-        lines = findings(world)
+        say(world, findings(world))
     found = world.on_root(lambda: quality(Dataset(request.out)))
-    lines += [found.summary, *(f"warning: {warning}" for warning in found.warnings)]
-    lines.append(
-        f'{request.out} is written; a case names it as [base] or [target] dataset = "…", and '
-        f"`eddyscope info {request.out}` says what is in it"
-    )
-    world.say("\n".join(f"import: {one_line(line)}" for line in lines))
+    say(world, [found.summary, *(f"warning: {warning}" for warning in found.warnings)])
+    out = request.out
+    told = f"`eddyscope info {out}` says what is in it"
+    say(world, [f'{out} is written; a case names it as [base] or [target] dataset = "…"; {told}'])
+
+
+def _try(make: Make) -> None:
+    make(0, 0)
+
+
+def say(world: World, lines: Sequence[str]) -> None:
+    for line in lines:
+        world.say(f"import: {one_line(line)}")
 
 
 def understood(request: Request) -> tuple[dict[str, Stack], Layout]:

@@ -251,6 +251,10 @@ def _add_storing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--precision", choices=("float32", "float64"), help="of the dataset (default: float32)"
     )
+    group.add_argument(
+        "--dry-run", action="store_true",
+        help="say how all is understood, and try the first sample; write nothing",
+    )  # fmt: skip
 
 
 def _out(text: str) -> Path:
