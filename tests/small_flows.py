@@ -126,7 +126,8 @@ def points(n: int) -> tuple[Any, Any]:
 
 def advance(flow: Any, scheme: str, omega_hat: Any, dt: float, steps: int, first: int = 0) -> Any:
     """A copy of the state after some steps of a scheme from its start, without closure."""
-    state = omega_hat.copy()
+    state = flow.transform.zeros_spectral()
+    state[...] = omega_hat
     stepper = make_scheme(scheme, flow, dt)
     for step in range(first, first + steps):
         stepper.step(state, step * dt, step, NoClosure().pi_hat)

@@ -32,8 +32,10 @@ def precision(request):
     return request.param
 
 
-def meshes(size, n):
-    return [(m, size // m) for m in range(1, MEMBERS + 1) if size % m == 0 and size // m <= n // 2]
+def meshes(kind, size, n):
+    """The meshes that suit so many ranks; none where they would have to share fields and cannot."""
+    fits = [(m, size // m) for m in range(1, MEMBERS + 1) if size % m == 0 and size // m <= n // 2]
+    return [mesh for mesh in fits if mesh[1] == 1 or TRANSFORMS[kind].has_pencils]
 
 
 def close(found, expected, precision):
@@ -46,7 +48,7 @@ def close(found, expected, precision):
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("n", SIZES)
 def test_shapes_and_blocks_share_out_the_whole_field(world, kind, n, layers):
-    for mesh in meshes(world.size, n):
+    for mesh in meshes(kind, world.size, n):
         transform = make_transform_on(world, n, MEMBERS, mesh, kind=kind, layers=layers)
         assert transform.spectral_total == (MEMBERS, layers, n // 2, n)
         assert transform.zeros_spectral().shape == transform.spectral_shape
@@ -65,40 +67,49 @@ def test_points_and_modes_agree_with_one_rank_and_the_default(world, kind, n, pr
     alone = make_transform_on(World.single(), n, MEMBERS, precision=precision)
     points = alone.to_points(state_of(alone))
     modes = alone.to_modes(points * points)
-    for mesh in meshes(world.size, n):
+    for mesh in meshes(kind, world.size, n):
         transform = make_transform_on(world, n, MEMBERS, mesh, precision, kind=kind)
         state = state_of(transform)
-        kept = state.copy()
-        found = transform.to_points(state)
-        np.testing.assert_array_equal(state, kept)
+        kept = np.array(transform.to_host(state))
+        on_points = transform.to_points(state)
+        np.testing.assert_array_equal(transform.to_host(state), kept)
+        found = transform.to_host(on_points)
         assert found.shape == transform.physical_shape
         heights = transform.mesh.pencil_comm.allgather(found.shape[2])
         first = sum(heights[: transform.mesh.pencil_comm.rank])
         here = slice(first, first + found.shape[2])
         close(found, points[transform.mesh.members, :, here], precision)
-        again = transform.to_modes(found * found)
+        again = transform.to_host(transform.to_modes(on_points * on_points))
         assert not again[..., n // 2].any()
         close(again, modes[transform.spectral_block], precision)
-        close(transform.to_modes(found), kept, precision)
+        close(transform.to_host(transform.to_modes(on_points)), kept, precision)
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_any_leading_axes_are_fields(world, kind, n):
-    transform = make_transform_on(world, n, mesh=(1, world.size), kind=kind)
-    one, other = (transform.take(random_coefficients(n, member)) for member in (0, 1))
-    both = transform.to_points(np.stack([[one, other]]))
-    assert both.shape == (1, 2, *transform.physical_shape[2:])
-    np.testing.assert_array_equal(both[0, 1], transform.to_points(other))
-    np.testing.assert_array_equal(transform.to_modes(both)[0, 0], transform.to_modes(both[0, 0]))
+    together = world if TRANSFORMS[kind].has_pencils else World.single()
+    transform = make_transform_on(together, n, mesh=(1, together.size), kind=kind)
+    fields = [transform.take(random_coefficients(n, member)) for member in (0, 1)]
+    both = transform.to_points(transform.loops.stack(fields)[None])
+    modes = transform.to_modes(both)
+    assert tuple(both.shape) == (1, 2, *transform.physical_shape[2:])
+    pairs = [
+        (both[0, 1], transform.to_points(fields[1])),
+        (modes[0, 0], transform.to_modes(both[0, 0])),
+    ]
+    for found, expected in pairs:
+        close(transform.to_host(found), transform.to_host(expected), "float64")
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("coarse", [4, 8])
 @pytest.mark.parametrize("n", SIZES)
 def test_gather_gives_back_what_take_took(world, kind, n, coarse, layers):
-    for mesh in meshes(world.size, n):
+    for mesh in meshes(kind, world.size, n):
         transform = make_transform_on(world, n, MEMBERS, mesh, kind=kind, layers=layers)
-        state = state_of(transform) * np.arange(1.0, 1.0 + layers).reshape(1, layers, 1, 1)
+        state = state_of(transform)
+        for layer in range(layers):
+            state[:, layer] *= layer + 1.0
         gathered = transform.gather(state, coarse)
         assert list(gathered) == transform.owned
         for member, planes in gathered.items():
@@ -115,7 +126,7 @@ def test_a_run_agrees_with_the_default_on_one_rank(world, kind, n, precision):
     """Steps, means, spectra and filtered fields."""
     results = []
     alone = make_transform_on(World.single(), n, MEMBERS, precision=precision)
-    for mesh in [None, *meshes(world.size, n)]:
+    for mesh in [None, *meshes(kind, world.size, n)]:
         transform = alone
         if mesh is not None:
             transform = make_transform_on(world, n, MEMBERS, mesh, precision, kind=kind)
@@ -126,8 +137,9 @@ def test_a_run_agrees_with_the_default_on_one_rank(world, kind, n, precision):
         found = {**diagnostics.means(state, 0.0, 0), "fastest": diagnostics.max_velocity()}
         found |= {f"{k} by shell": v for k, v in diagnostics.spectra(state, advection).items()}
         settings = FILTERS.settings("gaussian", n=[6])
-        sample = Subgrid(flow, settings, TRANSFORMS.settings(kind)).sample(state, advection)[6]
-        results.append((transform, state, found, sample))
+        coarse = TRANSFORMS.settings("fftw" if mesh is None else kind)
+        sample = Subgrid(flow, settings, coarse).sample(state, advection)[6]
+        results.append((transform, transform.to_host(state), found, sample))
     _, expected, values, fields = results[0]
     for transform, state, found, sample in results[1:]:
         close(state, expected[transform.spectral_block], precision)
@@ -136,6 +148,46 @@ def test_a_run_agrees_with_the_default_on_one_rank(world, kind, n, precision):
         for member, of_member in sample.items():
             for name, field in of_member.items():
                 close(field, fields[member][name], precision)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_own_points_are_those_of_the_modes_kept(world, kind, n, precision):
+    """And back, without a mean; of whole members, on each rank alone."""
+    transform = make_transform_on(World.single(), n, MEMBERS, precision=precision, kind=kind)
+    state = state_of(transform)
+    whole = np.stack([random_coefficients(n, member) for member in range(MEMBERS)])
+    expected = np.fft.irfft2(whole, s=(n, n), norm="forward")[:, None]
+    found = transform.to_own_points(state)
+    close(transform.to_host(found), expected.astype(precision), precision)
+    again = transform.to_host(transform.from_own_points(found + 1.0))
+    close(again.astype(transform.grid.complex), transform.to_host(state), precision)
+    assert not again[..., 0, 0].any() and not again[..., n // 2].any()
+
+
+def test_arrays_come_from_the_host_and_go_back(world, kind, rng):
+    transform = make_transform_on(World.single(), 8, MEMBERS, kind=kind)
+    for array in (rng.random(3), rng.random((2, 3)).T + 1j, np.arange(4), np.float32([2.0])):
+        found = transform.to_host(transform.from_host(array))
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.mpi(min_size=2)
+def test_ranks_that_would_share_fields_are_refused_where_they_cannot(world, kind):
+    settings = TRANSFORMS.settings(kind)
+    if TRANSFORMS[kind].has_pencils:
+        assert settings.mesh_shape(world.size, 1, 8) == (1, world.size)
+        return
+    shared = TRANSFORMS.settings(kind, mesh=[1, world.size])
+    for refused in (
+        lambda: settings.mesh_shape(world.size, world.size - 1, 64),
+        lambda: shared.mesh_shape(world.size, 2 * world.size, 64),
+        lambda: make_transform_on(world, 64, 8, (1, world.size), kind=kind),
+    ):
+        with pytest.raises(CaseError, match="no y-pencils") as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    assert settings.mesh_shape(world.size, world.size, 64) == (world.size, 1)
 
 
 def test_more_ranks_than_rows_are_refused_in_one_line(world, kind):

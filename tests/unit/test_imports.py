@@ -46,7 +46,8 @@ LIBRARIES = {
     "h5py": ("storage/",),
     "mpi4py_fft": ("spectral/backends/",),
     "torch": ("networks/", "learning/", "analysis/", "advisor/", "api/",
-              "parallel/torch_group.py", "storage/probe.py"),
+              "parallel/torch_group.py", "storage/probe.py",
+              "spectral/backends/torch.py", "spectral/kernels/tensors.py"),
 }  # fmt: skip
 """Library -> where it may be imported: folders end in a slash, files do not."""
 

@@ -16,9 +16,10 @@ import torch
 import torch.distributed as dist
 from mpi4py import MPI
 
-from eddyscope.parallel.world import Comm
+from eddyscope.parallel.threads import threads_of_a_rank
+from eddyscope.parallel.world import Comm, World
 
-__all__ = ["pick_device", "process_group"]
+__all__ = ["pick_device", "process_group", "settle_device"]
 
 TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for the others before it fails."""
@@ -32,6 +33,14 @@ def pick_device(comm: Comm) -> torch.device:
     local_rank = node.rank
     node.Free()
     return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def settle_device(comm: Comm, wants_gpu: bool = True) -> None:
+    """Make this rank's GPU torch's current one, where there are any, and give torch its share of
+    the node's cores. Collective over all ranks of the program."""
+    torch.set_num_threads(threads_of_a_rank(World(comm)))
+    if wants_gpu and (device := pick_device(comm)).type == "cuda":
+        torch.cuda.set_device(device)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from eddyscope.flows.base import Flow
 from eddyscope.flows.initial import INITIALS, initialise
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.failure import agree
-from eddyscope.parallel.world import World, check_mesh, choose_mesh
+from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.closure import Closure, NoClosure
 from eddyscope.solver.pace import make_pace
@@ -84,8 +84,10 @@ class Setup:
     seed: int
 
     def check(self) -> None:
-        """Raise CaseError where the grid does not resolve the flow, or the initial condition does
-        not suit. Nothing is computed. Not collective: files may be read."""
+        """Raise CaseError where the grid does not resolve the flow, the initial condition does not
+        suit, or the transform's device is missing. Nothing is computed. Not collective: files may
+        be read."""
+        self.transform.check()
         FLOWS[self.flow.kind].check(self.flow, self.grid)
         initial = INITIALS.build(self.flow.initial, self.seed)
         initial.check(self.grid.n, self.members, FLOWS[self.flow.kind].layers)
@@ -105,15 +107,12 @@ class Setup:
 
     def mesh_shape(self, ranks: int) -> tuple[int, int]:
         """The process mesh (members, y-pencils) on so many ranks. CaseError if none fits."""
-        columns = self.grid.n // 2
-        shape: tuple[int, int] | None = self.transform.shape
-        if shape is None:
-            return choose_mesh(ranks, self.members, columns)
-        check_mesh(shape, ranks, self.members, columns)
+        shape: tuple[int, int] = self.transform.mesh_shape(ranks, self.members, self.grid.n // 2)
         return shape
 
     def make_transform(self, world: World, wisdom: Path | None = None) -> Transform:
         """The ensemble's fields on the ranks. `wisdom`: folder of FFTW's findings. Collective."""
+        self.transform.prepare(world.comm)
         mesh = world.mesh(self.members, self.grid.n // 2, self.mesh_shape(world.size))
         layers = FLOWS[self.flow.kind].layers
         return TRANSFORMS.build(self.transform, self.grid, mesh, layers, wisdom)

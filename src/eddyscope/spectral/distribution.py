@@ -52,6 +52,7 @@ class Distribution:
 
     loops: Loops = HostLoops()
     at_once = 1
+    has_pencils = True
 
     def __init__(self, grid: Grid, mesh: Mesh, layers: int, columns: IntArray, rows: IntArray):
         """columns, rows: the edges of the ranks' blocks of kx = 0 … n/2 - 1 and of y."""

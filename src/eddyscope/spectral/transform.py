@@ -17,7 +17,7 @@ from pydantic import field_validator
 from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray, RealArray
 from eddyscope.config.case import Section
 from eddyscope.config.identity import CHANGES_NO_RESULT
-from eddyscope.parallel.world import Mesh
+from eddyscope.parallel.world import Comm, Mesh, check_mesh, choose_mesh
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.kernels.loops import Loops
 
@@ -43,6 +43,20 @@ class TransformSettings(Section):
     def shape(self) -> tuple[int, int] | None:
         """The mesh as `World.mesh` takes it: None for "auto"."""
         return None if self.mesh == "auto" else (self.mesh[0], self.mesh[1])
+
+    def mesh_shape(self, ranks: int, members: int, columns: int) -> tuple[int, int]:
+        """The process mesh (members, y-pencils) on so many ranks. CaseError if none fits."""
+        if self.shape is None:
+            return choose_mesh(ranks, members, columns)
+        check_mesh(self.shape, ranks, members, columns)
+        return self.shape
+
+    def check(self) -> None:
+        """Raise CaseError for what this machine has not. Not collective."""
+
+    def prepare(self, comm: Comm) -> None:
+        """Settle what ranks must know of each other before any makes a transform, even one of its
+        own. Collective."""
 
     def estimated(self) -> TransformSettings:
         """The same backend, planned without measuring: what a small grid or a draft needs."""
@@ -97,6 +111,9 @@ class Transform(Protocol):
     at_once: int
     """Members that a coarse grid's transform should hold, of those that lie whole on a rank: 1,
     or all of them, where one at a time would be slow."""
+
+    has_pencils: bool
+    """Whether ranks can share a member's fields: known of the class."""
 
     def from_host(self, array: AnyArray) -> AnyArray:
         """A numpy array, of any type and shape, as one of this transform's kind. Not collective."""
