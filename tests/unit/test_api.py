@@ -21,6 +21,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.learning.models import load_model
 from eddyscope.learning.prediction import predict
 from eddyscope.parallel.world import World
+from examples.awkward_net import Awkward
 from small_flows import relative
 from synthetic_models import write_models
 
@@ -41,25 +42,6 @@ def made(tmp_path_factory) -> Path:
     synthetic.write_datasets(case, folder, World.single())
     write_models(case, folder)
     return folder
-
-
-class Awkward(nn.Module):
-    """BatchNorm, a skip connection, a strided and a 1 × 1 convolution, and a layer never used."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 4, 5, padding=2, padding_mode="circular")
-        self.norm = nn.BatchNorm2d(4)
-        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
-        self.up = nn.ConvTranspose2d(4, 4, 2, stride=2)
-        self.last = nn.Conv2d(8, 1, 1)
-        self.unused = nn.Conv2d(1, 1, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        wide = nn.functional.gelu(self.norm(self.first(x)))
-        below = self.up(nn.functional.gelu(self.down(wide)))
-        found: torch.Tensor = self.last(torch.cat([wide, below], dim=1))
-        return found
 
 
 # --- The package ---------------------------------------------------------------------------
@@ -307,7 +289,7 @@ def test_a_model_computes_as_the_program_does(made):
 def test_kernel_spectra_of_any_module():
     module = Awkward()
     spectra = eddyscope.kernel_spectra(module, n=32)
-    assert list(spectra) == ["first", "down", "last", "unused"]
+    assert list(spectra) == ["spare", "last", "first", "down", "mix", "again"]
     weights = module.first.weight.detach().numpy()
     response = np.abs(frequency_response(weights, 32))
     mean = np.sqrt(np.mean(response[..., 0, 0] ** 2))
@@ -321,7 +303,7 @@ def test_kernel_spectra_of_any_module():
 def test_activation_spectra_of_any_module():
     module, inputs = Awkward().eval(), torch.randn(3, 2, 16, 16)
     spectra = eddyscope.activation_spectra(module, None, inputs)
-    assert list(spectra.layer.values) == ["first", "down", "up", "last"]
+    assert list(spectra.layer.values) == ["first", "down", "mix", "mix", "up", "last"]
     h = module.first(inputs).detach()
     assert float(spectra.h.sel(layer="first").sum()) == pytest.approx(float(h.square().mean()))
     alone = eddyscope.activation_spectra(module, ["first"], inputs.numpy())
@@ -339,10 +321,12 @@ def test_advice_on_any_module():
     targets = wanted.eval()(inputs).detach()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     advice = eddyscope.advise(module, None, inputs, targets)
-    assert list(advice.values) == ["first", "down", "up", "last"]
+    assert list(advice.values) == ["first", "down", "mix", "up", "last"]
+    assert advice.left_out == {"spare": "a forward pass never calls it"}
     assert advice.ranking[0] == "first"
     assert advice.values["first"] == max(advice.values.values()) > 0.5
     assert "first" in advice.reason
+    assert eddyscope.advise(module.requires_grad_(False), None, inputs, targets) == advice
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert module.training
     chosen = eddyscope.advise(module, ["last", "down"], inputs, targets, score="relative_gradient")
@@ -352,8 +336,11 @@ def test_advice_on_any_module():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layers": ["lats"]}, "no layer 'lats'; did you mean last"),
-        ({"layers": ["unused"]}, "never calls layer 'unused'"),
+        ({"layers": ["lats"]}, "layers names 'lats', .* did you mean last"),
+        ({"layers": ["spare"]}, "layers names 'spare', which a forward pass never calls"),
+        ({"layers": ["drop"]}, "layers names 'drop', which has no weights"),
+        ({"layers": ["mix", "again"]}, "share weights"),
+        ({"module": nn.Tanh(), "inputs": torch.randn(4, 1, 16, 16)}, "Tanh meets no convolution"),
         ({"inputs": torch.randn(4, 3, 16, 16)}, "Awkward cannot take inputs"),
         ({"inputs": torch.randn(2, 16, 16)}, r"inputs have shape \(2, 16, 16\)"),
         ({"inputs": torch.full((4, 2, 16, 16), torch.nan)}, "inputs have values that are not"),

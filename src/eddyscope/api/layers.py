@@ -23,23 +23,13 @@ from eddyscope.api.checks import Choosing, alone, validated
 from eddyscope.artefacts.analysis import activation_group, kernel_group
 from eddyscope.artefacts.key import BASE
 from eddyscope.config.arrays import AnyArray
-from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.layers import find_layers, named_layers
 from eddyscope.networks.settings import Channels, NetworkSettings
 
 __all__ = ["LayerAdvice", "activation_spectra", "advise", "kernel_spectra"]
-
-LAYERS = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.Linear,
-)
-"""What is a layer where none is named."""
 
 Arrays = AnyArray | Tensor
 """Numbers as numpy or torch has them."""
@@ -58,6 +48,8 @@ class LayerAdvice:
     nothing."""
     reason: str
     """The same in words."""
+    left_out: dict[str, str]
+    """Submodule that looks like a layer and is none -> why."""
 
 
 def kernel_spectra(module: nn.Module, n: int = 64) -> dict[str, xr.Dataset]:
@@ -101,8 +93,9 @@ def activation_spectra(
 
         S_h(κ) = Σ_{|k| ≈ κ} |ĥ(k)|²,   ĥ = FFT(h)/n²,   Σ_κ S_h(κ) = mean of h² (Parseval)
 
-    layers: names in `module.named_modules()`; None for all that have weights. They are in the order
-        in which a forward pass meets them.
+    layers: names in `module.named_modules()`; None for every convolution and linear layer that a
+        forward pass meets. They are in its order; of layers that share weights there is one, and one
+        that is met twice is there twice.
     inputs: (sample, channel, y, x), square, as the module takes them.
 
     The module is used as in `eval()` and stays as it is. Raises CaseError for inputs that it does
@@ -115,7 +108,8 @@ def activation_spectra(
     ('layer', 'wavenumber')
     """
     copied, fields, _ = _at_work(module, inputs)
-    model = _layered(copied, _chosen(copied, layers, fields), fields.shape[1])
+    chosen, _ = _chosen(copied, layers, fields)
+    model = _layered(copied, chosen, fields.shape[1])
     found = measure(alone(), {"": Subject(model, fields)})[""]
     arrays = {"points": found.points, "h": found.h, "g": found.g, "positive": found.positive}
     return activation_group(found.layers, model.channels.inputs, {**arrays, "input": found.inputs})
@@ -136,7 +130,8 @@ def advise(
     is the share of the error that a small change of the layer removes ("linearised_gain"); other
     scores: `eddyscope settings advise.scores`.
 
-    layers: names in `module.named_modules()`; None for all that have weights.
+    layers: names in `module.named_modules()`; None for every convolution and linear layer that a
+        forward pass meets; of layers that share weights there is one.
     inputs, targets: a few samples, (sample, channel, y, x), as the module takes and gives them.
 
     The module is used as in `eval()` and stays as it is; it computes on the CPU. Raises CaseError
@@ -161,11 +156,13 @@ def advise(
             f"targets have shape {tuple(wanted.shape)}, but of {len(fields)} inputs the module "
             f"gives {(len(fields), *output.shape[1:])}"
         )
-    model = _layered(copied, _chosen(copied, layers, fields))
+    chosen, left_out = _chosen(copied, layers, fields)
+    model = _layered(copied, chosen)
     evidence = Evidence(Samples(fields, wanted))
     ranking = rank_layers(model, evidence, {str(name): judge}, alone())[str(name)]
     words = reason(str(name), judge, ranking, len(fields))
-    return LayerAdvice(ranking.layers, dict(ranking.values), ranking.ties, words)
+    values = dict(ranking.values)
+    return LayerAdvice(ranking.layers, values, ranking.ties, words, dict(left_out))
 
 
 # --- Modules of users ----------------------------------------------------------------------
@@ -211,28 +208,22 @@ def _as_tensor(values: Arrays, what: str, module: nn.Module) -> Tensor:
 
 def _chosen(
     module: nn.Module, layers: Sequence[str] | None, inputs: Tensor
-) -> dict[str, nn.Module]:
-    """Name -> submodule, in the order in which a forward pass meets them. Raises CaseError."""
-    known = {name: part for name, part in module.named_modules() if name or not layers}
-    found: dict[str, nn.Module]
+) -> tuple[dict[str, nn.Module], Mapping[str, str]]:
+    """Full name -> submodule, in the order in which a forward pass meets them; and what is left out
+    -> why. Raises CaseError."""
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        module.requires_grad_()  # frozen for use, not layer by layer
+    one = inputs[:1]
     if layers is None:
-        found = {name: part for name, part in known.items() if isinstance(part, LAYERS)}
+        chosen = find_layers(module, one)
     else:
-        found = {name: _named(known, name) for name in layers}
-    met = list(dict.fromkeys(call.name for call in _layered(module, found).recorded(inputs[:1])))
-    unused = [name for name in found if name not in met]
-    if layers is not None and unused:
-        raise CaseError(f"a forward pass never calls layer {unused[0]!r}; leave it out")
-    if not met:
-        raise CaseError(f"no layer of {type(module).__name__} has weights; name layers of it")
-    return {name: found[name] for name in met}
-
-
-def _named(known: Mapping[str, nn.Module], name: str) -> nn.Module:
-    """The submodule of a name. CaseError where there is none, or where it has no weights."""
-    if name not in known:
-        hint = did_you_mean(name, known) or f"it has: {', '.join(known)}"
-        raise CaseError(f"the module has no layer {name!r}; {hint}")
-    if not any(True for _ in known[name].parameters()):
-        raise CaseError(f"layer {name!r} has no weights to re-train; leave it out")
-    return known[name]
+        chosen = named_layers(module, one, {name: name for name in layers}, "layers")
+    paths = {part: path for path, part in module.named_modules()}
+    found = {paths[layer]: layer for layer in chosen.layers.values()}
+    if not found:
+        raise CaseError(
+            f"a forward pass of {type(module).__name__} meets no convolution and no linear layer; "
+            "name what is to be re-trained in layers"
+        )
+    met = dict.fromkeys(call.name for call in _layered(module, found).recorded(one))
+    return {name: found[name] for name in met}, chosen.left_out

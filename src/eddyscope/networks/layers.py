@@ -66,8 +66,11 @@ def find_layers(module: nn.Module, x: Tensor) -> FoundLayers:
     return FoundLayers(dict(zip(numbered(len(layers)), layers, strict=True)), left_out)
 
 
-def named_layers(module: nn.Module, x: Tensor, names: Mapping[str, str]) -> FoundLayers:
-    """The submodules of `module` that a user names as layers: l01, … -> full name.
+def named_layers(
+    module: nn.Module, x: Tensor, names: Mapping[str, str], where: str = "network.layers"
+) -> FoundLayers:
+    """The submodules of `module` that a user names as layers: l01, … -> full name; where: what
+    names them, for messages.
 
     Raises CaseError for one that there is not, has no weights to train, shares some with another,
     is not called with `x`, or gives something else than one tensor.
@@ -79,16 +82,16 @@ def named_layers(module: nn.Module, x: Tensor, names: Mapping[str, str]) -> Foun
         if path not in found or not path:
             hint = did_you_mean(path, [known for known in found if known])
             raise CaseError(
-                f"network.layers names {path!r}, which is no submodule of the network"
+                f"{where} names {path!r}, which is no submodule of the network"
                 + (f"; {hint}" if hint else f"; it has {', '.join([*found][1:9])}, …")
             )
         layers[name] = found[path]
         if not _can_be_trained(layers[name]):
-            raise CaseError(f"network.layers names {path!r}, which has no weights to train")
+            raise CaseError(f"{where} names {path!r}, which has no weights to train")
         for parameter in layers[name].parameters():
             if id(parameter) in owner:
                 raise CaseError(
-                    f"network.layers names {owner[id(parameter)]!r} and {path!r}, which share "
+                    f"{where} names {owner[id(parameter)]!r} and {path!r}, which share "
                     "weights: name one of them alone"
                 )
         owner |= {id(parameter): path for parameter in layers[name].parameters()}
@@ -96,7 +99,7 @@ def named_layers(module: nn.Module, x: Tensor, names: Mapping[str, str]) -> Foun
     for name, layer in layers.items():
         if layer not in met:
             raise CaseError(
-                f"network.layers names {names[name]!r}, which a forward pass never calls, or of "
+                f"{where} names {names[name]!r}, which a forward pass never calls, or of "
                 "which it gets something else than one tensor; name another"
             )
     return FoundLayers(layers, {})
