@@ -94,8 +94,8 @@ def activation_spectra(
         S_h(κ) = Σ_{|k| ≈ κ} |ĥ(k)|²,   ĥ = FFT(h)/n²,   Σ_κ S_h(κ) = mean of h² (Parseval)
 
     layers: names in `module.named_modules()`; None for every convolution and linear layer that a
-        forward pass meets. They are in its order; of layers that share weights there is one, and one
-        that is met twice is there twice.
+        forward pass meets. They are in its order; of layers that share weights there is one, and
+        one that is met twice is there twice.
     inputs: (sample, channel, y, x), square, as the module takes them.
 
     The module is used as in `eval()` and stays as it is. Raises CaseError for inputs that it does
