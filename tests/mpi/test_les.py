@@ -75,12 +75,15 @@ def test_it_runs_by_the_transform_that_the_case_names(job, world, everywhere, mo
 
     monkeypatch.setattr(Mpi4pyFft, "to_points", counted)
     found = {}
-    for kind in ("fftw", "mpi4py_fft"):
-        only = [f"transform.kind='{kind}'", "les.closures=['none']"]
+    for kind in ("fftw", "mpi4py_fft", "torch"):
+        only = [f"transform.kind='{kind}'", "les.closures=['none', 'base', 'l02']"]
         les.run(job_of(world, job.out, *only, fresh=True))
-        found[kind] = read_les(job.out / "les" / "none.h5")["energy_spectrum"].values
+        for name in ("none", "base", "l02"):
+            spectrum = read_les(job.out / "les" / f"{name}.h5")["energy_spectrum"].values
+            close = np.allclose(spectrum, found.setdefault(name, spectrum), rtol=1e-7, atol=1e-12)
+            everywhere(bool(close), f"{name} by {kind}: the same flow")
         world.comm.Barrier()
-    everywhere(bool(np.allclose(*found.values(), rtol=1e-9, atol=1e-12)), "the same flow")
+    everywhere(not np.array_equal(found["none"], found["base"]), "a closure that does something")
     everywhere(world.comm.allreduce(len(calls)) > 0, "by the other transform")
 
 

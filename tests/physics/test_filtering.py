@@ -8,6 +8,7 @@ import pytest
 from eddyscope.filtering.kernels import FILTERS
 from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.parallel.world import World
+from eddyscope.spectral.registry import TRANSFORMS
 from small_flows import FFTW, make_flow, make_transform_on, random_coefficients, relative, state_of
 
 N = 32
@@ -15,13 +16,15 @@ GRIDS = [8, 14, 32]
 
 
 SAMPLED = {
-    "gaussian": ("float64", "gaussian", 0.0),
-    "box": ("float64", "box", 0.0),
-    "sharp": ("float64", "sharp", 0.0),
-    "beta plane": ("float64", "gaussian", 8.0),
-    "float32": ("float32", "gaussian", 0.0),
+    "gaussian": ("float64", "gaussian", 0.0, "fftw"),
+    "box": ("float64", "box", 0.0, "fftw"),
+    "sharp": ("float64", "sharp", 0.0, "fftw"),
+    "beta plane": ("float64", "gaussian", 8.0, "fftw"),
+    "float32": ("float32", "gaussian", 0.0, "fftw"),
+    "torch": ("float64", "gaussian", 8.0, "torch"),
+    "torch, float32": ("float32", "box", 0.0, "torch"),
 }
-"""Name -> precision, filter, β."""
+"""Name -> precision, filter, β, transform."""
 
 
 @pytest.fixture(scope="module", params=list(SAMPLED))
@@ -42,14 +45,14 @@ def kind(system):
 @pytest.fixture(scope="module")
 def sampled(system):
     """Fields of two members on every coarse grid, as the simulation filters them."""
-    precision, kind, beta = system
-    transform = make_transform_on(World.single(), N, members=2, precision=precision)
+    precision, kind, beta, backend = system
+    transform = make_transform_on(World.single(), N, members=2, precision=precision, kind=backend)
     forcing = {"kind": "deterministic", "wavenumber": 4}
     flow = make_flow(transform, drag=0.1, beta=beta, forcing=forcing)
     omega_hat = state_of(transform, peak=5.0)
     advection = flow.advection(omega_hat, transform.zeros_spectral())
     settings = FILTERS.settings(kind, n=GRIDS)
-    return Subgrid(flow, settings, FFTW).sample(omega_hat, advection)
+    return Subgrid(flow, settings, TRANSFORMS.settings(backend)).sample(omega_hat, advection)
 
 
 def jacobian(omega_hat):

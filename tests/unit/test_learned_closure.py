@@ -12,15 +12,17 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
 from eddyscope.closures.base import Sources
 from eddyscope.closures.learned import Learned
+from eddyscope.closures.on_points import OnPoints
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.models import Model, save_model
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels
+from eddyscope.parallel.world import World
 from eddyscope.spectral import half_plane
 from eddyscope.spectral.half_plane import kept_modes
-from small_flows import alone, state_of, to_points
+from small_flows import alone, make_flow, make_transform_on, state_of, to_points
 from synthetic_models import record_of
 
 SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
@@ -105,3 +107,32 @@ def test_in_the_solver_it_sees_streamfunction_and_vorticity(sources):
     np.testing.assert_array_equal(state, kept)
     mean_free = kept_modes(expected)
     np.testing.assert_allclose(found, half_plane.to_points(mean_free)[0, 0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["own", "per_snapshot"])
+def test_on_a_device_it_stays_there_and_predicts_the_same(sources, kind):
+    """By tensors from end to end: numpy's arrays would be refused by the closure's function."""
+    closure, found = learned(sources), {}
+    closure.normalisation = closure.normalisation.model_copy(update={"kind": kind})
+    for backend in ("fftw", "torch"):
+        transform = make_transform_on(World.single(), 16, members=11, kind=backend)
+        flow = make_flow(transform)
+        pi_hat = closure.on(flow, 0.8).pi_hat(state_of(transform))
+        found[backend] = transform.to_host(pi_hat)
+    scale = np.abs(found["fftw"]).max()
+    np.testing.assert_allclose(found["torch"], found["fftw"], rtol=0, atol=1e-6 * scale)
+
+
+def test_a_function_of_numpy_arrays_serves_on_a_device_too(rng):
+    """What knows no tensors is given arrays of the host, and what it gives goes to the device."""
+
+    def pi(psi, omega):
+        assert isinstance(psi, np.ndarray) and isinstance(omega, np.ndarray)
+        return np.sin(psi) * omega
+
+    found = {}
+    for backend in ("fftw", "torch"):
+        transform = make_transform_on(World.single(), 16, members=2, kind=backend)
+        flow = make_flow(transform)
+        found[backend] = transform.to_host(OnPoints(pi, flow).pi_hat(state_of(transform)))
+    np.testing.assert_allclose(found["torch"], found["fftw"], rtol=0, atol=1e-14)

@@ -108,6 +108,7 @@ class LargeEddySimulation:
     ) -> list[list[MemberStatistics]]:
         """Every model on every member, dealt to the ranks; all ranks get a list for each model.
         Collective."""
+        self.transform.prepare(world.comm)
         items = [(c, m) for c in range(len(models)) for m in range(len(members))]
         progress = Progress(world, "les", -(-len(items) // world.size))
         done = 0

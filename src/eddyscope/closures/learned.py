@@ -16,7 +16,7 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.closures.base import ClosureSettings, Sources, SubgridModel
 from eddyscope.closures.on_points import OnPoints
-from eddyscope.config.arrays import FloatArray
+from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.errors import CaseError, did_you_mean
 from eddyscope.flows.base import Flow
 
@@ -94,13 +94,21 @@ class Learned(SubgridModel):
                 f"{flow.transform.grid.n} x {flow.transform.grid.n}: its kernels reach a number "
                 "of points, not a length; use a model trained on that grid"
             )
-        return OnPoints(self.pi, flow)
+        if flow.transform.on_host:
+            return OnPoints(self.pi, flow)
+        return OnPoints(self.pi_of_tensors, flow, takes_host_arrays=False)
 
     def pi(self, psi: FloatArray, omega: FloatArray) -> FloatArray:
         """Π in physical units, (member, layer, y, x), as psi and omega are."""
         from eddyscope.learning.prediction import predict
 
         return predict(self.model.network, self.normalisation, psi, omega, BATCH)
+
+    def pi_of_tensors(self, psi: AnyArray, omega: AnyArray) -> AnyArray:
+        """The same of tensors, on the device where they are."""
+        from eddyscope.learning.prediction import predict_tensors
+
+        return predict_tensors(self.model.network, self.normalisation, psi, omega, BATCH)
 
 
 def _check_best(models: Sequence[str]) -> None:

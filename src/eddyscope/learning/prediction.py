@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 
 from eddyscope.artefacts.dataset.schema import SYSTEMS
 from eddyscope.artefacts.normalisation import Normalisation
-from eddyscope.config.arrays import FloatArray, RealArray
+from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import normalised_inputs
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import channel_names
 
-__all__ = ["normalisations", "predict"]
+__all__ = ["normalisations", "predict", "predict_tensors"]
 
 
 def predict(
@@ -35,6 +37,43 @@ def predict(
             for layer, std in enumerate(stds):
                 result[part, layer] = output[:, layer] * std
     return result
+
+
+def predict_tensors(
+    network: LayeredModel,
+    normalisation: Normalisation,
+    psi: AnyArray,
+    omega: AnyArray,
+    batch_size: int = 16,
+) -> AnyArray:
+    """`predict` of tensors: they stay on their device, and the network goes there."""
+    fields = {name: cast(torch.Tensor, field) for name, field in (("psi", psi), ("omega", omega))}
+    network.module.to(fields["psi"].device)
+    layers = fields["psi"].shape[1]
+    stds = [normalisation.std[name] for name in channel_names("pi", layers)]
+    result = torch.empty_like(fields["psi"], dtype=torch.float64)
+    with torch.no_grad():
+        channels = [
+            _scaled(normalisation, name, field[:, layer])
+            for symbol, field in fields.items()
+            for layer, name in enumerate(channel_names(symbol, layers))
+        ]
+        inputs = torch.stack(channels, dim=1).to(torch.float32)
+        for start in range(0, len(inputs), batch_size):
+            part = slice(start, start + batch_size)
+            laid_out = inputs[part].contiguous(memory_format=network.memory_format)
+            output = network(laid_out).double()
+            for layer, std in enumerate(stds):
+                result[part, layer] = output[:, layer] * std
+    return cast(AnyArray, result)
+
+
+def _scaled(normalisation: Normalisation, channel: str, field: torch.Tensor) -> torch.Tensor:
+    """`Normalisation.scaled` of a tensor (sample, y, x)."""
+    std: torch.Tensor | float = normalisation.std[channel]
+    if normalisation.kind == "per_snapshot":
+        std = field.std(dim=(1, 2), correction=0, keepdim=True)
+    return (field - normalisation.mean[channel]) / std
 
 
 def normalisations(base: Normalisation, target: Normalisation) -> dict[str, Normalisation]:

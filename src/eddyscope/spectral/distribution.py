@@ -51,6 +51,7 @@ class Distribution:
     numpy's arrays, unless a backend says otherwise."""
 
     loops: Loops = HostLoops()
+    on_host = True
     at_once = 1
     has_pencils = True
 

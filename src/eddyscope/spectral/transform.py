@@ -108,6 +108,8 @@ class Transform(Protocol):
 
     loops: Loops
     """The loops over such arrays."""
+    on_host: bool
+    """Whether they are numpy's."""
     at_once: int
     """Members that a coarse grid's transform should hold, of those that lie whole on a rank: 1,
     or all of them, where one at a time would be slow."""

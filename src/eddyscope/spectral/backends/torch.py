@@ -71,6 +71,7 @@ class Torch(Distribution):
 
             settle_device(comm, wants_gpu=self.device != "cpu")
 
+    on_host = False
     has_pencils = False
 
     def __init__(
