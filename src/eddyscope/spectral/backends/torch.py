@@ -49,6 +49,8 @@ class Torch(Distribution):
     """
 
     class Settings(TransformSettings):
+        """torch, all members of a rank in one batch on a GPU or a CPU; one rank a device."""
+
         kind: Literal["torch"] = "torch"
         device: Literal["auto", "cpu", "cuda"] = "auto"
         """What computes: "cuda" is a GPU, one a rank; "auto" takes one where torch finds any."""
