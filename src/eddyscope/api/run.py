@@ -65,8 +65,8 @@ class Solver:
     omega: initial vorticity, (y, x), (member, y, x) or (member, layer, y, x), on any even number of
         points; by default that of `flow["initial"]`.
     seed: of random initial conditions and random forcing.
-    precision, transform: as `grid.precision` and `[transform]` of a case file; "torch" computes on a
-        GPU where there is one.
+    precision, transform: as `grid.precision` and `[transform]` of a case file; "torch" computes on
+        a GPU where there is one.
 
     Raises CaseError for what cannot be. Its arrays are copies, float64.
 
