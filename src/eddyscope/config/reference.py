@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -166,8 +166,9 @@ def _setting(
     key: str, field: FieldInfo, choice: Choice | None, below: Sequence[type[BaseModel]]
 ) -> SettingText:
     units = [part.name for part in field.metadata if isinstance(part, Unit)]
+    alias = field.validation_alias
     return SettingText(
-        name=key,
+        name=str(alias.choices[0]) if isinstance(alias, AliasChoices) else key,
         default=_default(field),
         allowed=_allowed(field, choice, below),
         unit=units[0] if units else "",
