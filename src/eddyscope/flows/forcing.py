@@ -251,7 +251,7 @@ class Ring:
         here, kx, ky = stored_here(transform, np.concatenate([half, -half[twice]]))
         self._which, self._conjugate = number[here], here >= len(half)
         self._response = response_at(response, transform, kx, ky)
-        self._from_host = transform.from_host
+        self._transform = transform
         self._kx, self._ky = transform.from_host(kx), transform.from_host(ky)
         self._kick_work: FloatArray = transform.from_host(np.zeros(transform.spectral_shape))
 
@@ -266,11 +266,13 @@ class Ring:
         """ω̂ += Δω̂ of the step, and the work it does is added up."""
         kx, ky, members = self._kx, self._ky, range(len(omega_hat))
         of_members = np.stack([self._change(self._first_member + i, step, dt) for i in members])
-        change = self._from_host(of_members[:, None] * self._response)
-        modes = omega_hat[:, :, kx, ky]
-        self._kick_work[:, :, kx, ky] += (modes.conj() * change).real + 0.5 * abs(change) ** 2
-        modes += change
-        omega_hat[:, :, kx, ky] = modes
+        changes = self._transform.from_host(of_members[:, None] * self._response)
+        for at in self._transform.together:
+            field, work, change = omega_hat[at], self._kick_work[at], changes[at]
+            modes = field[..., kx, ky]
+            work[..., kx, ky] += (modes.conj() * change).real + 0.5 * abs(change) ** 2
+            modes += change
+            field[..., kx, ky] = modes
 
     def _change(self, member: int, step: int, dt: float) -> ComplexArray:
         """Δω̂ of the ring's modes that are stored here, (mode,), without the response."""

@@ -54,6 +54,7 @@ class Distribution:
     on_host = True
     at_once = 1
     has_pencils = True
+    together: Sequence[tuple[int | slice, int | slice]]
 
     def __init__(self, grid: Grid, mesh: Mesh, layers: int, columns: IntArray, rows: IntArray):
         """columns, rows: the edges of the ranks' blocks of kx = 0 … n/2 - 1 and of y."""
@@ -69,6 +70,7 @@ class Distribution:
         self.spectral_shape = members, layers, here.stop - here.start, n
         self.spectral_total = mesh.ensemble, layers, n // 2, n
         self.spectral_block = mesh.members, slice(0, layers), here, slice(0, n)
+        self.together = list(np.ndindex(members, layers))
         ky = np.fft.fftfreq(n, 1.0 / n)
         self.ky = ky.astype(grid.real).reshape(1, 1, 1, -1)
         self.kx = np.arange(here.start, here.stop).astype(grid.real).reshape(1, 1, -1, 1)

@@ -108,6 +108,9 @@ class Transform(Protocol):
 
     loops: Loops
     """The loops over such arrays."""
+    together: Sequence[tuple[int | slice, int | slice]]
+    """Members and layers of a field, as indices, that go through a loop at a time: each by itself,
+    whose bits then never depend on the others; all on a GPU."""
     on_host: bool
     """Whether they are numpy's."""
     at_once: int

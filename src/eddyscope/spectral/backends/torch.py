@@ -94,27 +94,23 @@ class Torch(Distribution):
         self.device = _device_of(settings)
         self.loops = TensorLoops(_compiles(settings, self.device))
         self.scale = 1.0 / grid.n_product**2
-        members, layers = self.spectral_shape[:2]
-        self._fields: list[Fields] = [(slice(None), slice(None))]
         width, height = grid.n // 2, grid.n_product
         if self.device.type == "cpu":
             # Of one field, as much at a time as is in cache: its bits are then always the same.
-            self._fields = list(np.ndindex(members, layers))
             width = height = max(8, CACHE // (2 * grid.n_product * grid.complex.itemsize))
         else:
-            self.at_once = members
+            self.together = [(slice(None), slice(None))]
+            self.at_once = self.spectral_shape[0]
         self._columns = _parts(grid.n // 2, width)
         self._rows = _parts(grid.n_product, height)
         self._pair: tuple[Tensor, Tensor] | None = None
 
     @staticmethod
     def memory(grid: Grid, share: Share) -> int:
-        """Bytes that it takes at the peak, on the device: two fields padded and in columns, on
-        points and what the pointwise function makes of them, and again in columns."""
-        points = grid.n_product**2
-        columns = (grid.n // 2 + 2 * (grid.n_product // 2 + 1)) * grid.n_product
-        pair = 2 * (columns * grid.complex.itemsize + 2 * points * grid.real.itemsize)
-        return share.members * share.layers * pair
+        """Bytes that it takes of main memory on a CPU: two fields in columns, three more in modes
+        while they are updated, and the columns and rows at work."""
+        columns, modes = 2 * share.columns * grid.n_product, 3 * share.columns * grid.n
+        return (columns + modes) * grid.complex.itemsize + 6 * CACHE
 
     @property
     def fused(self) -> Torch:
@@ -150,7 +146,7 @@ class Torch(Distribution):
 
         kind, size = getattr(torch, self.grid.real.name), self.grid.n_product
         maxima = torch.zeros(self.spectral_shape[:2], dtype=kind, device=self.device)
-        for at in self._fields:
+        for at in self.together:
             columns = self._to_columns(at, fill)
             for rows in self._rows:
                 modes = columns[..., rows].transpose(-1, -2)

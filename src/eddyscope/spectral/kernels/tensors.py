@@ -6,9 +6,10 @@ last axis of one: of complex numbers torch.compile makes no loops. As they are, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,8 +61,10 @@ class TensorLoops:
         then: float,
     ) -> None:
         fields = [self._field(omega_hat), self._field(advection), self._field(previous)]
-        factors = self._factor(before), self._factor(inverse_after)
-        self._ab2cn(*fields, *factors, *self._numbers_for(before, now, then))
+        factors = [self._factor(before), self._factor(inverse_after)]
+        numbers = self._numbers_for(before, now, then)
+        for part in _together(fields, factors):
+            self._ab2cn(*part, *numbers)
 
     def rk_update(
         self,
@@ -76,12 +79,16 @@ class TensorLoops:
         fields = [self._field(omega_hat), self._field(loss), self._field(increment)]
         is_complex = tensor_of(decay).is_complex()
         factor = self._field(decay) if is_complex else self._factor(decay)
-        self._rk(*fields, factor, *self._numbers_for(factor, a, b, dt))
+        numbers = self._numbers_for(factor, a, b, dt)
+        for part in _together(fields, [factor]):
+            self._rk(*part, *numbers)
 
     def subtract_waves(
         self, loss: ComplexArray, dispersion: RealArray, omega_hat: ComplexArray
     ) -> None:
-        self._waves(self._field(loss), self._factor(dispersion), self._field(omega_hat))
+        fields = [self._field(loss), self._field(omega_hat)]
+        for part in _together(fields, [self._factor(dispersion)]):
+            self._waves(*part)
 
     def multiply(self, field_hat: ComplexArray, factor: RealArray, out: ComplexArray) -> None:
         torch.mul(tensor_of(field_hat), tensor_of(factor), out=tensor_of(out))
@@ -156,6 +163,21 @@ class TensorLoops:
         return [self._numbers[value, dtype, device] for value in values]
 
 
+def _together(fields: Sequence[Tensor], factors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """What a loop takes at a time: all, or, on a CPU, one layer of one member.
+
+    The last numbers of a loop are not rounded as the others, which go through it as vectors; so
+    the bits of a field would depend on how many members there are.
+    """
+    if fields[0].device.type != "cpu":
+        yield [*fields, *factors]
+        return
+    shape = fields[0].shape[:2]
+    of_fields = [factor.expand(*shape, *factor.shape[2:]) for factor in factors]
+    for at in np.ndindex(*shape):
+        yield [array[at] for array in (*fields, *of_fields)]
+
+
 def _as_it_is(function: Loop) -> Loop:
     return function
 
@@ -198,7 +220,7 @@ def _rk(
     increment.copy_(_product(increment, decay))
 
 
-def _waves(loss: Tensor, dispersion: Tensor, omega: Tensor) -> None:
+def _waves(loss: Tensor, omega: Tensor, dispersion: Tensor) -> None:
     loss.sub_(_i_times(dispersion, omega))
 
 
