@@ -48,7 +48,8 @@ def test_it_works_through_a_case(launch, tmp_path):
     dataset = Dataset(out / "base" / "dataset.h5")
     assert dataset.complete
     assert json.loads(dataset.attributes["case"])["time"]["scheme"]["kind"] == "heun"
-    warned = call(launch, 1, *arguments, "base.flow.initial.energy=1e3", "--dry-run", "--measure")
+    elsewhere = ["--out", str(tmp_path / "other"), "base.flow.initial.energy=1e3"]
+    warned = call(launch, 1, *arguments, *elsewhere, "--dry-run", "--measure")
     assert "the stable step of heun" in warned.stdout
     changed = call(launch, 1, *arguments, "time.scheme={kind='heun',safety=0.4}")
     assert changed.returncode == 2 and "time.scheme" in changed.stderr

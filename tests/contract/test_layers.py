@@ -272,7 +272,7 @@ def test_sizes_of_a_flow_of_layers_are_those_of_its_objects(
     monkeypatch.setitem(FLOWS.entries, "navier_stokes", Uncoupled)
     overrides = [*RINGED, f"time.scheme='{scheme}'", "grid.n=96", "filter.n=[32, 48]"]
     case = world.on_root(lambda: make_case(shared_tmp_path, *overrides))
-    ensemble = Ensemble(Job(case, world, shared_tmp_path / "out"), "base")
+    ensemble = Ensemble.of(Job(case, world, shared_tmp_path / "out"), "base")
     simulation = ensemble.setup.simulation(ensemble.setup.make_transform(world))
     diagnostics = Diagnostics(simulation.flow)
     subgrid = Subgrid(simulation.flow, case.filter, case.transform)

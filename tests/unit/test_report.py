@@ -147,7 +147,7 @@ def job(case: Case, out: Path) -> Job:
 def _real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
     """A case that went through the stages from training on, and its report."""
     out = tmp_path_factory.mktemp("real")
-    case = synthetic.make_case(out)
+    case = synthetic.make_case(out, 'les.closures=["none", "l02"]')
     synthetic.write_datasets(case, out, World.single())
     for stage in (train, advise, transfer, evaluate, analyze):
         stage.run(job(case, out))
