@@ -19,7 +19,7 @@ from eddyscope.parallel.world import World
 from eddyscope.stages import example, settings
 from eddyscope.stages.case import SYSTEMS, load_case
 from eddyscope.stages.job import Job
-from eddyscope.stages.stage import STAGES, Stage, load_stages, plan_all
+from eddyscope.stages.stage import STAGES, Stage, load_stages, plan_all, stages_of_run
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -226,8 +226,9 @@ def dispatch(argv: Sequence[str]) -> int:
     arguments = agree(world.comm, lambda: parse(argv))
     if arguments.stage in TOOLS:
         return use_tool(arguments, argv, world)
-    names = STAGES if arguments.stage == "run" else [arguments.stage]
-    perform(load_stages(names), make_job(arguments, world), arguments.dry_run)
+    job = make_job(arguments, world)
+    whole = arguments.stage == "run"
+    perform(stages_of_run(job) if whole else load_stages([arguments.stage]), job, arguments.dry_run)
     return 0
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import (
@@ -23,22 +24,35 @@ from eddyscope.parallel.world import World
 from synthetic import make_case, write_datasets
 
 
+def places(members: list[int], samples: int, count: int | None) -> list[tuple[int, int]]:
+    blocks = [Block(m, m, range(samples)) for m in members]
+    return [place for _, place in choose(blocks, count)]
+
+
 def test_samples_are_spread_over_members_and_time():
-    assert choose([0, 1], 10, 4) == [(0, 2), (1, 2), (0, 7), (1, 7)]
-    assert choose([3, 5, 6], 9, 4) == [(3, 2), (5, 4), (6, 4), (3, 6)]
-    everything = choose([0, 1], 3, None)
+    assert places([0, 1], 10, 4) == [(0, 2), (1, 2), (0, 7), (1, 7)]
+    assert places([3, 5, 6], 9, 4) == [(3, 2), (5, 4), (6, 4), (3, 6)]
+    everything = places([0, 1], 3, None)
     assert sorted(everything) == [(m, s) for m in (0, 1) for s in range(3)]
 
 
 @pytest.mark.parametrize("count", range(13))
 def test_no_sample_is_chosen_twice(count: int):
-    chosen = choose([0, 1, 2], 4, count)
+    chosen = places([0, 1, 2], 4, count)
     assert len(set(chosen)) == len(chosen) == count
+
+
+@pytest.mark.parametrize("count", range(10))
+def test_blocks_of_unlike_lengths_give_all_they_have(count: int):
+    blocks = [Block(0, 0, range(2, 4)), Block(1, 0, range(4, 10)), Block(2, 1, range(1))]
+    chosen = choose(blocks, count)
+    assert len({place for _, place in chosen}) == len(chosen) == count
+    assert all(sample in b.samples and member == b.member for b, (member, sample) in chosen)
 
 
 def test_too_few_samples():
     with pytest.raises(CaseError, match="at most 12"):
-        choose([0, 1, 2], 4, 13)
+        places([0, 1, 2], 4, 13)
 
 
 def test_fields_are_those_of_the_file(tmp_path: Path):

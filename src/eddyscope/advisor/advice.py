@@ -13,7 +13,7 @@ from eddyscope.advisor.ranking import Ranking, rank_layers
 from eddyscope.advisor.reason import reason
 from eddyscope.advisor.scores.base import Evidence, Score
 from eddyscope.artefacts.advice import Advice, ScoredLayers, curves_dataset, write_advice
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import FloatArray
 from eddyscope.learning.batches import Fields, Samples, load_fields
@@ -26,11 +26,11 @@ __all__ = ["advice_of", "curves_of", "error_spectrum", "evidence_of", "write_ran
 
 
 def evidence_of(
-    target: Path,
+    target: Source,
     own: Normalisation,
     counts: tuple[int, int],
     n: int,
-    base: Path | None,
+    base: Source | None,
     of_base: Normalisation,
 ) -> Evidence:
     """What scores look at, from the datasets. Not collective. Raises CaseError.
@@ -39,8 +39,8 @@ def evidence_of(
     base: the base system's dataset if a score reads it, normalised by `of_base`.
     """
 
-    def fields(path: Path, count: int) -> Fields:
-        dataset = Dataset(path)
+    def fields(source: Source, count: int) -> Fields:
+        dataset = source.open()
         dataset.require(n, "train")
         return load_fields(dataset, n, "train", count)
 

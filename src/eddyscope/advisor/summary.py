@@ -46,6 +46,6 @@ def summary_of(
             way: summarise(rows)["base"]["target"] for way, rows in found.study.items()
         },
         normalisation={system: normalisation.model_dump() for system, normalisation in own.items()},
-        members={s: sorted({member for member, _ in f.origin}) for s, f in tests.items()},
+        members={s: sorted(set(f.numbers)) for s, f in tests.items()},
         metrics=METRICS,
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import xarray as xr
 
 from eddyscope.analysis.activation_spectra import Subject
 from eddyscope.artefacts.analysis import Run, example_group
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import Fields, load_fields, normalised_inputs
@@ -31,15 +30,14 @@ def runs_of(models: Mapping[ModelKey, Model], best: ModelKey | None) -> dict[str
     return runs
 
 
-def test_fields(path: Path, n: int, count: int) -> Fields:
+def test_fields(source: Source, n: int, count: int) -> Fields:
     """Test samples of a dataset; fewer than `count` where there are fewer.
 
     Not collective. Raises CaseError.
     """
-    dataset = Dataset(path)
+    dataset = source.open()
     dataset.require(n, "test")
-    available = len(dataset.parts["test"]) * dataset.samples
-    return load_fields(dataset, n, "test", min(count, available))
+    return load_fields(dataset, n, "test", min(count, dataset.count("test")))
 
 
 def subjects_of(

@@ -32,6 +32,12 @@ class Sources:
     """The summary of the evaluation, which says what is best."""
     network: Any
     """Settings of the case's network, which models must have."""
+    base: Path | None = None
+    """The base model, where it lies elsewhere."""
+
+    def model(self, key: ModelKey) -> Path:
+        """The artefact of a model."""
+        return self.base if key.is_base and self.base else key.path(self.models)
 
 
 class ClosureSettings(Section):

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eddyscope.artefacts.dataset.reader import Source
+from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.les import FILTERED_DNS, MemberStatistics, write_les
 from eddyscope.closures.base import ClosureSettings, Sources
@@ -21,10 +23,11 @@ __all__ = ["Truth", "run_closures"]
 class Truth:
     """The filtered DNS that simulations start from and are compared with."""
 
-    dataset: Path
+    dataset: Source
     n: int
     """Its coarse grid."""
-    members: Sequence[int]
+    blocks: Sequence[Block]
+    """Its test members, or pieces of them."""
     duration: float
 
 
@@ -42,17 +45,18 @@ def run_closures(
     paths: name of a closure -> its artefact; with `FILTERED_DNS`, that of the DNS is written
     too. Raises CannotWrite, and CaseError for files that cannot be used.
     """
-    members = truth.members
+    members = [block.member for block in truth.blocks]
     models = agree(world.comm, lambda: [CLOSURES.build(c, sources) for c in closures])
-    of_dns = truth.dataset, truth.n, members, truth.duration
+    of_dns = truth.dataset, truth.n, truth.blocks, truth.duration
     fields, times = agree(world.comm, lambda: filtered_dns(*of_dns))
+    numbers = [block.number for block in truth.blocks]
     edges = bin_edges(field for fields_of in fields for field in fields_of)
     found = les.run_all(world, models, members, [samples[0] for samples in fields], edges)
 
     def write(name: str, key: ModelKey | None, statistics: list[MemberStatistics]) -> None:
         run = {"closure": name, "model": str(key or "")}
         facts = {**attributes, **run, "dt": les.schedule.dt}
-        write_les(paths[name], members, statistics, edges, facts)
+        write_les(paths[name], numbers, statistics, edges, facts)
 
     def write_all() -> None:
         if FILTERED_DNS in paths:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Source
+from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.les import MemberStatistics
 from eddyscope.closures.base import SubgridModel
 from eddyscope.config.arrays import ComplexArray, FloatArray, RealArray
@@ -141,18 +141,19 @@ class LargeEddySimulation:
 
 
 def filtered_dns(
-    path: Path, n: int, members: Sequence[int], duration: float
+    source: Source, n: int, blocks: Sequence[Block], duration: float
 ) -> tuple[list[RealArray], list[FloatArray]]:
-    """Each member's filtered vorticity (sample, layer, y, x) over `duration` from its first
-    sample on, and the times since then. CaseError for a dataset that cannot be used. Not
+    """The filtered vorticity (sample, layer, y, x) of each test member over `duration` from its
+    first sample on, and the times since then. CaseError for a dataset that cannot be used. Not
     collective."""
-    dataset = Dataset(path)
+    dataset = source.open()
     dataset.require(n, "test")
     fields, times = [], []
-    for member in members:
-        since = dataset.time[member] - dataset.time[member, 0]
+    for block in blocks:
+        first, member = block.samples.start, block.member
+        since = dataset.time[member, first : block.samples.stop] - dataset.time[member, first]
         kept = int(np.count_nonzero(since <= duration + ROUNDING))
-        fields.append(dataset.read(n, "omega", [member], slice(0, kept))[0])
+        fields.append(dataset.read(n, "omega", [member], slice(first, first + kept))[0])
         times.append(since[:kept])
     return fields, times
 

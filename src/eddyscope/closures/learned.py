@@ -69,14 +69,14 @@ class Learned(SubgridModel):
             return (sources.evaluation,) if self.model == BEST else ()
 
         def reads(self, sources: Sources) -> tuple[Path, ...]:
-            return self.key(sources).path(sources.models), sources.normalisation
+            return sources.model(self.key(sources)), sources.normalisation
 
     def __init__(self, settings: Settings, sources: Sources):
         from eddyscope.learning.models import load_model
 
         super().__init__(settings, sources)
         key = settings.key(sources)
-        self.model = load_model(key.path(sources.models), sources.network)
+        self.model = load_model(sources.model(key), sources.network)
         self.normalisation = self.model.normalisation
         if key.is_base:
             self.normalisation = read_normalisation(sources.normalisation)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from eddyscope.config.errors import CaseError
 
-__all__ = ["FileName", "read_file", "require_file"]
+__all__ = ["FileName", "beside_the_case", "read_file", "require_file"]
 
 
 def require_file(path: Path, what: str, hint: str = "", largest: int | None = None) -> None:
@@ -45,10 +45,11 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _beside_the_case(name: str, info: ValidationInfo) -> str:
+def beside_the_case(name: str, info: ValidationInfo) -> str:
+    """The absolute name of a file that is named relative to the case file being read."""
     folder = (info.context or {}).get("folder")
     return name if folder is None else os.path.realpath(os.path.join(folder, name))
 
 
-FileName = Annotated[str, AfterValidator(_beside_the_case)]
+FileName = Annotated[str, AfterValidator(beside_the_case)]
 """A setting that names a file, relative to the folder of the case file; absolute once read."""

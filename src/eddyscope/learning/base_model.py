@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset, Source
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
@@ -47,13 +47,13 @@ class BaseTraining:
 
     def make(
         self,
-        dataset: Path,
+        dataset: Source,
         normalisation: Normalisation,
         world: World,
         report: Callable[[int, str], None],
     ) -> None:
         """Train on a dataset, and save the model. Collective. Raises CaseError, BlewUp."""
-        data = agree(world.comm, lambda: Dataset(dataset))
+        data = agree(world.comm, dataset.open)
         samples, validation = agree(world.comm, lambda: self._samples(data, normalisation))
         saved = Saved(self.path.with_suffix(".ckpt"), self.identity)
         network = agree(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
@@ -28,6 +29,13 @@ class Fields:
     pi: RealArray
     origin: tuple[tuple[int, int], ...]
     """(member, sample) of each in the dataset."""
+    blocks: tuple[Block, ...] = ()
+    """The block that each is of; by default its member."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """Number of the block that each is of."""
+        return [b.number for b in self.blocks] if self.blocks else [m for m, _ in self.origin]
 
     def by_name(self) -> dict[str, RealArray]:
         """The arrays by name."""
@@ -35,7 +43,8 @@ class Fields:
 
     def first(self, count: int) -> Fields:
         """The first `count` of them."""
-        return Fields(self.psi[:count], self.omega[:count], self.pi[:count], self.origin[:count])
+        arrays = (self.psi[:count], self.omega[:count], self.pi[:count])
+        return Fields(*arrays, self.origin[:count], self.blocks[:count])
 
 
 @dataclass(frozen=True)
@@ -74,27 +83,41 @@ def _stacked(channels: Sequence[RealArray]) -> Tensor:
     return torch.from_numpy(np.stack(channels, axis=1).astype(np.float32))
 
 
-def choose(members: Sequence[int], samples: int, count: int | None) -> list[tuple[int, int]]:
-    """`count` pairs (member, sample): members in turn, the samples of each evenly in time.
+Place = tuple[int, int]
+"""(member, sample) in a dataset."""
+
+
+def choose(blocks: Sequence[Block], count: int | None) -> list[tuple[Block, Place]]:
+    """`count` samples with their blocks: blocks in turn, the samples of each evenly in time.
 
     All of them if `count` is None. CaseError if there are too few.
     """
-    available = len(members) * samples
+    available = sum(map(len, blocks))
     if count is None:
         count = available
     if count > available:
         raise CaseError(
-            f"{count} samples are asked for, but there are {len(members)} member(s) of {samples} "
-            f"samples = {available}; ask for at most {available}, or simulate more"
+            f"{count} samples are asked for, but there are {available}, of {len(blocks)} "
+            f"member(s); ask for at most {available}, or simulate more"
         )
-    shares = [block(count, len(members), i) for i in range(len(members))]
-    per_member = [part.stop - part.start for part in shares]
+    shares = _shares([len(b) for b in blocks], count)
     return [
-        (member, ((2 * turn + 1) * samples) // (2 * per_member[i]))
-        for turn in range(max(per_member, default=0))
-        for i, member in enumerate(members)
-        if turn < per_member[i]
+        (b, (b.member, b.samples[((2 * turn + 1) * len(b)) // (2 * shares[i])]))
+        for turn in range(max(shares, default=0))
+        for i, b in enumerate(blocks)
+        if turn < shares[i]
     ]
+
+
+def _shares(lengths: Sequence[int], count: int) -> list[int]:
+    """How many samples each block gives: as many as the others, but for those that have less."""
+    shares = [0] * len(lengths)
+    while missing := count - sum(shares):
+        open_ones = [i for i, length in enumerate(lengths) if shares[i] < length]
+        for turn, i in enumerate(open_ones):
+            part = block(missing, len(open_ones), turn)
+            shares[i] = min(lengths[i], shares[i] + part.stop - part.start)
+    return shares
 
 
 def load_fields(dataset: Dataset, n: int, part: str, count: int | None = None) -> Fields:
@@ -102,13 +125,13 @@ def load_fields(dataset: Dataset, n: int, part: str, count: int | None = None) -
 
     Not collective. Raises CaseError.
     """
-    members = list(dataset.parts[part])
     try:
-        origin = choose(members, dataset.samples, count)
+        chosen = choose(dataset.parts[part], count)
     except CaseError as error:
         raise CaseError(f"{dataset.path} ({part}): {error}") from None
+    origin = [place for _, place in chosen]
     psi, omega, pi = (_read(dataset, n, name, origin) for name in ("psi", "omega", "pi"))
-    return Fields(psi, omega, pi, tuple(origin))
+    return Fields(psi, omega, pi, tuple(origin), tuple(b for b, _ in chosen))
 
 
 def _read(dataset: Dataset, n: int, name: str, origin: Sequence[tuple[int, int]]) -> RealArray:

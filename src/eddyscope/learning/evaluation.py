@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import Row
 from eddyscope.artefacts.key import ModelKey, layers_text
 from eddyscope.artefacts.normalisation import Normalisation, read_normalisation
@@ -111,7 +111,7 @@ def load_subjects(paths: Mapping[ModelKey, Path], network: NetworkSettings) -> l
 
 def read_sources(
     models: Mapping[ModelKey, Path],
-    datasets: Mapping[str, Path],
+    datasets: Mapping[str, Source],
     own: Mapping[str, Path],
     network: NetworkSettings,
     n: int,
@@ -123,12 +123,12 @@ def read_sources(
     return Sources(
         load_subjects(models, network),
         {system: read_normalisation(path) for system, path in own.items()},
-        {system: _test_fields(path, n) for system, path in datasets.items()},
+        {system: _test_fields(source, n) for system, source in datasets.items()},
     )
 
 
-def _test_fields(path: Path, n: int) -> Fields:
-    dataset = Dataset(path)
+def _test_fields(source: Source, n: int) -> Fields:
+    dataset = source.open()
     dataset.require(n, "test")
     return load_fields(dataset, n, "test")
 
@@ -226,7 +226,7 @@ def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.D
     variables["pi_spectrum"] = _stored(("model", *axes), spectra, f"{words}, predicted")
     variables["pi_spectrum_true"] = _stored(axes, exact, f"{words}, exact")
     samples = sorted({sample for _, sample in fields.origin})
-    members = sorted({member for member, _ in fields.origin})
+    members = sorted(set(fields.numbers))
     return xr.Dataset(
         variables,
         {
@@ -298,8 +298,8 @@ def _stored(dims: tuple[str, ...], values: RealArray, text: str) -> xr.Variable:
 
 
 def _snapshots(fields: Fields) -> dict[int, BoolArray]:
-    """Member, in ascending order -> which snapshots are its own, (snapshot,)."""
-    owner = np.array([member for member, _ in fields.origin])
+    """Test member, or piece of one, in order -> which snapshots are its own, (snapshot,)."""
+    owner = np.array(fields.numbers)
     return {int(member): owner == member for member in np.unique(owner)}
 
 
@@ -311,9 +311,9 @@ def spectra_of_members(pi: RealArray, fields: Fields) -> FloatArray:
 
 def _by_member(values: FloatArray, fields: Fields) -> FloatArray:
     """Values of the snapshots as a table (member, sample); NaN where a member has no such one."""
-    members = sorted({member for member, _ in fields.origin})
+    members = sorted(set(fields.numbers))
     samples = sorted({sample for _, sample in fields.origin})
     table = np.full((len(members), len(samples)), np.nan)
-    for value, (member, sample) in zip(values, fields.origin, strict=True):
+    for value, member, (_, sample) in zip(values, fields.numbers, fields.origin, strict=True):
         table[members.index(member), samples.index(sample)] = value
     return table

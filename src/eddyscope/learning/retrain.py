@@ -51,7 +51,7 @@ class Target:
         """
         dataset.require(n, "train")
         fields = load_fields(dataset, n, "train", count)
-        available = len(dataset.parts["validation"]) * dataset.samples
+        available = dataset.count("validation")
         held_out = load_fields(dataset, n, "validation", min(available, count))
         return cls(
             samples=Samples.of(fields, normalisation),

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import FileName
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
@@ -43,6 +44,10 @@ class Seeds:
 class TrainingSettings(Seeded):
     """`[training]`: mean squared error of the normalised Π, Adam."""
 
+    # What decides is what the file holds.
+    model: Annotated[FileName | None, CHANGES_NO_RESULT] = None
+    """A base model that is there already, made by `train` of another case: it is used in place of
+    training, and never written. It decides the network and the normalisation of the base."""
     epochs: int = Field(default=100, ge=1)
     """Passes through the samples."""
     batch_size: int = Field(default=16, ge=1)

@@ -54,6 +54,8 @@ def spectra(results: Results) -> Picture:
         dataset = results.dataset(system)
         found = dataset.spectra()
         k, flow = found["wavenumber"], found["enstrophy_flux"]
+        if not k.size:
+            raise Absent(f"the {system} dataset has no spectra of the unfiltered flow")
         curves.append(_band(energy, k, _of_members(dataset, found["energy"]), system))
         largest = float(np.abs(_of_members(dataset, flow).mean(axis=0)).max())
         scale = largest if largest > 0 else 1.0
@@ -92,6 +94,8 @@ def histories(results: Results) -> Picture:
     for column, system in enumerate(systems):
         dataset = results.dataset(system)
         records = dataset.diagnostics()
+        if not records["time"].size:
+            raise Absent(f"the {system} dataset has no diagnostics of the unfiltered flow")
         start, end = float(dataset.time.min()), float(dataset.time.max())
         for panel, name in zip(axes[:, column], ("energy", "enstrophy"), strict=True):
             for member in records[name]:
@@ -120,7 +124,8 @@ def network_grid(results: Results) -> int:
 
 def held_out(dataset: Dataset, n: int, name: str) -> FloatArray:
     """A field (y, x) of the first layer, of the last committed sample of the first test member."""
-    member = next(iter(dataset.parts["test"] or range(dataset.members)))
+    test = dataset.parts["test"]
+    member = test[0].member if test else 0
     done = np.flatnonzero(dataset.committed[member])
     if done.size == 0:
         raise Absent(f"member {member} of the {dataset.system} dataset has no committed sample")
@@ -162,7 +167,7 @@ def _band(axes: Axes, k: FloatArray, members: FloatArray, system: str) -> FloatA
 
 def _mark_scales(axes: Axes, results: Results, n: int, named: bool) -> None:
     """The coarse grid's limit, and the wavenumbers of the forcings."""
-    end = results.case["grid"]["n"] / 2
+    end = max(results.dataset(s).case["grid"]["n"] for s in _systems(results)) / 2
     wavenumber_axis(axes, end)
     axes.axvspan(n / 2, end, color="#EEF0F2", zorder=0, linewidth=0)
     mark(axes, n / 2, f"coarse grid ends, k = {n // 2}" if named else "", "#6B747B", top=True)

@@ -7,6 +7,7 @@ make it; whoever needs it meets `Absent`, which says the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from eddyscope.artefacts import advice, analysis, evaluation, les
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.dataset.schema import SYSTEMS
+from eddyscope.artefacts.dataset.schema import SYSTEMS, EnsembleSettings
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.artefacts.role import NOT_ADAPTED, Adapted
@@ -197,18 +198,29 @@ def _made_with_target(results: Results, stage: str) -> str:
 
 
 def _gather_dataset(results: Results, system: str) -> None:
-    path = results.out / system / "dataset.h5"
-    if results.case.get(system) is None:
+    section = results.case.get(system)
+    if section is None:
         results.gaps.append(Gap(f"[{system}]", "the case has no such system", ""))
         return
-    dataset = results.read(path, _made_by(f"dns --system {system}"), Dataset)
+    named = section.get("dataset")
+    path = Path(named) if named else results.out / system / "dataset.h5"
+    remedy = "the case names it" if named else _made_by(f"dns --system {system}")
+    dataset = results.read(path, remedy, lambda path: _split_as(Dataset(path), section))
     if dataset is not None:
         results.datasets[system] = dataset
 
 
+def _split_as(dataset: Dataset, section: Mapping[str, Any]) -> Dataset:
+    """A dataset, split as the case says."""
+    with suppress(ValidationError):
+        dataset.ensemble = EnsembleSettings.model_validate(section.get("ensemble"))
+    return dataset
+
+
 def _gather_models(results: Results, wanted: Sequence[ModelKey] | None) -> None:
     folder = results.out / "models"
-    paths = {ModelKey(): ModelKey().path(folder)}
+    named = results.case.get("training", {}).get("model")
+    paths = {ModelKey(): Path(named) if named else ModelKey().path(folder)}
     for path in sorted((folder / "transfer").glob("*.safetensors")):
         key = results.read(path, "remove it", lambda p: ModelKey.parse(p.stem))
         if key is not None and _is_wanted(results, path, key, wanted):

@@ -61,7 +61,11 @@ def _aim(results: Results) -> str:
 def _flow(results: Results, system: str) -> str:
     """A flow in half a sentence: what is not zero in its equation."""
     flow = results.flows.get(system)
-    return flow.words if flow else f"not there (the case has no [{system}] system)"
+    if flow:
+        return flow.words
+    if system in results.datasets:
+        return f"of which there is data alone ({results.datasets[system].path.name})"
+    return f"not there (the case has no [{system}] system)"
 
 
 def _seeds(results: Results) -> str:
@@ -102,7 +106,7 @@ def _untrained(results: Results) -> list[str]:
     sentences = []
     model = results.models.get(ModelKey())
     epochs, wanted = len(model.losses("train")) if model else 0, results.case["training"]["epochs"]
-    if 0 < epochs < wanted:
+    if 0 < epochs < wanted and not results.case["training"].get("model"):
         sentences.append(
             f"The base model was trained for {count(epochs, 'epoch')}, where the case says "
             f"{wanted}."

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.artefacts.advice import join_advice
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.case import Case
@@ -25,6 +26,8 @@ from eddyscope.stages.stage import Stage
 if TYPE_CHECKING:
     from eddyscope.advisor.scores.base import Evidence
     from eddyscope.networks.base import LayeredModel
+
+SECTIONS = ("network", "advise.samples", "transfer.samples", "filter")
 
 FILES = ("advice.json", "advice.h5")
 
@@ -53,11 +56,11 @@ class Advise(Stage):
         case, world, facts = job.case, job.world, job.provenance()
         _check(case)
         folders = {name: job.out / "advice" / name for name in case.advise.score_names}
-        own, target = job.normalisation("target"), job.dataset("target")
+        own = job.normalisation("target")
         each = {
             f"advise.{settings.kind}": Step(
                 f"advise.{settings.kind}",
-                sections=("network", "advise.samples", "transfer.samples", "filter"),
+                sections=(*SECTIONS, *_splits(_systems(case, [settings.kind]))),
                 settings={f"advise.scores.{settings.kind}": settings},
                 inputs=(job.base_model, own, *map(job.dataset, _systems(case, [settings.kind]))),
                 outputs=tuple(folders[settings.kind] / file for file in FILES),
@@ -77,8 +80,10 @@ class Advise(Stage):
 
             configure_torch(world)
             names = [name for name in folders if each[f"advise.{name}"] in steps]
-            homes = [job.dataset("base")] if "base" in _systems(case, names) else []
-            read = agree(world.comm, lambda: _read(case, job.base_model, own, target, *homes))
+            homes = [job.source("base")] if "base" in _systems(case, names) else []
+            read = agree(
+                world.comm, lambda: _read(case, job.base_model, own, job.source("target"), *homes)
+            )
             scores = {s.kind: SCORES.build(s) for s in case.advise.scores if s.kind in names}
             write_rankings(*read, scores, folders, world, facts)
 
@@ -96,6 +101,10 @@ def _systems(case: Case, scores: Sequence[str]) -> list[str]:
     return ["target", "base"] if any(SCORES[name].reads_base for name in scores) else ["target"]
 
 
+def _splits(systems: Sequence[str]) -> list[str]:
+    return [f"{system}.ensemble.split" for system in systems]
+
+
 def _check(case: Case) -> None:
     """Raise CaseError unless the systems have the samples that are read."""
     case.training_samples("target")
@@ -105,7 +114,7 @@ def _check(case: Case) -> None:
 
 
 def _read(
-    case: Case, base: Path, own: Path, target: Path, home: Path | None = None
+    case: Case, base: Path, own: Path, target: Source, home: Source | None = None
 ) -> tuple[LayeredModel, Evidence]:
     """The base network, and the samples of the datasets that scores look at. Not collective."""
     from eddyscope.advisor.advice import evidence_of

@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from eddyscope.artefacts.analysis import write_analysis
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
-from eddyscope.stages.case import SYSTEMS, Case
+from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS, Case
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
@@ -57,13 +58,13 @@ class Analyze(Stage):
         for system in SYSTEMS:
             case.test_members(system)
         models = {key: job.model(key) for key in (ModelKey(), *_adapted(case))}
-        datasets = {system: job.dataset(system) for system in SYSTEMS}
+        datasets = {system: job.source(system) for system in SYSTEMS}
         own = {system: job.normalisation(system) for system in SYSTEMS}
         evaluation, path = job.out / "evaluation.json", job.out / "analysis.h5"
         step = Step(
             self.name,
-            sections=("seed", "network", "transfer", "analysis"),
-            inputs=(*models.values(), *datasets.values(), *own.values(), evaluation),
+            sections=("seed", "network", "transfer", "analysis", *SPLITS_OF_CASE),
+            inputs=(*models.values(), *map(job.dataset, SYSTEMS), *own.values(), evaluation),
             outputs=(path,),
         )
 
@@ -82,7 +83,7 @@ def _adapted(case: Case) -> list[ModelKey]:
 def _analyze(
     case: Case,
     paths: Mapping[ModelKey, Path],
-    datasets: Mapping[str, Path],
+    datasets: Mapping[str, Source],
     normalisations: Mapping[str, Path],
     best: str | None,
     path: Path,

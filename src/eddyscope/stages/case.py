@@ -5,17 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.settings import AnalysisSettings
+from eddyscope.artefacts.dataset.named import Named
 from eddyscope.artefacts.dataset.schema import SYSTEMS, EnsembleSettings
+from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model import ModelRecord, check_network, read_model
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError, together
+from eddyscope.config.files import FileName, beside_the_case
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.streams import integer_seed
@@ -36,18 +47,58 @@ from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.storage.drivers.registry import StorageSettings
 
-__all__ = ["SAMPLES_OF", "SYSTEMS", "Case", "SystemSettings", "load_case"]
+__all__ = ["SAMPLES_OF", "SPLITS_OF_CASE", "SYSTEMS", "Case", "SystemSettings", "load_case"]
 
 SAMPLES_OF = dict(zip(SYSTEMS, ("training.samples", "transfer.samples"), strict=True))
 """System -> the setting that says how many of its samples a network is trained on."""
 
+SPLITS_OF_CASE = tuple(f"{system}.ensemble.split" for system in SYSTEMS)
+"""The settings that say which samples train and test."""
+
 
 class SystemSettings(Section):
-    """`[base.…]` or `[target.…]`: a flow and the ensemble that samples it."""
+    """`[base.…]` or `[target.…]`: a flow and the ensemble that samples it, or a dataset."""
 
-    flow: Annotated[Any, Choice(FLOWS)]
+    # What decides is what the dataset holds.
+    dataset: Annotated[FileName | None, CHANGES_NO_RESULT] = None
+    """A dataset that is there already, of another case or imported: it is read in place of a
+    simulation, and never written. Flow and ensemble are then those of the dataset; what may be set
+    is ensemble.split, and the flow of imported data, for les."""
+    flow: Annotated[Any, Choice(FLOWS)] | None
     """What evolves."""
     ensemble: EnsembleSettings
+
+    _named: Named | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_named(
+        cls, given: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        if not isinstance(given, dict) or not isinstance(given.get("dataset"), str):
+            return handler(given)
+        try:
+            named = Named.of(Path(beside_the_case(given["dataset"], info)))
+        except CaseError as error:
+            raise ValueError(str(error)) from None
+        made = handler(named.filled(given))
+        own = handler(named.filled({**given, "flow": None})).flow
+        named.check(made.flow, own, made.ensemble)
+        made._named = named
+        return made
+
+    @property
+    def named(self) -> Named | None:
+        """What is known of the dataset that is named; None where the system is simulated."""
+        return self._named
+
+    @property
+    def layers(self) -> int:
+        """Layers of its fields."""
+        if self._named is not None:
+            return self._named.layers
+        layers: int = FLOWS[getattr(self.flow, "kind", "")].layers
+        return layers
 
 
 class Case(Section):
@@ -61,10 +112,12 @@ class Case(Section):
     """Whether member m of the target system draws the same random numbers as member m of the base
     system, in its initial condition and its forcing: runs in pairs that differ by their equation
     alone. Without it all members of both are independent."""
-    grid: GridSettings
+    grid: GridSettings | None
+    """Of the simulations; not needed where both systems' datasets are named."""
     transform: Annotated[Any, Choice(TRANSFORMS, default="fftw")] = Fftw.Settings()
     """How fields are transformed, and on what."""
-    time: TimeSettings
+    time: TimeSettings | None
+    """Of the simulations, likewise; and of les, where the datasets do not say it."""
     checkpoint: CheckpointSettings = CheckpointSettings()
     stop: StopSettings = StopSettings()
     storage: StorageSettings = StorageSettings()
@@ -91,46 +144,132 @@ class Case(Section):
             raise ValueError("must have a letter or digit: it names the output folder")
         return name
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Case:
+    _record: ModelRecord | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_what_is_named(
+        cls, given: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
         """What sections ask of one another; each has checked itself."""
+        if not isinstance(given, dict):
+            return handler(given)
+        tree = dict(given)
+        record = _named_record(tree, info)
+        if record is not None:
+            tree.setdefault("network", record.network)
+        if _nothing_simulated(tree):
+            tree = {"grid": None, "time": None, **tree}
+        made = handler(tree)
+        made._record = record
         together(
-            self._check_grids,
-            lambda: check_grid(self.network, self.network_grid),
-            lambda: check_transfer(self.transfer, self.layer_names),
-            lambda: self.advise.check_samples(self.transfer.samples),
+            made._check_grids,
+            made._check_model,
+            lambda: check_grid(made.network, made.network_grid),
+            lambda: check_transfer(made.transfer, made.layer_names),
+            lambda: made.advise.check_samples(made.transfer.samples),
         )
-        return self
+        return made
 
     def _check_grids(self) -> None:
-        for n in self.filter.n:
-            if n > self.grid.n:
+        simulated = [s for s in SYSTEMS if getattr(self, s) and not getattr(self, s).named]
+        if simulated and (self.grid is None or self.time is None):
+            raise ValueError(f"[grid] and [time] are missing: {simulated[0]} is simulated")
+        finest = self.grid.n if self.grid is not None else max(self.filter.n)
+        for n in self.filter.n if simulated or not self.named else []:
+            if n > finest:
                 raise ValueError(
-                    f"filter.n = {n} is finer than grid.n = {self.grid.n}; use a coarse grid of "
-                    f"at most {self.grid.n}"
+                    f"filter.n = {n} is finer than grid.n = {finest}; use a coarse grid of "
+                    f"at most {finest}"
                 )
-        if self.network.n is not None and self.network.n not in self.filter.n:
+        if self.network.n is not None and simulated and self.network.n not in self.filter.n:
             raise ValueError(
                 f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"
             )
+        layers = {name: found.layers for name in SYSTEMS if (found := getattr(self, name))}
+        if len(set(layers.values())) > 1:
+            raise ValueError(
+                f"base has {layers['base']} layers, target {layers['target']}: one network takes "
+                "either; name systems of as many layers"
+            )
+        for system, named in self.named.items():
+            if self.network_grid not in named.widths:
+                raise ValueError(
+                    f"{system}.dataset = {str(named.path)!r} has grids n = "
+                    f"{', '.join(map(str, named.widths))}, but the network's is "
+                    f"{self.network_grid}; set network.n, or name another dataset"
+                )
+
+    def _check_model(self) -> None:
+        """CaseError where the base model that is named is not as the case says."""
+        record, path = self._record, self.training.model
+        if record is None or path is None:
+            return
+        check_network(Path(path), record.network, self.network)
+        if self.network.n not in (None, record.grid.n):
+            raise CaseError(
+                f"network.n = {self.network.n}, but {path} was trained on n = {record.grid.n}; "
+                "leave it out"
+            )
+        if record.channels != self.channels:
+            raise CaseError(
+                f"{path}: the model takes {', '.join(record.channels.inputs)} and gives "
+                f"{', '.join(record.channels.outputs)}, but the case has "
+                f"{', '.join(self.channels.inputs)} and {', '.join(self.channels.outputs)}"
+            )
+
+    @property
+    def solver(self) -> tuple[GridSettings, TimeSettings]:
+        """[grid] and [time], for what is simulated. CaseError if they are missing."""
+        if self.grid is None or self.time is None:
+            raise CaseError("[grid] and [time] are missing; simulations need both")
+        return self.grid, self.time
+
+    @property
+    def named(self) -> dict[str, Named]:
+        """System whose dataset is named -> what is known of that."""
+        systems = {name: getattr(self, name) for name in SYSTEMS}
+        return {name: found.named for name, found in systems.items() if found and found.named}
+
+    @property
+    def named_datasets(self) -> set[Path]:
+        """The files of these datasets."""
+        return {named.path for named in self.named.values()}
+
+    @property
+    def named_files(self) -> set[Path]:
+        """All files that are named in place of what stages would make; they are never written."""
+        return self.named_datasets | ({Path(self.training.model)} if self.training.model else set())
 
     @property
     def network_grid(self) -> int:
         """The coarse grid that the network works on."""
-        n: int = self.network.n or self.filter.n[0]
-        return n
+        if self._record is not None:
+            return self._record.grid.n
+        named = list(self.named.values())
+        shared = [n for n in named[0].widths if all(n in d.widths for d in named)] if named else []
+        wanted: int = self.network.n or self.filter.n[0]
+        given = self.network.n is not None or "filter" in self.model_fields_set
+        if not shared or given or wanted in shared or len(named) < len(self.systems):
+            return wanted
+        return min(shared)
+
+    @property
+    def systems(self) -> list[str]:
+        """Those that the case has."""
+        return [name for name in SYSTEMS if getattr(self, name)]
 
     @property
     def channels(self) -> Channels:
         """What the network takes and gives: the fields of the flow's layers."""
         system = self.base or self.target
-        return Channels.of_flow(FLOWS[system.flow.kind].layers if system else 1)
+        return Channels.of_flow(system.layers if system else 1)
 
     @property
     def flows(self) -> dict[str, FlowSettings]:
-        """System that the case has -> the settings of its flow."""
+        """System of which the case knows the flow -> the flow's settings."""
         systems = {name: getattr(self, name) for name in SYSTEMS}
-        return {name: system.flow for name, system in systems.items() if system}
+        return {name: system.flow for name, system in systems.items() if system and system.flow}
 
     @property
     def layer_names(self) -> list[str]:
@@ -159,7 +298,8 @@ class Case(Section):
             other = next((other for other in SYSTEMS if getattr(self, other)), None)
             alone = f", or simulate the other alone: dns --system {other}" if other else ""
             raise CaseError(
-                f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble]{alone}"
+                f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble], or "
+                f"{name}.dataset{alone}"
             )
         return settings
 
@@ -177,19 +317,46 @@ class Case(Section):
         ensemble, count = self.system(system).ensemble, self.wanted_samples(system)
         return ensemble.training_samples(system, SAMPLES_OF[system], count)
 
-    def test_members(self, system: str) -> list[int]:
-        """Members of a system that no training sees. CaseError if there are none."""
+    def test_members(self, system: str) -> list[Block]:
+        """What no training sees of a system: members, or pieces of them. CaseError if there is
+        nothing."""
         ensemble = self.system(system).ensemble
         if not ensemble.parts["test"]:
             raise CaseError(
                 f"the {system} ensemble has no test members; raise {system}.ensemble.members (now "
-                f"{ensemble.members}) to 2 or more, or set {system}.ensemble.split"
+                f"{ensemble.members}) to 2 or more, or set {system}.ensemble.split: a long run may "
+                'be split in time, {kind = "time", gap = 2.0}'
             )
         return list(ensemble.parts["test"])
 
     def resolved(self) -> dict[str, Any]:
         """The case with all defaults, as plain JSON-like values."""
         return self.model_dump(mode="json", serialize_as_any=True)
+
+
+def _named_record(tree: dict[str, object], info: ValidationInfo) -> ModelRecord | None:
+    """What the file of the base model says that a case names. ValueError for one it cannot."""
+    training = tree.get("training")
+    name = training.get("model") if isinstance(training, dict) else None
+    if not isinstance(name, str):
+        return None
+    path = Path(beside_the_case(name, info))
+    try:
+        record = read_model(path).record
+    except CaseError as error:
+        raise ValueError(str(error)) from None
+    if not record.model_key.is_base:
+        raise ValueError(
+            f"training.model = {name!r} is the model {record.key}, re-trained for another system; "
+            "name a base model"
+        )
+    return record
+
+
+def _nothing_simulated(tree: dict[str, object]) -> bool:
+    """Whether a case file names the dataset of every system that it has."""
+    systems = [tree[name] for name in SYSTEMS if tree.get(name)]
+    return bool(systems) and all(isinstance(s, dict) and s.get("dataset") for s in systems)
 
 
 def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:

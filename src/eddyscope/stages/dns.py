@@ -41,10 +41,9 @@ class Dns(Stage):
 
     def plan(self, job: Job) -> list[str]:
         program = float(largest(job.world.comm, float(resident() + LOADED)))
-        lines = []
-        for system in job.systems:
-            ensemble = Ensemble.of(job, system)
-            require_memory(job.world.comm, f"dns.{system}", program + ensemble.fields)
+        lines = self.named(job)
+        for ensemble in (Ensemble.of(job, system) for system in job.simulated):
+            require_memory(job.world.comm, f"dns.{ensemble.system}", program + ensemble.fields)
             ensemble.check()
             lines += ensemble.description(program)
             lines += measured(ensemble) if job.measure else []
@@ -56,7 +55,10 @@ class Dns(Stage):
         def work(ensemble: Ensemble) -> Work:
             return Work([ensemble.step], lambda _: simulate(ensemble, job.identity(ensemble.step)))
 
-        return [work(Ensemble.of(job, system)) for system in job.systems]
+        return [work(Ensemble.of(job, system)) for system in job.simulated]
+
+    def named(self, job: Job) -> list[str]:
+        return [f"{s}: {named}" for s, named in job.case.named.items() if s in job.systems]
 
 
 def measured(ensemble: Ensemble) -> list[str]:
@@ -73,7 +75,7 @@ def measured(ensemble: Ensemble) -> list[str]:
 
 
 def simulate(ensemble: Ensemble, identity: str) -> None:
-    """From the newest checkpoint of this identity, or the start, to the last sample. Collective."""
+    """From the newest checkpoint of this identity, or the start, to the end. Collective."""
     case, world, label = ensemble.case, ensemble.world, f"dns.{ensemble.system}"
     path, layout = ensemble.dataset, ensemble.layout
     if not world.on_root(path.exists):

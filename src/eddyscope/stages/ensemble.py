@@ -42,12 +42,12 @@ class Ensemble:
     def setup(self) -> Setup:
         """CaseError where the case has no such system, or its times do not fit its steps."""
         case, settings = self.case, self.case.system(self.system)
-        ensemble = settings.ensemble
-        schedule = make_schedule(f"{self.system}.ensemble", ensemble, case.time.dt)
+        ensemble, (grid, time) = settings.ensemble, case.solver
+        schedule = make_schedule(f"{self.system}.ensemble", ensemble, time.dt)
         return Setup(
             flow=settings.flow,
-            grid=Grid.of(case.grid),
-            time=case.time,
+            grid=Grid.of(grid),
+            time=time,
             transform=case.transform,
             members=ensemble.members,
             schedule=schedule,
@@ -65,7 +65,7 @@ class Ensemble:
             n_shells=self.setup.grid.n_shells,
             grids={n: case.filter.delta(n) for n in case.filter.n},
             dtype=case.filter.precision,
-            full=case.grid.n if case.filter.full_fields else None,
+            full=self.setup.grid.n if case.filter.full_fields else None,
             layers=FLOWS[self.setup.flow.kind].layers,
         )
 

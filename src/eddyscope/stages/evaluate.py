@@ -18,7 +18,7 @@ from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
-from eddyscope.stages.case import SYSTEMS
+from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
@@ -40,9 +40,7 @@ class Evaluate(Stage):
         """What would be evaluated, a line each. Raises CaseError."""
         case = job.case
         models = (ModelKey(), *case.transfer_models)
-        snapshots = {
-            s: len(case.test_members(s)) * case.system(s).ensemble.samples for s in SYSTEMS
-        }
+        snapshots = {s: sum(map(len, case.test_members(s))) for s in SYSTEMS}
         numbers = 10 * len(models) * sum(snapshots.values())
         return [
             f"models: {len(models)}, dealt to {job.world.size} rank(s)",
@@ -62,7 +60,7 @@ class Evaluate(Stage):
         advised = advice in coming or world.on_root(advice.exists)
         step = Step(
             self.name,
-            sections=("network", "training.batch_size", "transfer", "filter"),
+            sections=("network", "training.batch_size", "transfer", "filter", *SPLITS_OF_CASE),
             inputs=(*models.values(), *datasets.values(), *own.values(), *[advice] * advised),
             outputs=tuple(job.out / name for name in OUTPUTS),
         )
@@ -70,7 +68,8 @@ class Evaluate(Stage):
         def read() -> Sources:
             from eddyscope.learning.evaluation import read_sources
 
-            return read_sources(models, datasets, own, case.network, case.network_grid)
+            sources = {system: job.source(system) for system in SYSTEMS}
+            return read_sources(models, sources, own, case.network, case.network_grid)
 
         def evaluate(_: Sequence[Step]) -> None:
             names = case.layer_names

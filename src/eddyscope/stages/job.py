@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config import provenance
 from eddyscope.parallel.world import World
@@ -35,24 +36,37 @@ class Job:
     """Whether a dry run times a few steps."""
 
     def dataset(self, system: str) -> Path:
-        return self.out / system / "dataset.h5"
+        """A system's dataset: that which the case names, or the one that `dns` makes."""
+        found = self.case.named.get(system)
+        return found.path if found else self.out / system / "dataset.h5"
+
+    @property
+    def simulated(self) -> list[str]:
+        """Those of `systems` whose datasets the case does not name."""
+        return [system for system in self.systems if system not in self.case.named]
+
+    def source(self, system: str) -> Source:
+        """A system's dataset, split as the case says. CaseError if it has no such system."""
+        return Source(self.dataset(system), self.case.system(system).ensemble)
 
     @property
     def base_model(self) -> Path:
-        return self.out / "models" / "base.safetensors"
-
-    @property
-    def transfer_folder(self) -> Path:
-        return self.out / "models" / "transfer"
+        """The base model: that which the case names, or the one that `train` makes."""
+        named = self.case.training.model
+        return Path(named) if named else self.out / "models" / "base.safetensors"
 
     @property
     def models(self) -> Path:
         """Folder of all models."""
         return self.out / "models"
 
+    @property
+    def transfer_folder(self) -> Path:
+        return self.models / "transfer"
+
     def model(self, key: ModelKey) -> Path:
-        """The artefact of a model."""
-        return key.path(self.models)
+        """A model's file."""
+        return self.base_model if key.is_base else key.path(self.models)
 
     def normalisation(self, system: str) -> Path:
         """Statistics of a system's training samples, which `stages/normalise.py` makes."""

@@ -23,6 +23,7 @@ from eddyscope.solver.schedule import FixedSteps
 from eddyscope.spectral.grid import Grid
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.les_target import Target
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 
@@ -35,24 +36,35 @@ class Les(Stage):
     summary = "run closures back in large-eddy simulation"
 
     def plan(self, job: Job) -> list[str]:
-        case, schedule = job.case, schedule_of(job.case)
-        names, members, n = closures_of(case), case.test_members("target"), case.network_grid
-        LargeEddySimulation.check(case.system("target").flow, Grid(n, case.grid.dealias))
+        case, n = job.case, job.case.network_grid
+        target = Target.of(case)
+        schedule = schedule_of(case, target)
+        names, members = closures_of(case), case.test_members("target")
+        LargeEddySimulation.check(target.flow, Grid(n, target.dealias))
         return [
             f"closures: {', '.join(names)}; {len(members)} test member(s) of the target",
             f"{schedule.total_steps} steps of dt = {schedule.dt:g} on {n} x {n} modes",
             f"{len(members) * len(names)} runs, dealt to {job.world.size} rank(s)",
         ]
 
+    def left_out(self, job: Job) -> str:
+        asked = "les" in job.case.model_fields_set
+        return "" if asked else Target.unknown(job.case)
+
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
         """A step a closure, and one for the filtered DNS; what is missing is run together."""
         case, world, facts, dataset = job.case, job.world, job.provenance(), job.dataset("target")
         sources = Sources(
-            job.models, job.normalisation("target"), job.out / "evaluation.json", case.network
+            job.models,
+            job.normalisation("target"),
+            job.out / "evaluation.json",
+            case.network,
+            job.base_model,
         )
         self.plan(job)
         closures = {closure.text: closure for closure in case.les.closures}
-        test = Truth(dataset, case.network_grid, case.test_members("target"), case.les.duration)
+        blocks, source = case.test_members("target"), job.source("target")
+        test = Truth(source, case.network_grid, blocks, case.les.duration)
         paths = {name: job.out / f"les/{name}.h5" for name in (FILTERED_DNS, *closures)}
         read = world.on_root(lambda: {k: _reads(c, sources, coming) for k, c in closures.items()})
         steps = {
@@ -81,9 +93,9 @@ def _reads(closure: ClosureSettings, sources: Sources, coming: Collection[Path])
     return list(chosen_by if set(chosen_by) & set(coming) else closure.reads(sources))
 
 
-def schedule_of(case: Case) -> FixedSteps:
+def schedule_of(case: Case, target: Target) -> FixedSteps:
     """The LES's steps and records. CaseError if times are not whole numbers of steps."""
-    les, dt = case.les, case.les.dt or case.time.dt
+    les, dt = case.les, case.les.dt or target.time.dt
     if dt is None:
         raise CaseError("les.dt is missing: time.cfl gives the LES no fixed step; set les.dt")
     interval = les.interval or case.system("target").ensemble.interval
@@ -100,16 +112,17 @@ def closures_of(case: Case) -> list[str]:
 
 def simulation_of(case: Case) -> LargeEddySimulation:
     """What all runs have in common."""
-    n, settings = case.network_grid, case.system("target").flow
-    response, seed = FILTERS.build(case.filter, n).response, case.flow_seed("target")
+    n, target = case.network_grid, Target.of(case)
+    settings = target.flow
+    response, seed = FILTERS.build(target.filter, n).response, case.flow_seed("target")
     return LargeEddySimulation(
         make_flow=partial(FLOWS.build, settings, forcing_response=response, seed=seed),
-        grid=Grid(n, case.grid.dealias),
+        grid=Grid(n, target.dealias),
         transform=case.transform,
         layers=FLOWS[settings.kind].layers,
-        filter_width=case.filter.delta(n),
-        time=case.time,
-        schedule=schedule_of(case),
+        filter_width=target.filter.delta(n),
+        time=target.time,
+        schedule=schedule_of(case, target),
     )
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Source
+from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
 from eddyscope.stages.case import SAMPLES_OF, SYSTEMS, Case
 from eddyscope.stages.job import Job, Step, Work
@@ -25,21 +26,40 @@ def normalise(job: Job, stage: str, systems: Sequence[str] = SYSTEMS) -> list[Wo
 
 def _work(job: Job, stage: str, system: str) -> Work:
     case, world = job.case, job.world
-    dataset, path = job.dataset(system), job.normalisation(system)
+    path, model = job.normalisation(system), job.case.training.model
+    stored = model is not None and system == SYSTEMS[0]  # a base model has its own
     step = Step(
         f"normalise.{system}",
-        sections=("network.n", "filter.n", SAMPLES_OF[system]),
-        inputs=(dataset,),
+        sections=() if stored else _sections(system),
+        inputs=(job.base_model if stored else job.dataset(system),),
         outputs=(path,),
         stage=stage,
     )
-    return Work([step], lambda _: world.on_root(lambda: _write(path, dataset, case, system)))
+
+    def write() -> None:
+        if stored:
+            _write_stored(path, job.base_model)
+        else:
+            _write(path, job.source(system), case, system)
+
+    return Work([step], lambda _: world.on_root(write))
 
 
-def _write(path: Path, source: Path, case: Case, system: str) -> None:
+def _sections(system: str) -> tuple[str, ...]:
+    """Of the case, what decides which samples they are."""
+    return ("network.n", "filter.n", SAMPLES_OF[system], f"{system}.ensemble.split")
+
+
+def _write_stored(path: Path, model: Path) -> None:
+    """That which the base model was trained with."""
+    record = read_model(model).record
+    write_normalisation(path, record.normalisation, str(record.provenance.get("dataset", "")))
+
+
+def _write(path: Path, source: Source, case: Case, system: str) -> None:
     from eddyscope.learning.batches import load_fields
 
-    dataset, n = Dataset(source), case.network_grid
+    dataset, n = source.open(), case.network_grid
     dataset.require(n, "train")
     fields = load_fields(dataset, n, "train", case.wanted_samples(system))
     normalisation = Normalisation.own(system, fields.by_name())

@@ -16,7 +16,8 @@ from eddyscope.artefacts.status import Status, read_status
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
 from eddyscope.stages.case import Case
-from eddyscope.stages.step import Decisions, Step, deciding_sections, shown
+from eddyscope.stages.files import shown
+from eddyscope.stages.step import Decisions, Step, deciding_sections
 
 __all__ = ["is_own"]
 

@@ -16,8 +16,9 @@ from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
+from eddyscope.stages.files import check_input, digest_of, shown
 from eddyscope.stages.review import AFRESH, Review, review
-from eddyscope.stages.step import Step, check_input, decisions, digest_of, shown
+from eddyscope.stages.step import Step, decisions
 from eddyscope.storage.atomic import cannot_write
 from eddyscope.storage.disk import require_folder, require_space
 from eddyscope.storage.lock import is_locked, take_lock
@@ -47,6 +48,7 @@ class Performance:
 
     def review(self) -> Review:
         """What would be done. Changes nothing. Not collective. CaseError where it is refused."""
+        self._require_named_safe()
         wanted = decisions(self.step, self.case, self.out)
         return review(self.step, wanted, self.out, self.fresh, self.resume)
 
@@ -91,6 +93,16 @@ class Performance:
         status = _running(self.step, found, segment)
         self._write(status)
         return status
+
+    def _require_named_safe(self) -> None:
+        """CaseError if a file that the case names is among what the step writes or discards."""
+        for path in (*self.step.outputs, *self.step.scratch):
+            for named in self.case.named_files:
+                if named.is_relative_to(path.resolve()):
+                    raise CaseError(
+                        f"{named}: the case names it, but {self.step.name} would write it, or "
+                        f"discard it with {path}; choose another folder with --out, or move it"
+                    )
 
     @property
     def _record(self) -> Path:

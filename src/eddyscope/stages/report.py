@@ -51,7 +51,9 @@ def _report(case: Case, out: Path, facts: Mapping[str, object]) -> str:
     require_folder(folder)
     models = [ModelKey(), *case.transfer_models]
     closures = [FILTERED_DNS, *(closure.text for closure in case.les.closures)]
-    results = gather(out, case.resolved(), case.flows, models, closures)
+    resolved = case.resolved()
+    resolved["network"]["n"] = case.network_grid
+    results = gather(out, resolved, case.flows, models, closures)
     pictures = draw_all(results)
     text = page(results, pictures, facts)
     drawn = [item for items in pictures.values() for item in items if isinstance(item, Drawn)]

@@ -17,8 +17,9 @@ from pathlib import Path
 from eddyscope.artefacts.status import Segment, Status, read_status
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
+from eddyscope.stages.files import digest_of, is_dataset, shown
 from eddyscope.stages.owner import is_own
-from eddyscope.stages.step import Decisions, Step, digest_of, is_dataset, shown
+from eddyscope.stages.step import Decisions, Step
 
 __all__ = ["AFRESH", "Review", "review"]
 
@@ -59,7 +60,7 @@ def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) 
     _refuse_another_case(step, found, wanted, out)
     if found.state == "complete":
         _refuse_changed_outputs(step, found, out)
-    if found.inputs != dict(wanted.inputs):
+    if list(found.inputs.values()) != wanted.held:
         return Review(AFRESH.format("was"), wanted, discard=True)
     if found.state == "complete" and all(path.exists() for path in step.outputs):
         return Review("complete, unchanged", wanted, skip=True)

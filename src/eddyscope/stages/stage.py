@@ -21,7 +21,7 @@ from pathlib import Path
 from eddyscope.stages.job import Job, Work
 from eddyscope.stages.outlook import Outlook
 
-__all__ = ["STAGES", "Stage", "load_stages", "plan_all"]
+__all__ = ["STAGES", "Stage", "load_stages", "plan_all", "stages_of_run"]
 
 STAGES = ("dns", "train", "advise", "transfer", "evaluate", "les", "analyze", "report")
 """Names, in the order in which `run` goes through them."""
@@ -49,9 +49,33 @@ class Stage(ABC):
         coming: files that earlier stages of the same command will make anew.
         """
 
+    def named(self, job: Job) -> list[str]:
+        """What the case names in place of what the stage would make, a line each."""
+        return []
+
+    def left_out(self, job: Job) -> str:
+        """Why `run` goes on without this stage; empty where it does not. The case did not ask for
+        it by name, and called alone it is refused."""
+        return ""
+
     def run(self, job: Job) -> None:
         """Do it, unless it is done. Collective. Raises CaseError and what ends the program."""
+        for line in self.named(job):
+            job.world.say(f"{self.name}: {line}")
         job.do(self.works(job))
+
+
+def stages_of_run(job: Job) -> list[Stage]:
+    """All stages but those that a case cannot have and does not ask for, which is said. CaseError
+    as for each. Collective."""
+    stages = []
+    for stage in load_stages(STAGES):
+        reason = stage.left_out(job)
+        if reason:
+            job.world.say(f"{stage.name}: left out, {reason}")
+        else:
+            stages.append(stage)
+    return stages
 
 
 def plan_all(stages: Sequence[Stage], job: Job) -> list[list[str]]:

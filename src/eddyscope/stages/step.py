@@ -9,16 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.model import read_model
 from eddyscope.config import provenance
 from eddyscope.config.errors import CaseError
-from eddyscope.config.files import require_file
 from eddyscope.config.identity import deciding, deciding_of
 from eddyscope.stages.case import Case
+from eddyscope.stages.files import digest_of_input, shown
 
-__all__ = ["Decisions", "Step", "Work", "check_input", "deciding_sections", "decisions",
-           "digest_of", "shown"]  # fmt: skip
+__all__ = ["Decisions", "Step", "Work", "deciding_sections", "decisions"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,12 @@ class Decisions:
     @property
     def digest(self) -> str:
         """One fingerprint of it all."""
-        return provenance.digest({"sections": self.sections, "inputs": self.inputs})
+        return provenance.digest({"sections": self.sections, "inputs": self.held})
+
+    @property
+    def held(self) -> list[str]:
+        """What the files hold, in their order: where they lie decides nothing."""
+        return list(self.inputs.values())
 
 
 def decisions(step: Step, case: Case, out: Path) -> Decisions:
@@ -90,7 +92,7 @@ def decisions(step: Step, case: Case, out: Path) -> Decisions:
             )
     return Decisions(
         sections=deciding_sections(step, case),
-        inputs={shown(path, out): digest_of(path) for path in step.inputs},
+        inputs={shown(path, out): digest_of_input(path, case) for path in step.inputs},
     )
 
 
@@ -98,32 +100,3 @@ def deciding_sections(step: Step, case: Case) -> dict[str, Any]:
     """What a case says of a step's result."""
     entries = {name: deciding(entry) for name, entry in step.settings.items()}
     return {**deciding_of(case, step.sections), **entries}
-
-
-def digest_of(path: Path) -> str:
-    """What a file holds: a dataset's checksums, any other file's SHA-256. CaseError if damaged."""
-    if is_dataset(path):
-        return Dataset(path).digest
-    require_file(path, "file")
-    try:
-        return provenance.file_digest(path)
-    except OSError as error:
-        raise CaseError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def is_dataset(path: Path) -> bool:
-    """Whether a file of this name is a dataset, by the plan of the output folder."""
-    return path.name == "dataset.h5"
-
-
-def shown(path: Path, out: Path) -> str:
-    """`path` as seen from the output folder, so that the folder can be moved."""
-    return str(path.relative_to(out)) if path.is_relative_to(out) else str(path)
-
-
-def check_input(path: Path, case: Case) -> None:
-    """CaseError for an artefact that no stage could use. Not collective."""
-    if is_dataset(path):
-        Dataset(path).require(case.network_grid)
-    elif path.suffix == ".safetensors":
-        read_model(path, case.network)

@@ -33,9 +33,11 @@ class Train(Stage):
     def plan(self, job: Job) -> list[str]:
         """What would be trained and what it costs, a line each. Raises CaseError."""
         case = job.case
+        if case.training.model:
+            return self.named(job)
         n, training = case.network_grid, case.training
         count, ensemble = case.training_samples("base"), case.system("base").ensemble
-        validation = len(ensemble.parts["validation"]) * ensemble.samples
+        validation = ensemble.count("validation")
         steps = -(-count // training.batch_size)
         flops = training_flops(case.network, case.channels, n)
         seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
@@ -57,11 +59,13 @@ class Train(Stage):
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
         """One step. Collective."""
         case, world, facts = job.case, job.world, job.provenance()
+        if case.training.model:
+            return []
         case.training_samples("base")
         dataset, own = job.dataset("base"), job.normalisation("base")
         step = Step(
             self.name,
-            sections=("network", "training", "filter", "seeds.training"),
+            sections=("network", "training", "filter", "seeds.training", "base.ensemble.split"),
             inputs=(dataset, own),
             outputs=(job.base_model,),
             scratch=(job.base_model.with_suffix(".ckpt"),),
@@ -71,9 +75,13 @@ class Train(Stage):
             training = training_of(case, job.base_model, job.identity(step), facts)
             normalisation = agree(world.comm, lambda: read_normalisation(own))
             progress = Progress(world, "train: epoch", case.training.epochs)
-            training.make(dataset, normalisation, world, progress.update)
+            training.make(job.source("base"), normalisation, world, progress.update)
 
         return [*normalise(job, self.name, ["base"]), Work([step], train)]
+
+    def named(self, job: Job) -> list[str]:
+        model = job.case.training.model
+        return [f"the base model is named, not trained: {model}"] if model else []
 
 
 def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, object]) -> BaseTraining:

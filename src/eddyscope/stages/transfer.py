@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from eddyscope.learning.retrain import Retraining, Target
 
 SECTIONS = ("network", "training.batch_size", "training.learning_rate", "training.rotations",
-            "transfer", "seeds.transfer", "filter")  # fmt: skip
+            "transfer", "seeds.transfer", "filter", "target.ensemble.split")  # fmt: skip
 
 
 class Transfer(Stage):
@@ -77,20 +77,20 @@ class Transfer(Stage):
         )
 
         def make(_: Sequence[Step]) -> None:
-            shared = agree(world.comm, lambda: _read(case, base, dataset, own))
+            shared = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
             _retraining(case, *shared, job.models, job.identity(step), facts).make_all(world)
 
         return [*normalise(job, self.name, ["target"]), Work([step], make)]
 
 
-def _read(case: Case, base: Path, dataset: Path, own: Path) -> tuple[Model, Target]:
+def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Target]:
     """The base model and the target's samples. Not collective. Raises CaseError."""
     from eddyscope.learning.models import load_model
     from eddyscope.learning.retrain import Target
 
     model = load_model(base, case.network)
     n, count = case.network_grid, case.transfer.samples
-    return model, Target.of(Dataset(dataset), n, count, read_normalisation(own))
+    return model, Target.of(dataset.open(), n, count, read_normalisation(own))
 
 
 def _retraining(

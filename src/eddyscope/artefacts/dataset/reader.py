@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.layout import Box
+from eddyscope.artefacts.dataset.split import Parts
 from eddyscope.config.arrays import AnyArray, BoolArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
 from eddyscope.storage.opening import OpenFile, OpenGroup, open_to_read, plain
 from eddyscope.storage.seal import footer_of
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "Source"]
 
 PROVENANCE = (
     "code_version", "library_versions", "case_hash", "case_name", "command", "sources",
@@ -38,8 +40,10 @@ class Dataset:
     Not collective: every rank may read what it needs.
     """
 
-    def __init__(self, path: str | Path):
-        """Check the file's format and conventions. Raises CaseError."""
+    def __init__(self, path: str | Path, split: Any = None):
+        """Check the file's format and conventions. Raises CaseError.
+
+        split: of the samples, in place of the dataset's own; an entry's settings of SPLITS."""
         self.path = Path(path)
         with self._opened() as file:
             self._check_conventions(file)
@@ -62,6 +66,9 @@ class Dataset:
             self.digest = _digest(file)
         self.case: dict[str, Any] = json.loads(self.attributes["case"])
         self.system: str = self.attributes["system"]
+        self.ensemble = schema.EnsembleSettings.model_validate(self.case[self.system]["ensemble"])
+        if split is not None:
+            self.ensemble = self.ensemble.model_copy(update={"split": split})
 
     @contextmanager
     def _opened(self) -> Iterator[OpenFile]:
@@ -112,10 +119,13 @@ class Dataset:
         return bool(self.committed.all())
 
     @property
-    def parts(self) -> dict[str, range]:
-        """Members that train, validate and test, as the dataset's case splits them."""
-        section = self.case[self.system]["ensemble"]
-        return schema.EnsembleSettings.model_validate(section).parts
+    def parts(self) -> Parts:
+        """What trains, validates and tests."""
+        return self.ensemble.parts
+
+    def count(self, part: str) -> int:
+        """Samples of a part."""
+        return self.ensemble.count(part)
 
     def has(self, records: int, samples: int) -> bool:
         """Whether the first `records` of the diagnostics and `samples` of every member are there:
@@ -230,6 +240,24 @@ class Dataset:
                     if not all(_intact(group, name, (m, s)) for name in self.fields):
                         damaged.append((n, m, s))
         return damaged
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset on the disk, and the ensemble that a case takes it for."""
+
+    path: Path
+    ensemble: schema.EnsembleSettings
+
+    def open(self) -> Dataset:
+        """CaseError where it cannot be read, or is another ensemble. Not collective."""
+        dataset, wanted = Dataset(self.path, self.ensemble.split), self.ensemble
+        if (dataset.members, dataset.samples) != (wanted.members, wanted.samples):
+            raise CaseError(
+                f"{self.path}: {dataset.members} members x {dataset.samples} samples, but the case "
+                f"says {wanted.members} x {wanted.samples}; make it again, or correct the case"
+            )
+        return dataset
 
 
 def _intact(group: OpenGroup, name: str, index: tuple[int, ...]) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from eddyscope.artefacts.dataset.split import SPLITS, Parts, Sampled, by_member
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
+from eddyscope.config.registry import Choice
 from eddyscope.config.units import TIME
 
 __all__ = [
@@ -22,7 +24,6 @@ __all__ = [
     "VARIABLES",
     "VISCOSITY",
     "EnsembleSettings",
-    "Split",
     "group_name",
 ]
 
@@ -85,17 +86,6 @@ def group_name(n: int) -> str:
     return f"n{n:03d}"
 
 
-class Split(Section):
-    """How many members train, validate and test, in this order; no sample is in two of them."""
-
-    train: int = Field(ge=1)
-    """Members to train on."""
-    validation: int = Field(default=0, ge=0)
-    """Members whose error is watched while training."""
-    test: int = Field(ge=1)
-    """Members that no training sees."""
-
-
 class EnsembleSettings(Section):
     """`[base.ensemble]`, `[target.ensemble]`: independent runs, and when they are sampled.
 
@@ -110,39 +100,31 @@ class EnsembleSettings(Section):
     """Time between samples."""
     samples: int = Field(ge=1)
     """Samples of each member."""
-    split: Split | None = None
-    """Members for training, validation and testing, in this order; by default the last fifth
-    tests and the fifth before it validates."""
+    split: Annotated[Any, Choice(SPLITS, default="members")] | None = None
+    """Members for training, validation and testing, in this order, {train = 4, validation = 0,
+    test = 2}, or every member's time cut in three, {kind = "time", gap = 2.0}; by default the last
+    fifth of the members tests and the fifth before it validates."""
     diagnostics: int = Field(default=10, ge=1)
     """Records of the diagnostics in each interval between samples (at most one a step)."""
 
     @model_validator(mode="after")
     def _split_fits(self) -> EnsembleSettings:
-        if self.split is not None:
-            total = self.split.train + self.split.validation + self.split.test
-            if total != self.members:
-                raise ValueError(
-                    f"split has {total} members in all, but members = {self.members}; "
-                    "make train + validation + test equal to members"
-                )
+        _ = self.parts  # raises where it does not
         return self
 
     @property
-    def parts(self) -> dict[str, range]:
-        """Members of "train", "validation" and "test"."""
+    def parts(self) -> Parts:
+        """What trains, validates and tests."""
+        sampled = Sampled(self.members, self.samples, self.interval)
         if self.split is not None:
-            train, validation, test = self.split.train, self.split.validation, self.split.test
-        elif self.members == 1:
-            train, validation, test = 1, 0, 0
-        else:
-            test = max(1, self.members // 5)
-            validation = test if self.members > 2 * test else 0
-            train = self.members - test - validation
-        return {
-            "train": range(train),
-            "validation": range(train, train + validation),
-            "test": range(train + validation, train + validation + test),
-        }
+            return SPLITS.build(self.split).parts(sampled)
+        test = max(1, self.members // 5) if self.members > 1 else 0
+        validation = test if self.members > 2 * test else 0
+        return by_member(sampled, self.members - test - validation, validation)
+
+    def count(self, part: str) -> int:
+        """Samples of a part."""
+        return sum(map(len, self.parts[part]))
 
     def training_samples(self, system: str, setting: str, count: int | None) -> int:
         """How many samples of the training members are used: `count`, or all for None.
@@ -150,12 +132,12 @@ class EnsembleSettings(Section):
         CaseError if there are fewer. system: whose ensemble this is; setting: the dotted key
         that asks for `count`.
         """
-        members = len(self.parts["train"])
-        available = members * self.samples
+        blocks = self.parts["train"]
+        available = self.count("train")
         if count is not None and count > available:
             raise CaseError(
                 f"{setting} = {count}, but the {system} ensemble has {available} training samples "
-                f"({members} members of {self.samples}); lower it, or raise "
+                f"({len(blocks)} members of {len(blocks[0])}); lower it, or raise "
                 f"{system}.ensemble.members or samples"
             )
         return available if count is None else count
