@@ -1,7 +1,7 @@
 """`eddyscope dns`: simulate an ensemble and filter it in situ into a dataset.
 
-Writes <system>/dataset.h5, <system>/checkpoints/ and <system>/status.json. Restarted from
-the newest checkpoint; samples that are already committed are not written again.
+Writes <system>/dataset.h5, checkpoints/ and status.json, unless the case names the dataset. It
+goes on from the newest checkpoint; samples that are already committed are not written again.
 """
 
 from __future__ import annotations
@@ -98,8 +98,7 @@ def simulate(ensemble: Ensemble, identity: str) -> None:
         reporter = Reporter(world, label, simulation.time)
         try:
             with watch.ending(simulation):
-                last = simulation.schedule.last
-                simulation.run(last, [watch, *filling, keeper, reporter])
+                simulation.run(simulation.schedule.last, [watch, *filling, keeper, reporter])
         except BlewUp:  # by all ranks together
             writer.commit()
             raise

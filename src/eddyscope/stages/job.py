@@ -29,7 +29,7 @@ class Job:
     world: World
     out: Path
     systems: Sequence[str] = SYSTEMS
-    """The systems that `dns` simulates."""
+    """Those that `dns` simulates."""
     resume: bool = False
     fresh: bool = False
     measure: bool = False
@@ -96,10 +96,8 @@ class Job:
         return self.world.on_root(self._performance(step).review)
 
     def foresee(self, works: Sequence[Work], before: Outlook = Outlook()) -> Outlook:  # noqa: B008
-        """What `do` would make of these works, after what is foreseen `before`.
-
-        Changes nothing. Collective; CaseError for all that `do` would refuse and that is known.
-        """
+        """What `do` would make of these works, after what is foreseen `before`. Changes nothing.
+        Collective; CaseError for all that `do` would refuse and that is known."""
         steps = [step for work in works for step in work.steps]
 
         def look() -> Outlook:
