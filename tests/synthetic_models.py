@@ -91,7 +91,8 @@ def adapted(key: ModelKey) -> Adapted:
 def normalisation(case: Case, out: Path, system: str) -> Normalisation:
     """A system's own statistics."""
     dataset = Dataset(out / system / "dataset.h5")
-    return Normalisation.own(system, load_fields(dataset, case.network_grid, "train").by_name())
+    fields = load_fields(dataset, case.network_grid, "train")
+    return Normalisation.own(system, fields.channels(case.channels.names))
 
 
 def changed(base: LayeredModel, layers: list[str], seed: int) -> LayeredModel:

@@ -290,7 +290,7 @@ def test_a_model_computes_as_the_program_does(made):
     assert list(model.layers) == ["l01", "l02", "l03"]
     data = Dataset(made / "target/dataset.h5")
     psi, omega = (data.read(16, name, [3])[0] for name in ("psi", "omega"))
-    expected = predict(stored.network, stored.normalisation, psi, omega)
+    expected = predict(stored.network, stored.normalisation, {"psi": psi, "omega": omega})
     assert np.array_equal(model.predict(psi, omega), expected)
     assert relative(model.predict(psi[0, 0], omega[0, 0]), expected[0, 0]) < 1e-5
     fields = torch.from_numpy(np.concatenate([psi, omega], axis=1))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from eddyscope.artefacts.dataset.derived import derive
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.normalisation import Normalisation
@@ -20,8 +21,16 @@ from eddyscope.learning.batches import (
     normalised_inputs,
 )
 from eddyscope.learning.order import batches, rotated
+from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
 from synthetic import make_case, write_datasets
+
+ONE = Channels.of_flow()
+
+
+def fields_of(psi: np.ndarray, omega: np.ndarray, pi: np.ndarray) -> Fields:
+    values = {"psi": psi, "omega": omega, "pi": pi}
+    return Fields(values, tuple((0, s) for s in range(len(psi))))
 
 
 def places(members: list[int], samples: int, count: int | None) -> list[tuple[int, int]]:
@@ -63,15 +72,15 @@ def test_fields_are_those_of_the_file(tmp_path: Path):
     assert {m for m, _ in fields.origin} == {3, 4}
     for name in ("psi", "omega", "pi"):
         for i, (m, s) in enumerate(fields.origin):
-            assert np.array_equal(getattr(fields, name)[i], dataset.read(16, name, [m])[0, s])
+            assert np.array_equal(fields.values[name][i], dataset.read(16, name, [m])[0, s])
 
 
 def test_normalised_samples_have_unit_spread(rng: np.random.Generator):
     psi, omega, pi = (scale * rng.standard_normal((5, 1, 8, 8)) for scale in (0.1, 30.0, 7.0))
-    fields = Fields(psi, omega, pi, tuple((0, s) for s in range(5)))
-    normalisation = Normalisation.own("base", fields.by_name())
+    fields, channels = fields_of(psi, omega, pi), Channels.of_flow(psi.shape[1])
+    normalisation = Normalisation.own("base", fields.channels(channels.names))
     assert normalisation.std["pi"] == pytest.approx(np.sqrt(np.mean(pi**2)), rel=1e-14)
-    samples = Samples.of(fields, normalisation)
+    samples = Samples.of(fields, normalisation, channels)
     assert samples.inputs.shape == (5, 2, 8, 8) and samples.targets.shape == (5, 1, 8, 8)
     for part in (samples.inputs[:, 0], samples.inputs[:, 1], samples.targets):
         assert float(part.square().mean()) == pytest.approx(1.0, rel=1e-5)
@@ -81,29 +90,69 @@ def test_normalised_samples_have_unit_spread(rng: np.random.Generator):
 def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator):
     psi, omega = rng.standard_normal((2, 3, 1, 8, 8))
     psi, omega = (field - field.mean((2, 3), keepdims=True) for field in (psi, omega))
-    own = Normalisation.own("target", {"psi": psi, "omega": omega, "pi": psi})
-    normalisation = own.per_snapshot()
-    one = normalised_inputs(normalisation, psi, omega)
-    torch.testing.assert_close(normalised_inputs(normalisation, 50.0 * psi, 0.01 * omega), one)
+    own = Normalisation.own("target", {"psi": psi[:, 0], "omega": omega[:, 0], "pi": psi[:, 0]})
+
+    def inputs(psi: np.ndarray, omega: np.ndarray) -> torch.Tensor:
+        values = {"psi": psi, "omega": omega}
+        return normalised_inputs(own.per_snapshot(), values, Channels.of_flow())
+
+    torch.testing.assert_close(inputs(50.0 * psi, 0.01 * omega), inputs(psi, omega))
 
 
 def test_every_layer_of_the_flow_has_its_own_channels(rng: np.random.Generator):
     psi, omega, pi = (rng.standard_normal((4, 2, 8, 8)) for _ in range(3))
-    fields = Fields(psi, omega, pi, tuple((0, s) for s in range(4)))
-    normalisation = Normalisation.own("base", fields.by_name())
+    fields, channels = fields_of(psi, omega, pi), Channels.of_flow(psi.shape[1])
+    normalisation = Normalisation.own("base", fields.channels(channels.names))
     assert tuple(normalisation.std) == ("psi_1", "psi_2", "omega_1", "omega_2", "pi_1", "pi_2")
-    samples = Samples.of(fields, normalisation)
+    samples = Samples.of(fields, normalisation, channels)
     for layer in range(2):
-        alone = Fields(*(f[:, layer : layer + 1] for f in (psi, omega, pi)), fields.origin)
-        expected = Samples.of(alone, Normalisation.own("base", alone.by_name()))
+        alone, one = fields_of(*(f[:, layer : layer + 1] for f in (psi, omega, pi))), ONE
+        own = Normalisation.own("base", alone.channels(one.names))
+        expected = Samples.of(alone, own, one)
         assert torch.equal(samples.inputs[:, layer::2], expected.inputs)
         assert torch.equal(samples.targets[:, layer : layer + 1], expected.targets)
 
 
 def test_flow_at_rest_cannot_be_normalised():
-    zero = np.zeros((2, 1, 4, 4))
+    zero = np.zeros((2, 4, 4))
     with pytest.raises(CaseError, match="standard deviation"):
-        Normalisation.own("base", Fields(zero + 1, zero, zero + 1, ((0, 0), (0, 1))).by_name())
+        Normalisation.own("base", {"psi": zero + 1, "omega": zero, "pi": zero + 1})
+
+
+def test_fields_with_a_mean_are_centred_and_come_back(rng: np.random.Generator):
+    heat = 5.0 + 0.1 * rng.standard_normal((4, 1, 8, 8))
+    fields = Fields({"psi": heat - 5.0, "heat": heat}, tuple((0, s) for s in range(4)))
+    channels = Channels.of_fields(["psi"], ["heat"])
+    own = Normalisation.own("base", fields.channels(channels.names))
+    assert own.mean["psi"] == 0.0 and own.mean["heat"] == pytest.approx(heat.mean())
+    targets = Samples.of(fields, own, channels).targets.numpy()
+    assert abs(targets.mean()) < 1e-5 and targets.std() == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(own.physical("heat", targets), heat, rtol=1e-5)
+
+
+def test_channels_of_chosen_fields():
+    one = Channels.of_fields(["psi", "strain", "heat_2"], ["pi"])
+    assert (one.inputs, one.outputs) == (("psi", "strain", "heat_2"), ("pi",))
+    assert one.fields(1) == ["psi", "strain", "heat_2", "pi"]
+    two = Channels.of_fields(["psi_2", "omega"], ["pi_1"], layers=2)
+    assert two.inputs == ("psi_2", "omega_1", "omega_2") and two.outputs == ("pi_1",)
+    assert two.fields(2) == ["psi", "omega", "pi"]
+
+
+def test_velocity_and_strain_follow_from_the_streamfunction():
+    """ψ = sin 2x cos 3y + cos x on a rectangle with other sides than 2π."""
+    ny, nx, length = 12, 16, (3.0, 5.0)
+    y, x = (np.arange(n) * side / n for n, side in zip((ny, nx), length, strict=True))
+    m, k = 2 * np.pi * 3 / length[0], 2 * np.pi * 2 / length[1]
+    sx, cx, sy, cy = np.sin(k * x), np.cos(k * x), np.sin(m * y)[:, None], np.cos(m * y)[:, None]
+    psi = sx * cy
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(derive("u", psi, length), -m * sx * sy, **close)
+    np.testing.assert_allclose(derive("v", psi, length), -k * cx * cy, **close)
+    np.testing.assert_allclose(derive("omega", psi, length), (k**2 + m**2) * psi, **close)
+    shear, stretch = -k * m * cx * sy, (k**2 - m**2) * psi
+    expected = np.sqrt(4.0 * shear**2 + stretch**2)
+    np.testing.assert_allclose(derive("strain", psi, length), expected, **close)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

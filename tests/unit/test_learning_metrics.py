@@ -9,6 +9,7 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.evaluation import Outcome, spectra_of_members, system_details
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
+from eddyscope.networks.settings import Channels
 
 N = 16
 X = np.arange(N) * 2 * np.pi / N
@@ -95,13 +96,27 @@ def test_layers_are_part_of_a_snapshot():
 )
 def test_a_lone_layer_has_no_dimension_on_the_disk(layers: int, dims: tuple[str, ...]):
     field = np.stack([np.stack([COS + SIN] * layers)] * 3).astype("float32")
-    fields = Fields(field, field, field, ((4, 0), (4, 2), (7, 0)))
+    values = dict.fromkeys(("psi", "omega", "pi"), field)
+    fields = Fields(values, ((4, 0), (4, 2), (7, 0)))
     metrics = snapshot_metrics(0.5 * field, field, field, 1.0)
     spectrum = 0.5 * spectra_of_members(field, fields)
-    details = system_details({ModelKey(): Outcome(metrics, spectrum)}, fields)
+    details = system_details(
+        {ModelKey(): Outcome(metrics, spectrum)}, fields, Channels.of_flow(layers)
+    )
     assert details["pi_spectrum"].dims == dims
     assert details["pi_spectrum_true"].dims == dims[1:]
     np.testing.assert_allclose(details["pi_spectrum"][0], 0.5 * details["pi_spectrum_true"])
     error = details["error"].sel(model="base")
     np.testing.assert_allclose(error.sel(member=4, sample=[0, 2]), 0.25)
     assert np.isnan(error.sel(member=7, sample=2))
+
+
+def test_what_is_not_periodic_or_no_subgrid_term_has_fewer_metrics():
+    rng = np.random.default_rng(4)
+    p, t, w = rng.standard_normal((3, 2, 6, 8))
+    found = snapshot_metrics(p, t, w, 1.0, spectral=False)
+    of_spectra = {"spectrum_error", "correlation_forward", "correlation_backscatter"}
+    assert set(METRICS) - set(found) == of_spectra
+    of_pi = {"exchange_error", "correlation_forward", "correlation_backscatter"}
+    assert set(METRICS) - set(snapshot_metrics(p[..., :6], t[..., :6], None, 1.0)) == of_pi
+    assert list(found) == [name for name in METRICS if name in found]

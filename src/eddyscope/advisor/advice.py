@@ -19,6 +19,7 @@ from eddyscope.config.arrays import FloatArray
 from eddyscope.learning.batches import Fields, Samples, load_fields
 from eddyscope.learning.metrics import shell_spectrum
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
 from eddyscope.parallel.world import World
 
@@ -32,6 +33,7 @@ def evidence_of(
     n: int,
     base: Source | None,
     of_base: Normalisation,
+    channels: Channels,
 ) -> Evidence:
     """What scores look at, from the datasets. Not collective. Raises CaseError.
 
@@ -42,12 +44,12 @@ def evidence_of(
     def fields(source: Source, count: int) -> Fields:
         dataset = source.open()
         dataset.require(n, "train")
-        return load_fields(dataset, n, "train", count)
+        return load_fields(dataset, n, "train", count, channels.fields(dataset.layers))
 
     used, seen = counts
     return Evidence(
-        Samples.of(fields(target, used).first(seen), own),
-        None if base is None else Samples.of(fields(base, seen), of_base),
+        Samples.of(fields(target, used).first(seen), own, channels),
+        None if base is None else Samples.of(fields(base, seen), of_base, channels),
     )
 
 

@@ -17,7 +17,7 @@ ScoreCard = dict[str, float | None]
 rank; None where there is no order to compare: fewer than two layers, or all equal on one side.
 `regret_mse`: error of the layer put first over the least error of any layer, minus 1; the mean
 over all layers that share the first place. None where the least error is 0 and this is not.
-`regret_spectrum`: the same with the spectrum error and its least.
+`regret_spectrum`: the same with the spectrum error and its least; None where that is not known.
 """
 
 
@@ -70,6 +70,8 @@ def _spearman(groups: Sequence[Sequence[str]], errors: Mapping[str, float]) -> f
 
 
 def _regret(first: Sequence[str], errors: Mapping[str, float]) -> float | None:
+    if not errors:
+        return None
     least = min(errors.values())
     chosen = fmean(errors[name] for name in first)
     if chosen == least:

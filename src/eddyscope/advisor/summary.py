@@ -28,8 +28,9 @@ def summary_of(
     """
     models = summarise(found.rows)
     layers = [name for name in models if ModelKey.parse(name).is_single_layer]
+    known = models["base"]["target"] if "base" in models else {}
     errors, spectra = (
-        {name: models[name]["target"][metric].mean for name in layers}
+        {name: models[name]["target"][metric].mean for name in layers} if metric in known else {}
         for metric in ("error", "spectrum_error")
     )
     ranking = measured_ranking(errors)

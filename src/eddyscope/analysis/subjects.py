@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import xarray as xr
 
 from eddyscope.analysis.activation_spectra import Subject
@@ -14,6 +15,7 @@ from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import Fields, load_fields, normalised_inputs
 from eddyscope.learning.models import Model
 from eddyscope.learning.prediction import predict
+from eddyscope.networks.settings import Channels
 
 __all__ = ["example_of", "subjects_of", "runs_of", "test_fields"]
 
@@ -30,14 +32,15 @@ def runs_of(models: Mapping[ModelKey, Model], best: ModelKey | None) -> dict[str
     return runs
 
 
-def test_fields(source: Source, n: int, count: int) -> Fields:
+def test_fields(source: Source, n: int, channels: Channels, count: int) -> Fields:
     """Test samples of a dataset; fewer than `count` where there are fewer.
 
     Not collective. Raises CaseError.
     """
     dataset = source.open()
     dataset.require(n, "test")
-    return load_fields(dataset, n, "test", min(count, dataset.count("test")))
+    names = channels.fields(dataset.layers)
+    return load_fields(dataset, n, "test", min(count, dataset.count("test")), names)
 
 
 def subjects_of(
@@ -47,13 +50,15 @@ def subjects_of(
     own: Mapping[str, Normalisation],
 ) -> dict[str, Subject]:
     """What is looked at in each run; fields and normalisation by system, each its own."""
-    inputs = {s: normalised_inputs(own[s], found.psi, found.omega) for s, found in fields.items()}
+    channels = next(iter(models.values())).network.channels
+    inputs = {s: normalised_inputs(own[s], found.values, channels) for s, found in fields.items()}
     return {
         name: Subject(models[run.model].network, inputs[run.system]) for name, run in runs.items()
     }
 
 
 def example_of(model: Model, fields: Fields) -> xr.Dataset:
-    """Exact and predicted Π of the first of `fields`."""
-    predicted = predict(model.network, model.normalisation, fields.psi, fields.omega)
-    return example_group(fields.pi[0], predicted[0])
+    """The exact and the predicted outputs of the first of `fields`."""
+    predicted = predict(model.network, model.normalisation, fields.first(1).values)
+    exact = np.stack(list(fields.channels(model.network.channels.outputs).values()), axis=1)
+    return example_group(exact[0], predicted[0])

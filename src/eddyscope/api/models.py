@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eddyscope.artefacts.dataset.derived import require_fields, with_derived
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning import models
 from eddyscope.learning.prediction import predict
+from eddyscope.spectral.grid import BOX
 
 __all__ = ["LoadedModel", "load_model"]
 
@@ -50,9 +52,12 @@ class LoadedModel(nn.Module):
         )
         if self.normalisation.kind == "per_snapshot":
             std = fields.std(dim=(-2, -1), keepdim=True, correction=0)
-        scale = torch.tensor([self.normalisation.std[name] for name in self.outputs])
         output: Tensor = self.network((fields - mean) / std)
-        return output * scale.to(output)[:, None, None]
+        shift, scale = (
+            torch.tensor([table[name] for name in self.outputs]).to(output)[:, None, None]
+            for table in (self.normalisation.mean, self.normalisation.std)
+        )
+        return output * scale + shift
 
     def predict(self, psi: AnyArray, omega: AnyArray) -> FloatArray:
         """Π of ψ̄ and ω̄, all (y, x), (sample, y, x) or (sample, layer, y, x), float64; it may be
@@ -66,7 +71,11 @@ class LoadedModel(nn.Module):
             )
         layers = shape[1] if len(shape) == 4 else 1
         psi, omega = (np.reshape(field, (-1, layers, *shape[-2:])) for field in (psi, omega))
-        pi = predict(self._model.network, self.normalisation, psi, omega)
+        names = [name for name in self._model.network.channels.fields(layers) if name != "pi"]
+        known = {"psi": psi, "omega": omega}
+        require_fields(names, ["psi", "omega"], (True, True), f"model {self.name}'s input")
+        values = with_derived(known, names, (BOX, BOX))
+        pi = predict(self._model.network, self.normalisation, values)
         return pi.reshape(shape)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,22 +28,22 @@ from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file
 from eddyscope.config.provenance import digest
-from eddyscope.networks.settings import channel_names
 from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["Normalisation", "read_normalisation", "write_normalisation"]
 
 FORMAT = "eddyscope-normalisation-1"
 
-FIELDS = ("psi", "omega", "pi")
+ABOUT_ZERO = re.compile(r"(psi|omega|pi|u|v)(_\d+)?")
+"""Channels whose standard deviation is about zero: they have no mean on a periodic box."""
 
 
 class Normalisation(BaseModel):
     """x -> (x - mean) / std, by the name of the channel.
 
-    The kind "own" takes the standard deviations of training samples about zero, since all
-    fields have zero mean on a periodic box. The kind "per_snapshot" takes those of a
-    network's inputs from the snapshot at hand instead.
+    The kind "own" takes the standard deviations of training samples: of psi, omega, pi, u and v
+    about zero, since these have zero mean on a periodic box, of others about their mean. The kind
+    "per_snapshot" takes those of a network's inputs from the snapshot at hand instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -68,12 +69,10 @@ class Normalisation(BaseModel):
 
     @classmethod
     def own(cls, system: str, fields: Mapping[str, RealArray], name: str = "") -> Normalisation:
-        """Statistics of psi, omega and pi, each (sample, layer, y, x), in double precision and
-        a fixed order; called after the system unless it has a `name`. CaseError if one is 0."""
-        std: dict[str, float] = {}
-        for field in FIELDS:
-            for layer, channel in enumerate(channel_names(field, fields[field].shape[1])):
-                std[channel] = _rms(fields[field][:, layer])
+        """Statistics of channels, each (sample, y, x), in double precision and a fixed order;
+        called after the system unless it has a `name`. CaseError if one is 0."""
+        mean = {channel: _mean(channel, field) for channel, field in fields.items()}
+        std = {channel: _rms(field, mean[channel]) for channel, field in fields.items()}
         for channel, value in std.items():
             if not (math.isfinite(value) and value > 0.0):
                 raise CaseError(
@@ -81,8 +80,7 @@ class Normalisation(BaseModel):
                     f"so it cannot be normalised; look at {system}/dataset.h5: is the flow at "
                     "rest, or the filter narrower than a cell?"
                 )
-        count = len(fields["pi"])
-        mean = dict.fromkeys(std, 0.0)
+        count = len(next(iter(fields.values())))
         return cls(name=name or system, system=system, samples=count, mean=mean, std=std)
 
     def scaled(self, channel: str, field: RealArray) -> RealArray:
@@ -91,6 +89,18 @@ class Normalisation(BaseModel):
         if self.kind == "per_snapshot":
             std = field.std(axis=(1, 2), keepdims=True)
         result: RealArray = (field - self.mean[channel]) / std
+        return result
+
+    def target(self, channel: str, field: RealArray) -> RealArray:
+        """What a network is to give of a channel, (sample, y, x), normalised."""
+        mean, std = self.mean[channel], self.std[channel]
+        result: RealArray = (field - mean) / std if mean else field / std
+        return result
+
+    def physical(self, channel: str, output: RealArray) -> RealArray:
+        """The inverse of `target`."""
+        mean, std = self.mean[channel], self.std[channel]
+        result: RealArray = output * std + mean if mean else output * std
         return result
 
     def per_snapshot(self) -> Normalisation:
@@ -136,7 +146,20 @@ def _one_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _rms(field: RealArray) -> float:
-    """√(mean of squares): float64, sample by sample, then summed exactly."""
-    sums = [float(np.sum(np.square(sample, dtype=np.float64))) for sample in field]
+def _mean(channel: str, field: RealArray) -> float:
+    """That of a channel's samples; 0 of those that have none on a periodic box."""
+    if ABOUT_ZERO.fullmatch(channel):
+        return 0.0
+    sums = [float(np.sum(sample, dtype=np.float64)) for sample in field]
+    return math.fsum(sums) / max(field.size, 1)
+
+
+def _rms(field: RealArray, mean: float) -> float:
+    """√(mean of squares) about a mean: float64, sample by sample, then summed exactly."""
+    sums = [float(np.sum(np.square(_less(sample, mean), dtype=np.float64))) for sample in field]
     return math.sqrt(math.fsum(sums) / max(field.size, 1))
+
+
+def _less(sample: RealArray, mean: float) -> RealArray:
+    """A sample about a mean."""
+    return sample.astype(np.float64) - mean if mean else sample

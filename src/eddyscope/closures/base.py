@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.case import Section
 from eddyscope.flows.base import Flow
+from eddyscope.networks.settings import Channels
 from eddyscope.solver.closure import Closure
 
 __all__ = ["ClosureSettings", "Sources", "SubgridModel"]
@@ -56,6 +57,10 @@ class ClosureSettings(Section):
     def check(self, models: Sequence[str], kinds: Sequence[str]) -> None:
         """Raise CaseError where a case that makes these models cannot make the closure; kinds:
         those of all closures, for a hint."""
+
+    def check_channels(self, channels: Channels, layers: int) -> None:
+        """Raise CaseError where a model of these channels cannot be what the closure is made of;
+        layers: of the flow."""
 
     def chosen_by(self, sources: Sources) -> tuple[Path, ...]:
         """The files that say which files decide it; none where that is known without."""

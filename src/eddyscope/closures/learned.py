@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from eddyscope.artefacts.dataset.derived import DERIVED, with_derived
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.closures.base import ClosureSettings, Sources, SubgridModel
@@ -19,6 +20,8 @@ from eddyscope.closures.on_points import OnPoints
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.errors import CaseError, did_you_mean
 from eddyscope.flows.base import Flow
+from eddyscope.networks.settings import Channels, channel_names, field_of
+from eddyscope.spectral.grid import BOX
 
 __all__ = ["Learned"]
 
@@ -57,6 +60,20 @@ class Learned(SubgridModel):
                 + (f"; {hint}" if hint else "")
             )
 
+        def check_channels(self, channels: Channels, layers: int) -> None:
+            wanted, known = tuple(channel_names("pi", layers)), ("psi", *DERIVED)
+            if channels.outputs != wanted:
+                raise CaseError(
+                    f"the network gives {', '.join(channels.outputs)}, but a simulation needs "
+                    f"{', '.join(wanted)}, the subgrid term; set les.closures to what needs none"
+                )
+            unknown = [n for n in channels.inputs if field_of(n, layers)[0] not in known]
+            if unknown:
+                raise CaseError(
+                    f"a simulation does not know the network's input {', '.join(unknown)}; it has "
+                    f"{', '.join(known)}; set les.closures to what needs none"
+                )
+
         def key(self, sources: Sources) -> ModelKey:
             """The model's. CaseError if what is best is not known yet."""
             if self.model != BEST:
@@ -94,7 +111,8 @@ class Learned(SubgridModel):
                 f"{flow.transform.grid.n} x {flow.transform.grid.n}: its kernels reach a number "
                 "of points, not a length; use a model trained on that grid"
             )
-        if flow.transform.on_host:
+        taken = self.model.network.channels.fields(flow.layers)
+        if flow.transform.on_host or not {"psi", "omega", "pi"}.issuperset(taken):
             return OnPoints(self.pi, flow)
         return OnPoints(self.pi_of_tensors, flow, takes_host_arrays=False)
 
@@ -102,7 +120,10 @@ class Learned(SubgridModel):
         """Π in physical units, (member, layer, y, x), as psi and omega are."""
         from eddyscope.learning.prediction import predict
 
-        return predict(self.model.network, self.normalisation, psi, omega, BATCH)
+        given = {"psi": psi, "omega": omega}
+        names = self.model.network.channels.fields(psi.shape[1])
+        values = with_derived(given, [n for n in names if n != "pi"], (BOX, BOX))
+        return predict(self.model.network, self.normalisation, values, BATCH)
 
     def pi_of_tensors(self, psi: AnyArray, omega: AnyArray) -> AnyArray:
         """The same of tensors, on the device where they are."""

@@ -86,10 +86,11 @@ class BaseTraining:
     ) -> tuple[Samples, Samples | None]:
         """Samples to train on and to validate with. Raises CaseError."""
         dataset.require(self.n, "train")
-        fields = load_fields(dataset, self.n, "train", self.count)
-        held_out = load_fields(dataset, self.n, "validation")
-        validation = Samples.of(held_out, normalisation) if held_out.origin else None
-        return Samples.of(fields, normalisation), validation
+        channels, names = self.channels, self.channels.fields(dataset.layers)
+        fields = load_fields(dataset, self.n, "train", self.count, names)
+        held_out = load_fields(dataset, self.n, "validation", None, names)
+        validation = Samples.of(held_out, normalisation, channels) if held_out.origin else None
+        return Samples.of(fields, normalisation, channels), validation
 
     def _record(
         self,

@@ -2,49 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from eddyscope.artefacts.dataset import schema
+from eddyscope.artefacts.dataset.derived import require_fields, with_derived
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
-from eddyscope.networks.settings import channel_names
+from eddyscope.networks.settings import Channels, field_of
 from eddyscope.parallel.world import block
 
-__all__ = ["Fields", "Samples", "choose", "load_fields", "normalised_inputs"]
+__all__ = ["Fields", "Samples", "channels_of", "choose", "load_fields", "normalised_inputs"]
 
 
 @dataclass(frozen=True)
 class Fields:
     """Fields in physical units, float32, each (sample, layer, y, x), with their origin."""
 
-    psi: RealArray
-    omega: RealArray
-    pi: RealArray
+    values: Mapping[str, RealArray]
+    """Field -> its numbers."""
     origin: tuple[tuple[int, int], ...]
     """(member, sample) of each in the dataset."""
     blocks: tuple[Block, ...] = ()
     """The block that each is of; by default its member."""
+    spectral: bool = True
+    """Whether they are periodic, on as many points along y as along x."""
 
     @property
     def numbers(self) -> list[int]:
         """Number of the block that each is of."""
         return [b.number for b in self.blocks] if self.blocks else [m for m, _ in self.origin]
 
-    def by_name(self) -> dict[str, RealArray]:
-        """The arrays by name."""
-        return {"psi": self.psi, "omega": self.omega, "pi": self.pi}
-
     def first(self, count: int) -> Fields:
         """The first `count` of them."""
-        arrays = (self.psi[:count], self.omega[:count], self.pi[:count])
-        return Fields(*arrays, self.origin[:count], self.blocks[:count])
+        return self.part(slice(0, count))
+
+    def part(self, chosen: slice) -> Fields:
+        """Some of them."""
+        values = {name: field[chosen] for name, field in self.values.items()}
+        return replace(self, values=values, origin=self.origin[chosen], blocks=self.blocks[chosen])
+
+    def channels(self, names: Sequence[str]) -> dict[str, RealArray]:
+        """Channels, each (sample, y, x); see `networks.settings.channel_names`."""
+        return channels_of(self.values, names)
+
+
+def channels_of(values: Mapping[str, RealArray], names: Sequence[str]) -> dict[str, RealArray]:
+    """Channels (sample, y, x) of fields (sample, layer, y, x), by name."""
+    layers = next(iter(values.values())).shape[1]
+    places = {name: field_of(name, layers) for name in names}
+    return {name: values[field][:, layer] for name, (field, layer) in places.items()}
 
 
 @dataclass(frozen=True)
@@ -55,10 +69,12 @@ class Samples:
     targets: Tensor
 
     @classmethod
-    def of(cls, fields: Fields, normalisation: Normalisation) -> Samples:
-        names = channel_names("pi", fields.pi.shape[1])
-        targets = [fields.pi[:, i] / normalisation.std[name] for i, name in enumerate(names)]
-        return cls(normalised_inputs(normalisation, fields.psi, fields.omega), _stacked(targets))
+    def of(cls, fields: Fields, normalisation: Normalisation, channels: Channels) -> Samples:
+        targets = fields.channels(channels.outputs)
+        return cls(
+            normalised_inputs(normalisation, fields.values, channels),
+            _stacked([normalisation.target(name, field) for name, field in targets.items()]),
+        )
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -67,15 +83,12 @@ class Samples:
         return Samples(self.inputs.to(device), self.targets.to(device))
 
 
-def normalised_inputs(normalisation: Normalisation, psi: RealArray, omega: RealArray) -> Tensor:
-    """psi and omega, each (sample, layer, y, x), as a network's input (sample, channel, y, x):
-    psi of all layers, then omega of all layers."""
-    channels = [
-        normalisation.scaled(name, field[:, layer])
-        for symbol, field in (("psi", psi), ("omega", omega))
-        for layer, name in enumerate(channel_names(symbol, field.shape[1]))
-    ]
-    return _stacked(channels)
+def normalised_inputs(
+    normalisation: Normalisation, values: Mapping[str, RealArray], channels: Channels
+) -> Tensor:
+    """A network's input (sample, channel, y, x), of fields (sample, layer, y, x) by name."""
+    given = channels_of(values, channels.inputs)
+    return _stacked([normalisation.scaled(name, field) for name, field in given.items()])
 
 
 def _stacked(channels: Sequence[RealArray]) -> Tensor:
@@ -120,18 +133,35 @@ def _shares(lengths: Sequence[int], count: int) -> list[int]:
     return shares
 
 
-def load_fields(dataset: Dataset, n: int, part: str, count: int | None = None) -> Fields:
+def load_fields(
+    dataset: Dataset,
+    n: int,
+    part: str,
+    count: int | None = None,
+    names: Sequence[str] = tuple(schema.VARIABLES),
+) -> Fields:
     """`count` samples of a part ("train", "validation", "test") on grid `n`; see `choose`.
 
-    Not collective. Raises CaseError.
+    names: of fields; those that the dataset does not hold are computed, see
+    `artefacts/dataset/derived.py`. Not collective. Raises CaseError.
     """
     try:
         chosen = choose(dataset.parts[part], count)
     except CaseError as error:
         raise CaseError(f"{dataset.path} ({part}): {error}") from None
     origin = [place for _, place in chosen]
-    psi, omega, pi = (_read(dataset, n, name, origin) for name in ("psi", "omega", "pi"))
-    return Fields(psi, omega, pi, tuple(origin), tuple(b for b, _ in chosen))
+    require_fields(names, dataset.fields, dataset.box.periodic, str(dataset.path))
+    stored = [name for name in names if name in dataset.fields]
+    if len(stored) < len(names) and "psi" not in stored:
+        stored.append("psi")
+    given = {name: _read(dataset, n, name, origin) for name in stored}
+    values = with_derived(given, names, dataset.box.length)
+    return Fields(
+        {name: np.asarray(field, dtype=np.float32) for name, field in values.items()},
+        tuple(origin),
+        tuple(b for b, _ in chosen),
+        dataset.spectral,
+    )
 
 
 def _read(dataset: Dataset, n: int, name: str, origin: Sequence[tuple[int, int]]) -> RealArray:
@@ -143,5 +173,5 @@ def _read(dataset: Dataset, n: int, name: str, origin: Sequence[tuple[int, int]]
         read = dataset.read(n, name, [member], span)[0]
         chosen |= {(member, s): read[s - span.start] for s in times}
     if not origin:
-        return np.empty((0, dataset.layers, n, n), np.float32)
+        return np.empty((0, dataset.layers, *dataset.points[n]), np.float32)
     return np.stack([chosen[place] for place in origin]).astype(np.float32)

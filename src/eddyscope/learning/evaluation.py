@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import Row
 from eddyscope.artefacts.key import ModelKey, layers_text
@@ -21,7 +22,7 @@ from eddyscope.learning.batches import Fields, load_fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 from eddyscope.learning.models import Model, load_model
 from eddyscope.learning.prediction import normalisations, predict
-from eddyscope.networks.settings import NetworkSettings, channel_names
+from eddyscope.networks.settings import Channels, NetworkSettings, channel_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
@@ -83,8 +84,9 @@ class Outcome:
 
     metrics: dict[str, FloatArray]
     """Metric -> values, (snapshot,), in the order of the fields."""
-    spectrum: FloatArray
-    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, layer, wavenumber)."""
+    spectrum: FloatArray | None
+    """Sum of |Π̂| by shell, mean over each member's snapshots: (member, layer, wavenumber); None
+    where the fields have no shells: they are not periodic, or not square."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def read_sources(
     datasets: Mapping[str, Source],
     own: Mapping[str, Path],
     network: NetworkSettings,
+    channels: Channels,
     n: int,
 ) -> Sources:
     """Read what is evaluated, on grid `n`. Not collective. Raises CaseError.
@@ -123,14 +126,18 @@ def read_sources(
     return Sources(
         load_subjects(models, network),
         {system: read_normalisation(path) for system, path in own.items()},
-        {system: _test_fields(source, n) for system, source in datasets.items()},
+        {system: _test_fields(source, n, channels) for system, source in datasets.items()},
     )
 
 
-def _test_fields(source: Source, n: int) -> Fields:
+def _test_fields(source: Source, n: int, channels: Channels) -> Fields:
+    """The network's fields, and ψ̄ and ω̄ where the dataset holds them: metrics and pictures are
+    of these."""
     dataset = source.open()
     dataset.require(n, "test")
-    return load_fields(dataset, n, "test")
+    held = [name for name in ("psi", "omega") if name in dataset.fields]
+    names = dict.fromkeys([*held, *channels.fields(dataset.layers)])
+    return load_fields(dataset, n, "test", None, list(names))
 
 
 def evaluate_all(
@@ -162,7 +169,8 @@ def evaluate_all(
         name: rows_of(subjects[0], "target", name, outcome, tests["target"])
         for name, outcome in zip(ways, found[-len(ways) :], strict=True)
     }
-    details = {system: system_details(outcomes[system], tests[system]) for system in tests}
+    channels = subjects[0].model.network.channels
+    details = {s: system_details(outcomes[s], tests[s], channels) for s in tests}
     return Evaluation(rows, study, {**details, "history": history_details(subjects)})
 
 
@@ -170,11 +178,30 @@ def evaluate(
     model: Model, normalisation: Normalisation, fields: Fields, batch_size: int
 ) -> Outcome:
     """Metrics of `model` on `fields`, normalised as told. Not collective."""
-    predicted = predict(model.network, normalisation, fields.psi, fields.omega, batch_size)
-    stds = [normalisation.std[name] for name in channel_names("pi", predicted.shape[1])]
-    pi_std = np.array(stds)[:, None, None]
-    metrics = snapshot_metrics(predicted, fields.pi, fields.omega, pi_std)
-    return Outcome(metrics, spectra_of_members(predicted, fields))
+    channels = model.network.channels
+    predicted = predict(model.network, normalisation, fields.values, batch_size)
+    std = np.array([normalisation.std[name] for name in channels.outputs])[:, None, None]
+    exact, omega = exact_of(fields, channels), vorticity_of(fields, channels)
+    metrics = snapshot_metrics(predicted, exact, omega, std, fields.spectral)
+    spectrum = spectra_of_members(predicted, fields) if fields.spectral else None
+    return Outcome(metrics, spectrum)
+
+
+def exact_of(fields: Fields, channels: Channels) -> RealArray:
+    """What a network of these channels is to give, (sample, output channel, y, x)."""
+    return np.stack(list(fields.channels(channels.outputs).values()), axis=1)
+
+
+def vorticity_of(fields: Fields, channels: Channels) -> RealArray | None:
+    """ω̄ of each output, (sample, output channel, y, x), where all of them are subgrid terms of
+    layers whose vorticity is known; else None."""
+    if "omega" not in fields.values or "pi" not in fields.values:
+        return None
+    layers = fields.values["omega"].shape[1]
+    of_pi = dict(zip(channel_names("pi", layers), channel_names("omega", layers), strict=True))
+    if not all(name in of_pi for name in channels.outputs):
+        return None
+    return np.stack([fields.channels([of_pi[n]])[of_pi[n]] for n in channels.outputs], axis=1)
 
 
 def rows_of(
@@ -209,8 +236,11 @@ def rows_of(
     ]
 
 
-def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.Dataset:
+def system_details(
+    outcomes: Mapping[ModelKey, Outcome], fields: Fields, channels: Channels
+) -> xr.Dataset:
     """The group of one system in evaluation.h5."""
+    known = next(iter(outcomes.values())).metrics
     variables = {
         name: xr.Variable(
             ("model", "member", "sample"),
@@ -218,13 +248,20 @@ def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.D
             {"long_name": text},
         )
         for name, text in METRICS.items()
+        if name in known
     }
-    spectra = np.stack([outcome.spectrum for outcome in outcomes.values()])
-    exact = spectra_of_members(fields.pi, fields)
-    axes = ("member", "layer", "wavenumber")
-    words = "sum of |Π̂| by shell (corner modes left out)"
-    variables["pi_spectrum"] = _stored(("model", *axes), spectra, f"{words}, predicted")
-    variables["pi_spectrum_true"] = _stored(axes, exact, f"{words}, exact")
+    spectra = [outcome.spectrum for outcome in outcomes.values() if outcome.spectrum is not None]
+    coordinates = {}
+    if spectra:
+        exact = spectra_of_members(exact_of(fields, channels), fields)
+        axes = ("member", "layer", "wavenumber")
+        words = "sum of |Π̂| by shell (corner modes left out)"
+        variables["pi_spectrum"] = _stored(
+            ("model", *axes), np.stack(spectra), f"{words}, predicted"
+        )
+        variables["pi_spectrum_true"] = _stored(axes, exact, f"{words}, exact")
+        coordinates["wavenumber"] = ("wavenumber", np.arange(1.0, exact.shape[-1] + 1))
+    blocks = {b.number: str(b) for b in fields.blocks}
     samples = sorted({sample for _, sample in fields.origin})
     members = sorted(set(fields.numbers))
     return xr.Dataset(
@@ -233,7 +270,8 @@ def system_details(outcomes: Mapping[ModelKey, Outcome], fields: Fields) -> xr.D
             "model": ("model", np.array([str(key) for key in outcomes])),
             "member": ("member", np.array(members), {"long_name": "test member"}),
             "sample": ("sample", np.array(samples), {"long_name": "sample number"}),
-            "wavenumber": ("wavenumber", np.arange(1.0, exact.shape[-1] + 1)),
+            "of": ("member", np.array([blocks.get(m, f"member {m}") for m in members])),
+            **coordinates,
         },
     )
 
@@ -272,18 +310,32 @@ def example_details(
     shown: name -> model.
     """
     place = middle_snapshot(fields)
-    psi, omega = fields.psi[place : place + 1], fields.omega[place : place + 1]
-    pictures = [fields.pi[place].astype(np.float64)]
-    pictures += [predict(m.network, normalisation, psi, omega)[0] for m in shown.values()]
+    chosen = fields.part(slice(place, place + 1))
+    channels = next(iter(shown.values())).network.channels
+    pictures = [exact_of(chosen, channels)[0].astype(np.float64)]
+    pictures += [predict(m.network, normalisation, chosen.values)[0] for m in shown.values()]
     axes = ("layer", "y", "x")
-    points = np.arange(psi.shape[-1]) * (BOX / psi.shape[-1])
+    words = ", ".join(channels.outputs)
+    given = {
+        name: _stored(axes, chosen.values[name][0], schema.VARIABLES[name])
+        for name in ("psi", "omega")
+        if name in chosen.values
+    }
+    ny, nx = pictures[0].shape[-2:]
     group = xr.Dataset(
         {
-            "pi": _stored(("field", *axes), np.stack(pictures), "subgrid term"),
-            "psi": _stored(axes, psi[0], "filtered streamfunction"),
-            "omega": _stored(axes, omega[0], "filtered vorticity"),
+            "pi": _stored(
+                ("field", *axes),
+                np.stack(pictures),
+                "subgrid term" if words == "pi" else f"outputs: {words}",
+            ),
+            **given,
         },
-        {"field": np.array(["exact", *shown]), "y": points, "x": points},
+        {
+            "field": np.array(["exact", *shown]),
+            "y": np.arange(ny) * (BOX / ny),
+            "x": np.arange(nx) * (BOX / nx),
+        },
     )
     member, sample = fields.origin[place]
     return group, {"example_member": member, "example_sample": sample}

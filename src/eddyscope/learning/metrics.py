@@ -38,26 +38,38 @@ METRICS = {
 
 
 def snapshot_metrics(
-    predicted: RealArray, true: RealArray, omega: RealArray, pi_std: float | RealArray
+    predicted: RealArray,
+    true: RealArray,
+    omega: RealArray | None,
+    pi_std: float | RealArray,
+    spectral: bool = True,
 ) -> dict[str, FloatArray]:
     """Each of METRICS for each snapshot, (sample,); fields are (sample, [layer,] y, x).
 
+    omega: None where the fields are no subgrid terms, or their vorticity is not known.
     pi_std: one number, or one a layer, (layer, 1, 1).
+    spectral: whether the fields are periodic, on as many points along y as along x. Metrics that
+    cannot be said are left out.
     """
-    p, t, w = (np.asarray(field, dtype=np.float64) for field in (predicted, true, omega))
+    p, t = (np.asarray(field, dtype=np.float64) for field in (predicted, true))
     square, power = _mean((p - t) ** 2), _mean(t**2)
-    sense = t * _laplacian(w)
-    exchanged = _mean(w * t)
-    return {
+    found = {
         "mse": _mean(((p - t) / pi_std) ** 2),
         "error": square / np.mean(power),
         "correlation": _correlation(p, t, np.ones(t.shape, bool)),
-        "correlation_forward": _correlation(p, t, sense > 0),
-        "correlation_backscatter": _correlation(p, t, sense < 0),
         "relative_rmse": np.sqrt(square / power),
-        "spectrum_error": _spectrum_error(p, t),
-        "exchange_error": np.abs(_mean(w * p) - exchanged) / np.mean(np.abs(exchanged)),
     }
+    if spectral:
+        found["spectrum_error"] = _spectrum_error(p, t)
+    if omega is not None:
+        w = np.asarray(omega, dtype=np.float64)
+        exchanged = _mean(w * t)
+        found["exchange_error"] = np.abs(_mean(w * p) - exchanged) / np.mean(np.abs(exchanged))
+        if spectral:
+            sense = t * _laplacian(w)
+            found["correlation_forward"] = _correlation(p, t, sense > 0)
+            found["correlation_backscatter"] = _correlation(p, t, sense < 0)
+    return {name: found[name] for name in METRICS if name in found}
 
 
 def shell_spectrum(fields: RealArray, power: int = 1) -> FloatArray:

@@ -1,7 +1,8 @@
-"""The subgrid term that a model predicts, in physical units, on this rank alone."""
+"""What a model predicts, in physical units, on this rank alone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import normalised_inputs
 from eddyscope.networks.base import LayeredModel
-from eddyscope.networks.settings import channel_names
+from eddyscope.networks.settings import field_of
 
 __all__ = ["normalisations", "predict", "predict_tensors"]
 
@@ -21,21 +22,24 @@ __all__ = ["normalisations", "predict", "predict_tensors"]
 def predict(
     network: LayeredModel,
     normalisation: Normalisation,
-    psi: RealArray,
-    omega: RealArray,
+    values: Mapping[str, RealArray],
     batch_size: int = 16,
 ) -> FloatArray:
-    """Π of psi and omega, all (sample, layer, y, x). The network must be on the CPU."""
-    result = np.empty(psi.shape, np.float64)
-    stds = [normalisation.std[name] for name in channel_names("pi", psi.shape[1])]
+    """A network's outputs, (sample, output channel, y, x), in physical units.
+
+    values: at least the fields that it takes, (sample, layer, y, x). It must be on the CPU.
+    """
+    channels, shape = network.channels, next(iter(values.values())).shape
+    result = np.empty((shape[0], len(channels.outputs), *shape[2:]), np.float64)
     with torch.inference_mode():
-        for start in range(0, len(psi), batch_size):
+        for start in range(0, shape[0], batch_size):
             part = slice(start, start + batch_size)
-            inputs = normalised_inputs(normalisation, psi[part], omega[part])
+            chosen = {name: field[part] for name, field in values.items()}
+            inputs = normalised_inputs(normalisation, chosen, channels)
             laid_out = inputs.contiguous(memory_format=network.memory_format)
             output = network(laid_out).double().numpy()
-            for layer, std in enumerate(stds):
-                result[part, layer] = output[:, layer] * std
+            for place, name in enumerate(channels.outputs):
+                result[part, place] = normalisation.physical(name, output[:, place])
     return result
 
 
@@ -46,25 +50,25 @@ def predict_tensors(
     omega: AnyArray,
     batch_size: int = 16,
 ) -> AnyArray:
-    """`predict` of tensors: they stay on their device, and the network goes there."""
+    """`predict` of tensors ψ and ω (sample, layer, y, x), for a network that takes no other fields:
+    they stay on their device, and the network goes there."""
     fields = {name: cast(torch.Tensor, field) for name, field in (("psi", psi), ("omega", omega))}
     network.module.to(fields["psi"].device)
-    layers = fields["psi"].shape[1]
-    stds = [normalisation.std[name] for name in channel_names("pi", layers)]
+    layers, channels = fields["psi"].shape[1], network.channels
     result = torch.empty_like(fields["psi"], dtype=torch.float64)
     with torch.no_grad():
-        channels = [
-            _scaled(normalisation, name, field[:, layer])
-            for symbol, field in fields.items()
-            for layer, name in enumerate(channel_names(symbol, layers))
+        places = {name: field_of(name, layers) for name in channels.inputs}
+        given = [
+            _scaled(normalisation, name, fields[field][:, layer])
+            for name, (field, layer) in places.items()
         ]
-        inputs = torch.stack(channels, dim=1).to(torch.float32)
+        inputs = torch.stack(given, dim=1).to(torch.float32)
         for start in range(0, len(inputs), batch_size):
             part = slice(start, start + batch_size)
             laid_out = inputs[part].contiguous(memory_format=network.memory_format)
             output = network(laid_out).double()
-            for layer, std in enumerate(stds):
-                result[part, layer] = output[:, layer] * std
+            for layer, name in enumerate(channels.outputs):
+                result[part, layer] = output[:, layer] * normalisation.std[name]
     return cast(AnyArray, result)
 
 

@@ -23,6 +23,7 @@ from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
+from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error
 from eddyscope.parallel.failure import BlewUp, CannotWrite
 from eddyscope.parallel.progress import Progress
@@ -44,18 +45,26 @@ class Target:
     grid: ModelGrid
 
     @classmethod
-    def of(cls, dataset: Dataset, n: int, count: int, normalisation: Normalisation) -> Target:
+    def of(
+        cls,
+        dataset: Dataset,
+        n: int,
+        count: int,
+        normalisation: Normalisation,
+        channels: Channels,
+    ) -> Target:
         """`count` training samples, and as many for validation if there are that many.
 
         Not collective. Raises CaseError.
         """
         dataset.require(n, "train")
-        fields = load_fields(dataset, n, "train", count)
+        names = channels.fields(dataset.layers)
+        fields = load_fields(dataset, n, "train", count, names)
         available = dataset.count("validation")
-        held_out = load_fields(dataset, n, "validation", min(available, count))
+        held_out = load_fields(dataset, n, "validation", min(available, count), names)
         return cls(
-            samples=Samples.of(fields, normalisation),
-            validation=Samples.of(held_out, normalisation) if held_out.origin else None,
+            samples=Samples.of(fields, normalisation, channels),
+            validation=Samples.of(held_out, normalisation, channels) if held_out.origin else None,
             normalisation=normalisation,
             digest=dataset.digest,
             grid=ModelGrid(n=n, filter_width=dataset.filter_width[n]),

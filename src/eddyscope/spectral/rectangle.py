@@ -8,7 +8,7 @@ import numpy as np
 
 from eddyscope.config.arrays import FloatArray, RealArray
 
-__all__ = ["energy_product", "minus_inverse_laplacian", "minus_laplacian"]
+__all__ = ["derivative", "energy_product", "minus_inverse_laplacian", "minus_laplacian"]
 
 Length = tuple[float, float]
 """(Ly, Lx)."""
@@ -23,6 +23,18 @@ def minus_inverse_laplacian(omega: RealArray, length: Length) -> FloatArray:
     """ψ of ω = −∇²ψ, fields (…, y, x)."""
     k2 = _wavenumbers_squared(omega.shape[-2:], length)
     return _times(omega, np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0.0))
+
+
+def derivative(field: RealArray, orders: tuple[int, int], length: Length) -> FloatArray:
+    """∂^(a + b)/∂y^a ∂x^b of fields (…, y, x), for orders (a, b) that are not both 0."""
+    ny, nx = field.shape[-2:]
+    ky = np.fft.fftfreq(ny, 1.0 / ny) * (2.0 * np.pi / length[0])
+    kx = np.arange(nx // 2 + 1.0) * (2.0 * np.pi / length[1])
+    kept = _wavenumbers_squared((ny, nx), length) > 0.0
+    factor = (1j * ky[:, None]) ** orders[0] * (1j * kx[None, :]) ** orders[1] * kept
+    modes = np.fft.rfft2(field.astype(np.float64)) * factor
+    points: FloatArray = np.fft.irfft2(modes, s=field.shape[-2:])
+    return points
 
 
 def energy_product(one: RealArray, other: RealArray, length: Length) -> float:

@@ -123,7 +123,7 @@ def _read(
     model, n = load_model(base, case.network), case.network_grid
     counts = case.transfer.samples, case.advise_samples
     return model.network, evidence_of(
-        target, read_normalisation(own), counts, n, home, model.normalisation
+        target, read_normalisation(own), counts, n, home, model.normalisation, case.channels
     )
 
 

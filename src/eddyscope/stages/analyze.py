@@ -102,7 +102,7 @@ def _analyze(
     n = case.network_grid
     models = agree(world.comm, lambda: {k: load_model(p, case.network) for k, p in paths.items()})
     runs = subjects.runs_of(models, None if best is None else ModelKey.parse(best))
-    read = partial(subjects.test_fields, n=n, count=case.analysis.samples)
+    read = partial(subjects.test_fields, n=n, channels=case.channels, count=case.analysis.samples)
     fields = {s: world.on_root(partial(read, found)) for s, found in datasets.items()}
     own = {s: world.on_root(partial(read_normalisation, f)) for s, f in normalisations.items()}
     networks = {key: model.network for key, model in models.items()}

@@ -18,8 +18,9 @@ from pydantic import (
 
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.settings import AnalysisSettings
+from eddyscope.artefacts.dataset.derived import require_fields
 from eddyscope.artefacts.dataset.named import Named
-from eddyscope.artefacts.dataset.schema import SYSTEMS, EnsembleSettings
+from eddyscope.artefacts.dataset.schema import SYSTEMS, VARIABLES, EnsembleSettings
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelRecord, check_network, read_model
@@ -164,6 +165,7 @@ class Case(Section):
         made._record = record
         together(
             made._check_grids,
+            made._check_fields,
             made._check_model,
             lambda: check_grid(made.network, made.network_grid),
             lambda: check_transfer(made.transfer, made.layer_names),
@@ -199,6 +201,16 @@ class Case(Section):
                     f"{', '.join(map(str, named.widths))}, but the network's is "
                     f"{self.network_grid}; set network.n, or name another dataset"
                 )
+
+    def _check_fields(self) -> None:
+        """CaseError where a dataset does not have the fields of the network."""
+        for name in self.systems:
+            system = getattr(self, name)
+            held, periodic, where = tuple(VARIABLES), (True, True), f"the {name} dataset"
+            if system.named:
+                held, periodic = system.named.fields, system.named.box.periodic
+                where = f"{name}.dataset = {str(system.named.path)!r}"
+            require_fields(self.channels.fields(system.layers), held, periodic, where)
 
     def _check_model(self) -> None:
         """CaseError where the base model that is named is not as the case says."""
@@ -263,7 +275,8 @@ class Case(Section):
     def channels(self) -> Channels:
         """What the network takes and gives: the fields of the flow's layers."""
         system = self.base or self.target
-        return Channels.of_flow(system.layers if system else 1)
+        layers = system.layers if system else 1
+        return Channels.of_fields(self.network.inputs, self.network.outputs, layers)
 
     @property
     def flows(self) -> dict[str, FlowSettings]:

@@ -69,7 +69,9 @@ class Evaluate(Stage):
             from eddyscope.learning.evaluation import read_sources
 
             sources = {system: job.source(system) for system in SYSTEMS}
-            return read_sources(models, sources, own, case.network, case.network_grid)
+            return read_sources(
+                models, sources, own, case.network, case.channels, case.network_grid
+            )
 
         def evaluate(_: Sequence[Step]) -> None:
             names = case.layer_names

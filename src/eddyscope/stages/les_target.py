@@ -32,8 +32,11 @@ class Target:
 
     @classmethod
     def of(cls, case: Case) -> Target:
-        """CaseError where the equation, or what it is solved with, is not known."""
+        """CaseError where the equation, or what it is solved with, is not known, or a closure
+        cannot be made of the network."""
         system = case.system("target")
+        for closure in case.les.closures:
+            closure.check_channels(case.channels, system.layers)
         named = system.named
         if system.flow is None:
             raise CaseError(

@@ -47,7 +47,14 @@ def _work(job: Job, stage: str, system: str) -> Work:
 
 def _sections(system: str) -> tuple[str, ...]:
     """Of the case, what decides which samples they are."""
-    return ("network.n", "filter.n", SAMPLES_OF[system], f"{system}.ensemble.split")
+    return (
+        "network.n",
+        "network.inputs",
+        "network.outputs",
+        "filter.n",
+        SAMPLES_OF[system],
+        f"{system}.ensemble.split",
+    )
 
 
 def _write_stored(path: Path, model: Path) -> None:
@@ -61,6 +68,7 @@ def _write(path: Path, source: Source, case: Case, system: str) -> None:
 
     dataset, n = source.open(), case.network_grid
     dataset.require(n, "train")
-    fields = load_fields(dataset, n, "train", case.wanted_samples(system))
-    normalisation = Normalisation.own(system, fields.by_name())
+    channels, names = case.channels, case.channels.fields(dataset.layers)
+    fields = load_fields(dataset, n, "train", case.wanted_samples(system), names)
+    normalisation = Normalisation.own(system, fields.channels(channels.names))
     write_normalisation(path, normalisation, dataset.digest)

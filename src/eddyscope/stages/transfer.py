@@ -90,7 +90,7 @@ def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Ta
 
     model = load_model(base, case.network)
     n, count = case.network_grid, case.transfer.samples
-    return model, Target.of(dataset.open(), n, count, read_normalisation(own))
+    return model, Target.of(dataset.open(), n, count, read_normalisation(own), case.channels)
 
 
 def _retraining(

@@ -34,8 +34,8 @@ class Named:
     """Coarse grid -> filter width."""
     fields: tuple[str, ...]
     box: Box
-    rows: Mapping[int, int]
-    """Coarse grid n -> points along y; those along x are n."""
+    spectral: bool
+    """Whether its fields are periodic, on as many points along y as along x, in a square box."""
     case: Mapping[str, object]
     """The case that it was made from, with all its defaults; of an import a few numbers."""
     system: str
@@ -60,7 +60,7 @@ class Named:
             widths=found.filter_width,
             fields=tuple(found.fields),
             box=found.box,
-            rows={n: ny for n, (ny, _) in found.points.items()},
+            spectral=found.spectral,
             case=found.case,
             system=found.system,
             even=bool(np.allclose(steps, found.ensemble.interval, rtol=SAME, atol=0.0)),
@@ -81,12 +81,6 @@ class Named:
     def flow(self) -> object:
         """Its flow as a case file has it; None where the dataset does not say."""
         return self.told(self.system, "flow")
-
-    @property
-    def spectral(self) -> bool:
-        """Whether its fields are periodic, on as many points a side along y as along x."""
-        square = self.box.length[0] == self.box.length[1]
-        return all(self.box.periodic) and square and all(n == ny for n, ny in self.rows.items())
 
     def filled(self, given: Mapping[str, object]) -> dict[str, object]:
         """A system's table of a case file, with what the dataset says where the case is silent."""

@@ -114,6 +114,15 @@ class Dataset:
         return Box.of(self.attributes)
 
     @property
+    def spectral(self) -> bool:
+        """Whether its fields are periodic in a square box, on as many points along y as along x:
+        what spectra by shells are of."""
+        square = self.box.length[0] == self.box.length[1]
+        return (
+            all(self.box.periodic) and square and all(ny == nx for ny, nx in self.points.values())
+        )
+
+    @property
     def complete(self) -> bool:
         """Whether every sample is committed."""
         return bool(self.committed.all())
