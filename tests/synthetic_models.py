@@ -153,7 +153,9 @@ def row_of(key: ModelKey, system: str, metric: str, member: int, value: float) -
     layers, repeat = "+".join(key.layers), None if key.is_base else key.seed or 0
     told = adapted(key)
     known = (str(key), key.kind, told.role, told.words, layers, "", None if key.is_base else 3, 3)
-    return evaluation.Row(*known, repeat, "own", system, metric, member, 1, float(value))
+    return evaluation.Row(
+        *known, repeat, "own", system, metric, member, f"member {member}", 1, float(value)
+    )
 
 
 def details_of(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eddyscope.__main__ import dispatch
@@ -102,3 +103,69 @@ def test_other_samples_need_no_other_simulation(
         model = read_model(out / "models/transfer/l02.safetensors")
         everywhere(model.record.resolved.samples == samples, f"{model.record.resolved}")
     everywhere(state(named) == before, "a file that is named was written")
+
+
+OWN_DATA = """
+name = "own"
+[base]
+dataset = "base.h5"
+[base.ensemble]
+split = {kind = "time", gap = 1.0, blocks = 2}
+[target]
+dataset = "target.h5"
+[target.ensemble]
+split = {kind = "time", train = 0.5, validation = 0.0, test = 0.5, gap = 1.0, blocks = 3}
+[network]
+depth = 2
+width = 3
+kernel_size = 3
+padding = "zeros"
+inputs = ["omega", "heat"]
+outputs = ["pi"]
+[training]
+epochs = 2
+batch_size = 4
+[transfer]
+samples = 4
+epochs = 2
+[advise]
+samples = 3
+"""
+
+
+def imported(folder: Path, name: str, seed: int) -> None:
+    """One long run in a channel, with a field that flows here do not have."""
+    rng = np.random.default_rng(seed)
+    options = []
+    for field, mean in (("omega", 0.0), ("pi", 0.0), ("heat", 3.0)):
+        values = mean + rng.standard_normal((30, 8, 12))
+        np.save(folder / f"{name}_{field}.npy", values)
+        file = str(folder / f"{name}_{field}.npy")
+        options += ["--field", f"heat={file}"] if field == "heat" else [f"--{field}", file]
+    words = ["--dims", "sample,y,x", "--interval", "0.5", "--walls", "y", "--length", "1,2"]
+    assert dispatch(["import", str(folder / f"{name}.h5"), *options, *words]) == 0
+
+
+def test_own_data_of_a_channel_from_import_to_report(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    for seed, name in enumerate(("base", "target")):
+        imported(shared_tmp_path, name, seed)
+    path, out = shared_tmp_path / "own.toml", shared_tmp_path / "out"
+    world.on_root(lambda: path.write_text(OWN_DATA))
+    assert dispatch(["run", str(path), "--out", str(out)]) == 0
+    world.comm.Barrier()
+    record = read_model(out / "models/base.safetensors").record
+    everywhere(record.channels.inputs == ("omega", "heat"), f"{record.channels}")
+    mean = record.normalisation.mean
+    everywhere(mean["omega"] == 0.0 and abs(mean["heat"] - 3.0) < 0.2, f"{mean}")
+    found = json.loads((out / "evaluation.json").read_text())
+    everywhere(found["members"] == {"base": [0, 1], "target": [0, 1, 2]}, f"{found['members']}")
+    metrics = set(found["models"]["l01"]["target"])
+    everywhere(metrics >= {"mse", "correlation", "exchange_error"}, f"{metrics}")
+    everywhere("spectrum_error" not in metrics, f"{metrics}")
+    rows = (out / "evaluation.csv").read_text().splitlines()
+    everywhere(any("samples 17-20 of member 0" in row for row in rows), f"{rows[:3]}")
+    made = {p.name for p in out.rglob("*") if p.is_file()}
+    everywhere({"advice.json", "index.html"} <= made, f"{made}")
+    everywhere(not {"analysis.h5", "dns.h5"} & made, "what cannot be was made")

@@ -36,6 +36,7 @@ def row(model: str, value: float, member: int = 3, system: str = "target") -> Ro
         system,
         "error",
         member,
+        f"member {member}",
         4,
         value,
     )

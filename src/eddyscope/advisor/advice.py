@@ -47,10 +47,9 @@ def evidence_of(
         return load_fields(dataset, n, "train", count, channels.fields(dataset.layers))
 
     used, seen = counts
-    return Evidence(
-        Samples.of(fields(target, used).first(seen), own, channels),
-        None if base is None else Samples.of(fields(base, seen), of_base, channels),
-    )
+    given = fields(target, used).first(seen)
+    home = None if base is None else Samples.of(fields(base, seen), of_base, channels)
+    return Evidence(Samples.of(given, own, channels), home, given.spectral)
 
 
 def write_rankings(
@@ -126,8 +125,10 @@ def curves_of(ranking: Ranking) -> xr.Dataset:
 
 def error_spectrum(model: LayeredModel, evidence: Evidence) -> FloatArray:
     """Σ|ê|² by shell k = 1 … n/2 − 1 of the base model's error on the target samples, all
-    channels together, mean over samples."""
+    channels together, mean over samples; of no shells where the fields have none."""
     samples = evidence.target
+    if not evidence.spectral:
+        return np.empty(0)
     with torch.no_grad():
         error = (samples.targets - model(samples.inputs)).double().numpy()
     spectrum: FloatArray = shell_spectrum(error, power=2).sum(axis=1).mean(axis=0)

@@ -102,6 +102,9 @@ class Row:
     system: str
     metric: str
     member: int
+    """Test member; where members are split in time, the number of a piece of one."""
+    of: str
+    """What that is in the dataset: "member 3", or "samples 24-31 of member 0"."""
     averaged: int
     """Snapshots of the member that `value` is the mean of."""
     value: float

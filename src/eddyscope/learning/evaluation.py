@@ -212,6 +212,7 @@ def rows_of(
     normalisation: how the fields were normalised, by name.
     """
     key, adapted = subject.key, subject.model.record.adapted
+    told = pieces_of(fields)
     parameters = ";".join(f"{name}={value}" for name, value in key.parameters.items())
     return [
         Row(
@@ -228,6 +229,7 @@ def rows_of(
             system=system,
             metric=metric,
             member=member,
+            of=told[member],
             averaged=int(mine.sum()),
             value=float(np.mean(values[mine])),
         )
@@ -261,7 +263,7 @@ def system_details(
         )
         variables["pi_spectrum_true"] = _stored(axes, exact, f"{words}, exact")
         coordinates["wavenumber"] = ("wavenumber", np.arange(1.0, exact.shape[-1] + 1))
-    blocks = {b.number: str(b) for b in fields.blocks}
+    told = pieces_of(fields)
     samples = sorted({sample for _, sample in fields.origin})
     members = sorted(set(fields.numbers))
     return xr.Dataset(
@@ -270,7 +272,7 @@ def system_details(
             "model": ("model", np.array([str(key) for key in outcomes])),
             "member": ("member", np.array(members), {"long_name": "test member"}),
             "sample": ("sample", np.array(samples), {"long_name": "sample number"}),
-            "of": ("member", np.array([blocks.get(m, f"member {m}") for m in members])),
+            "of": ("member", np.array([told[m] for m in members])),
             **coordinates,
         },
     )
@@ -347,6 +349,11 @@ def _stored(dims: tuple[str, ...], values: RealArray, text: str) -> xr.Variable:
     if values.shape[layer] == 1:
         dims, values = (*dims[:layer], *dims[layer + 1 :]), values.squeeze(layer)
     return xr.Variable(dims, values, {"long_name": text})
+
+
+def pieces_of(fields: Fields) -> dict[int, str]:
+    """Test member, or piece of one -> what it is in the dataset."""
+    return {m: f"member {m}" for m in fields.numbers} | {b.number: str(b) for b in fields.blocks}
 
 
 def _snapshots(fields: Fields) -> dict[int, BoolArray]:

@@ -235,11 +235,12 @@ def _cost(compared: Comparison, first: str) -> str:
     """What following the advice would have cost."""
     if compared.rank(first) == 1:
         return ", which is indeed the best."
-    error, spectrum = (percent(compared.excess(first, m)) for m in ("error", "spectrum_error"))
-    return (
-        f"; following it would have left {error} % more error than the best layer (and "
-        f"{spectrum} % more error of the spectrum than the best in that)."
-    )
+    error = percent(compared.excess(first))
+    words = f"; following it would have left {error} % more error than the best layer"
+    if "spectrum_error" not in compared.target[first]:
+        return f"{words}."
+    spectrum = percent(compared.excess(first, "spectrum_error"))
+    return f"{words} (and {spectrum} % more error of the spectrum than the best in that)."
 
 
 def _agreement(rho: float | None) -> str:

@@ -61,6 +61,8 @@ def spectra(results: Results) -> Picture:
 def _spectra_on(panel: Axes, system: str, results: Results, best: str) -> None:
     """The panel of one system."""
     found = results.group("evaluation", system)
+    if "pi_spectrum_true" not in found:
+        raise Absent(f"the {system}'s fields are not periodic or not square: no spectra by shells")
     k = found["wavenumber"].values
     curves = [_mean(found["pi_spectrum_true"])]
     panel.plot(k, curves[0], color=COLOURS["truth"], linewidth=2.2, label="exact")

@@ -1,10 +1,9 @@
 """`eddyscope analyze`: what the kernels and activations look like in Fourier space.
 
 Writes analysis.h5, described in `artefacts/analysis.py`. Kernels: the base model and every
-re-trained one (first repeat). Activations: the base model on base and on target samples, the
-best single-layer model (as evaluated) and `all` on target samples, each system normalised by its
-own training samples. Layers are dealt to the ranks by (model, layer), activations by (run, pair
-of samples). One held-out sample of the base is kept beside what the base model makes of it.
+re-trained one (first repeat). Activations: base on base and on target samples, the best single
+layer (as evaluated) and `all` on target samples, each system normalised by its own training
+samples. Layers are dealt to the ranks by (model, layer), activations by (run, pair of samples).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS, Case
@@ -37,10 +37,11 @@ class Analyze(Stage):
     summary = "spectra of kernels and activations"
 
     def plan(self, job: Job) -> list[str]:
-        """What would be analysed and written, a line each. Raises CaseError."""
         from eddyscope.analysis.size import maps_fit, size_of
 
         case, keys = job.case, _adapted(job.case)
+        if case.without_shells:
+            raise CaseError(f"there is nothing to analyze: {case.without_shells}")
         for system in SYSTEMS:
             case.test_members(system)
         network = case.network, case.channels, case.network_grid
@@ -51,6 +52,9 @@ class Analyze(Stage):
             f"writes analysis.h5, about {size / 2**20:.0f} MiB"
             + ("" if maps else "; maps of the most changed kernels only: all would be too many"),
         ]
+
+    def left_out(self, job: Job) -> str:
+        return job.case.without_shells
 
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
         """One step. Collective."""
@@ -106,8 +110,7 @@ def _analyze(
     fields = {s: world.on_root(partial(read, found)) for s, found in datasets.items()}
     own = {s: world.on_root(partial(read_normalisation, f)) for s, f in normalisations.items()}
     networks = {key: model.network for key, model in models.items()}
-    base = networks[ModelKey()]
-    maps = maps_fit(case.network, case.channels, n)
+    base, maps = networks[ModelKey()], maps_fit(case.network, case.channels, n)
     untrained = redrawn(base, (case.seed, UNTRAINED))
     groups = kernel_groups(world, networks, n, case.seed, maps, untrained)
     at_work = subjects.subjects_of(models, runs, fields, own)

@@ -244,6 +244,17 @@ class Case(Section):
         return {name: found.named for name, found in systems.items() if found and found.named}
 
     @property
+    def without_shells(self) -> str:
+        """Why spectra by shells are left out; empty where they are not."""
+        others = [name for name, named in self.named.items() if not named.spectral]
+        if not others:
+            return ""
+        return (
+            f"the fields of {' and '.join(others)} are not periodic in a square box with as many "
+            "points along y as along x, so they have no spectra by shells"
+        )
+
+    @property
     def named_datasets(self) -> set[Path]:
         """The files of these datasets."""
         return {named.path for named in self.named.values()}

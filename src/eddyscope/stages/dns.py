@@ -41,7 +41,7 @@ class Dns(Stage):
 
     def plan(self, job: Job) -> list[str]:
         program = float(largest(job.world.comm, float(resident() + LOADED)))
-        lines = self.named(job)
+        lines = []
         for ensemble in (Ensemble.of(job, system) for system in job.simulated):
             require_memory(job.world.comm, f"dns.{ensemble.system}", program + ensemble.fields)
             ensemble.check()
@@ -57,7 +57,7 @@ class Dns(Stage):
 
         return [work(Ensemble.of(job, system)) for system in job.simulated]
 
-    def named(self, job: Job) -> list[str]:
+    def notes(self, job: Job) -> list[str]:
         return [f"{s}: {named}" for s, named in job.case.named.items() if s in job.systems]
 
 

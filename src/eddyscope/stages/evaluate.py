@@ -48,6 +48,10 @@ class Evaluate(Stage):
             f"writes {', '.join(OUTPUTS)}, about {8 * numbers / 2**20:.1f} MiB",
         ]
 
+    def notes(self, job: Job) -> list[str]:
+        reason = job.case.without_shells
+        return [f"no metrics by scale: {reason}"] if reason else []
+
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
         """One step. Collective."""
         case, world, facts = job.case, job.world, job.provenance()

@@ -49,8 +49,9 @@ class Stage(ABC):
         coming: files that earlier stages of the same command will make anew.
         """
 
-    def named(self, job: Job) -> list[str]:
-        """What the case names in place of what the stage would make, a line each."""
+    def notes(self, job: Job) -> list[str]:
+        """What the stage does not do, since the case names it or its data do not allow it; a line
+        each."""
         return []
 
     def left_out(self, job: Job) -> str:
@@ -60,7 +61,7 @@ class Stage(ABC):
 
     def run(self, job: Job) -> None:
         """Do it, unless it is done. Collective. Raises CaseError and what ends the program."""
-        for line in self.named(job):
+        for line in self.notes(job):
             job.world.say(f"{self.name}: {line}")
         job.do(self.works(job))
 
@@ -88,7 +89,7 @@ def plan_all(stages: Sequence[Stage], job: Job) -> list[list[str]]:
     plans, before = [], Outlook()
     for stage, cost in zip(stages, costs, strict=True):
         outlook = job.foresee(stage.works(job, before.coming), before)
-        plans.append([*outlook.lines(before), *cost])
+        plans.append([*outlook.lines(before), *stage.notes(job), *cost])
         before = outlook
     return plans
 

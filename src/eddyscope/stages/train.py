@@ -34,7 +34,7 @@ class Train(Stage):
         """What would be trained and what it costs, a line each. Raises CaseError."""
         case = job.case
         if case.training.model:
-            return self.named(job)
+            return []
         n, training = case.network_grid, case.training
         count, ensemble = case.training_samples("base"), case.system("base").ensemble
         validation = ensemble.count("validation")
@@ -79,7 +79,7 @@ class Train(Stage):
 
         return [*normalise(job, self.name, ["base"]), Work([step], train)]
 
-    def named(self, job: Job) -> list[str]:
+    def notes(self, job: Job) -> list[str]:
         model = job.case.training.model
         return [f"the base model is named, not trained: {model}"] if model else []
 

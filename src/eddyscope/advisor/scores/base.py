@@ -39,6 +39,8 @@ class Evidence:
     """Target samples, the first of those that re-training would use."""
     base: Samples | None = None
     """As many samples that the base model was trained on; None unless a score reads them."""
+    spectral: bool = True
+    """Whether the fields have spectra by shells: periodic, as many points along y as along x."""
 
 
 @dataclass(frozen=True)

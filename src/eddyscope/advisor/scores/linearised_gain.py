@@ -41,7 +41,8 @@ class LinearisedGain:
 
     Curves: `fitted` and `held_out`, R² after each iteration (0 first, NaN once it has
     stopped); `removed`, the share of the error's power that goes in each shell
-    k = 1 … n/2 − 1, held out (NaN where there is no error).
+    k = 1 … n/2 − 1, held out (NaN where there is no error); left out where the fields have no
+    shells.
     """
 
     class Settings(Section):
@@ -82,15 +83,14 @@ class LinearisedGain:
                 best, remaining = iteration, fit.held_out_residual()
             elif iteration - best >= PATIENCE:
                 break
-        return LayerScore(float(held_out[best]), _curves(fitted, held_out, error, remaining))
+        curves = _fits(fitted, held_out)
+        if evidence.spectral:
+            curves["removed"] = _removed(error, remaining)
+        return LayerScore(float(held_out[best]), curves)
 
 
-def _curves(
-    fitted: FloatArray, held_out: FloatArray, error: Tensor, remaining: Tensor
-) -> dict[str, Curve]:
+def _fits(fitted: FloatArray, held_out: FloatArray) -> dict[str, Curve]:
     iterations = np.arange(float(len(fitted)))
-    removed = _removed_by_shell(error, remaining)
-    shells = np.arange(1.0, len(removed) + 1)
     return {
         "fitted": Curve(
             fitted, "iteration", iterations, "share of the error removed on samples fitted to"
@@ -98,10 +98,14 @@ def _curves(
         "held_out": Curve(
             held_out, "iteration", iterations, "share of the error removed on samples held out"
         ),
-        "removed": Curve(
-            removed, "wavenumber", shells, "share of the error's power removed by shell, held out"
-        ),
     }
+
+
+def _removed(error: Tensor, remaining: Tensor) -> Curve:
+    removed = _removed_by_shell(error, remaining)
+    shells = np.arange(1.0, len(removed) + 1)
+    words = "share of the error's power removed by shell, held out"
+    return Curve(removed, "wavenumber", shells, words)
 
 
 def _removed_by_shell(error: Tensor, remaining: Tensor) -> FloatArray:

@@ -186,7 +186,7 @@ class Dataset:
                 f"`eddyscope dns --system {self.system}`"
             )
         with self._opened() as file:
-            if group not in file:
+            if group not in file or name not in file[group]:
                 raise CaseError(f"{self.path}: has no {group}/{name}")
             array = file[group][name]
             shape = array.shape[-2:]
