@@ -436,3 +436,17 @@ def test_the_length_of_the_box_scales_psi_and_energy_alone(tmp_path):
     psi, omega = long.read(16, "psi")[0, 0, 0], long.read(16, "omega")[0, 0, 0]
     np.testing.assert_allclose(minus_laplacian(psi, (3.0, 3.0)), omega, atol=1e-10)
     assert long.filter_width == {16: pytest.approx(2.0 * 3.0 / 16)}
+
+
+def test_groups_say_time_signs_and_origin_themselves(tmp_path):
+    """As xarray shows them to who opens a group alone; `time` is a coordinate of each."""
+    options = ["--omega-full", str(tmp_path / "w.npy"), "--n", "8", "--dims", "sample,y,x"]
+    np.save(tmp_path / "w.npy", np.stack([imports.vorticity(16, s) for s in range(2)]))
+    imports.run(tmp_path / "a.h5", *options, "--interval", "0.5", "--start", "1")
+    groups = xr.open_datatree(tmp_path / "a.h5", engine="h5netcdf", decode_times=False).children
+    assert set(groups) >= {"n008", "spectra", "diagnostics"}
+    for name, group in groups.items():
+        assert "time" in group.coords and group.coords["time"].values.min() == 1.0, name
+        assert "laplacian(psi) = -omega" in group.attrs["sign_convention"], name
+        assert group.attrs["system"] == "imported" and "code_version" in group.attrs, name
+    assert groups["n008"]["pi"].coords["time"].dims == ("member", "sample")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from eddyscope.artefacts.describe import describe
-from eddyscope.artefacts.normalisation import FIELDS, Normalisation, write_normalisation
+from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
@@ -141,7 +141,9 @@ def test_pipes_devices_and_folders_are_refused(tmp_path: Path) -> None:
 
 def test_a_normalisation_is_verified(tmp_path: Path) -> None:
     path = tmp_path / "base.json"
-    own = Normalisation.own("base", {name: np.ones((1, 1, 1, 4, 4)) for name in FIELDS})
+    own = Normalisation.own(
+        "base", {name: np.ones((1, 1, 1, 4, 4)) for name in ("psi", "omega", "pi")}
+    )
     write_normalisation(path, own, "ab" * 32)
     assert "training samples of the base system (own)" in said(path)
     path.write_text(path.read_text().replace("ab" * 32, "ab" * 31 + "ac"))

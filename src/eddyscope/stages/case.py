@@ -39,7 +39,7 @@ from eddyscope.learning.selection import check_transfer, transfer_models
 from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import NETWORKS, check_grid, layer_names
-from eddyscope.networks.settings import Channels
+from eddyscope.networks.settings import Channels, NetworkSettings
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
 from eddyscope.solver.settings import TimeSettings
@@ -158,7 +158,7 @@ class Case(Section):
         tree = dict(given)
         record = _named_record(tree, info)
         if record is not None:
-            tree.setdefault("network", record.network)
+            tree["network"] = _over(record.network, tree.get("network"))
         if _nothing_simulated(tree):
             tree = {"grid": None, "time": None, **tree}
         made = handler(tree)
@@ -375,6 +375,16 @@ def _named_record(tree: dict[str, object], info: ValidationInfo) -> ModelRecord 
             "name a base model"
         )
     return record
+
+
+def _over(network: NetworkSettings, given: object) -> object:
+    """The network of a base model that is named, with what the case says itself laid over it."""
+    if given is None:
+        return network
+    stored = network.model_dump(mode="json")
+    if not isinstance(given, dict) or given.get("kind", stored["kind"]) != stored["kind"]:
+        return given
+    return {**stored, **given}
 
 
 def _nothing_simulated(tree: dict[str, object]) -> bool:

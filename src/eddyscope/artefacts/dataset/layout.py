@@ -33,6 +33,9 @@ PART = 2**16
 
 PER_SAMPLE = ("member", "sample")
 
+OF_EACH_GROUP = ("system", "seed", "case_name", "case_hash", "code_version", "command")
+"""Attributes of the file that its groups have too."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -143,15 +146,24 @@ def tree_of(layout: Layout, attributes: Attributes) -> Tree:
             "ensemble.members or filter.n"
         )
     tree = {"": Group({}, _root(layout, attributes))}
+    told = _of_each_group(attributes)
     for n, width in layout.grids.items():
-        tree[schema.group_name(n)] = Group(_grid(layout, n), {"n": n, "filter_width": width})
+        facts = {"n": n, "filter_width": width, **told}
+        tree[schema.group_name(n)] = Group(_grid(layout, n), facts)
     if layout.full is not None:
-        tree["full"] = Group(_full(layout, layout.full))
+        tree["full"] = Group(_full(layout, layout.full), told)
     if layout.record_times:
-        tree["diagnostics"] = Group(_diagnostics(layout))
+        tree["diagnostics"] = Group(_diagnostics(layout), told)
     if layout.n_shells:
-        tree["spectra"] = Group(_spectra(layout))
+        tree["spectra"] = Group(_spectra(layout), told)
     return tree
+
+
+def _of_each_group(attributes: Attributes) -> Attributes:
+    """What is told in each group too, since people open groups alone: signs, where it comes from,
+    and that `time` is a coordinate."""
+    known = {name: attributes[name] for name in OF_EACH_GROUP if name in attributes}
+    return {"coordinates": "time", "sign_convention": schema.SIGN_CONVENTION, **known}
 
 
 def _root(layout: Layout, attributes: Attributes) -> Attributes:
@@ -166,17 +178,13 @@ def _root(layout: Layout, attributes: Attributes) -> Attributes:
 
 def _grid(layout: Layout, n: int) -> dict[str, Variable]:
     shape = (layout.members, layout.samples)
-    times = _times(layout.sample_times, layout.members)
     fields: dict[str, Variable] = {}
     block = layout.blocks(n, layout.rows)
     for name, text in layout.fields.items():
         fields |= _sampled(layout, name, text, *block, dtype=layout.dtype, block=2)
     return {
         **_coordinates(layout, n, layout.rows),
-        "time": Variable(
-            PER_SAMPLE, shape=shape, dtype="float64", initial=times, fixed=True,
-            long_name="time of the sample",
-        ),
+        "time": _sample_times(layout),
         "committed": Variable(
             PER_SAMPLE, shape=shape, dtype="uint8", long_name="1 once the sample is on the disk"
         ),
@@ -189,6 +197,7 @@ def _full(layout: Layout, n: int) -> dict[str, Variable]:
     block = layout.blocks(n)
     return {
         **_coordinates(layout, n),
+        "time": _sample_times(layout),
         **_sampled(layout, "omega", text, *block, dtype=layout.dtype, block=2),
     }
 
@@ -204,6 +213,7 @@ def _spectra(layout: Layout) -> dict[str, Variable]:
     return {
         **_members(layout),
         "sample": _sample_numbers(layout),
+        "time": _sample_times(layout),
         "wavenumber": Variable(("wavenumber",), shells, long_name="wavenumber k"),
         **spectra,
     }
@@ -282,6 +292,14 @@ def _sample_numbers(layout: Layout) -> Variable:
     return Variable(
         ("sample",), shape=(layout.samples,), dtype="int64", initial=_numbers(layout.samples),
         fixed=True, long_name="sample number",
+    )  # fmt: skip
+
+
+def _sample_times(layout: Layout) -> Variable:
+    return Variable(
+        PER_SAMPLE, shape=(layout.members, layout.samples), dtype="float64",
+        initial=_times(layout.sample_times, layout.members), fixed=True,
+        long_name="time of the sample",
     )  # fmt: skip
 
 

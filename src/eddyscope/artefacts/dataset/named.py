@@ -83,23 +83,29 @@ class Named:
         return self.told(self.system, "flow")
 
     def filled(self, given: Mapping[str, object]) -> dict[str, object]:
-        """A system's table of a case file, with what the dataset says where the case is silent."""
+        """A system's table of a case file, with what the dataset says where the case is silent.
+        ValueError where the case says otherwise of the ensemble."""
         tree, ensemble = dict(given), given.get("ensemble", {})
         if tree.get("flow") is None:
             tree["flow"] = self.flow
         if isinstance(ensemble, dict):
+            self._require_same(ensemble)
             own = self.ensemble.model_dump(mode="json", serialize_as_any=True)
             tree["ensemble"] = {**own, **ensemble}
         return tree
 
-    def check(self, flow: object, own_flow: object, ensemble: EnsembleSettings) -> None:
-        """ValueError where a case says otherwise of the ensemble or the flow than they are."""
+    def _require_same(self, ensemble: Mapping[str, object]) -> None:
+        """ValueError where a case says otherwise of the ensemble than it is."""
         for name in TOLD:
-            found, said = (getattr(one, name) for one in (self.ensemble, ensemble))
-            if found != said:
+            found, said = getattr(self.ensemble, name), ensemble.get(name, None)
+            if isinstance(said, int | float) and found != said:
                 raise ValueError(
                     f"ensemble.{name} = {said:g}, but {self.path} has {found:g}; leave it out"
                 )
+
+    def check(self, flow: object, own_flow: object, ensemble: EnsembleSettings) -> None:
+        """ValueError where a case says otherwise of the flow than it is, or splits the ensemble as
+        it cannot be."""
         if own_flow is not None and flow != own_flow:
             raise ValueError(
                 f"its flow is another than that of {self.path}; leave [flow] out, or simulate it: "
