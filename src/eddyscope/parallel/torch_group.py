@@ -19,7 +19,7 @@ from mpi4py import MPI
 from eddyscope.parallel.threads import threads_of_a_rank
 from eddyscope.parallel.world import Comm, World
 
-__all__ = ["pick_device", "process_group", "settle_device"]
+__all__ = ["finds_gpu", "pick_device", "process_group", "settle_device"]
 
 TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for the others before it fails."""
@@ -33,6 +33,11 @@ def pick_device(comm: Comm) -> torch.device:
     local_rank = node.rank
     node.Free()
     return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def finds_gpu() -> bool:
+    """Whether torch can compute on a GPU here. Not collective."""
+    return torch.cuda.is_available()
 
 
 def settle_device(comm: Comm, wants_gpu: bool = True) -> None:

@@ -54,6 +54,10 @@ class TransformSettings(Section):
     def check(self) -> None:
         """Raise CaseError for what this machine has not. Not collective."""
 
+    def uses_gpu(self) -> bool:
+        """Whether it computes on a GPU. Not collective."""
+        return False
+
     def prepare(self, comm: Comm) -> None:
         """Settle what ranks must know of each other before any makes a transform, even one of its
         own. Collective."""

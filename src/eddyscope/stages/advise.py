@@ -22,6 +22,7 @@ from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
+from eddyscope.stages.work import by_cpus
 
 if TYPE_CHECKING:
     from eddyscope.advisor.scores.base import Evidence
@@ -93,7 +94,8 @@ class Advise(Stage):
             world.say(f"advise: {advice.reason}")
 
         made = [*each.values()]
-        return [*normalise(job, self.name, ["target"]), Work(made, score), Work([together], join)]
+        scoring = Work(made, score, by_cpus())
+        return [*normalise(job, self.name, ["target"]), scoring, Work([together], join)]
 
 
 def _systems(case: Case, scores: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS, Case
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
+from eddyscope.stages.work import by_cpus
 from eddyscope.storage.small import Attribute
 
 UNTRAINED = 0
@@ -76,7 +77,7 @@ class Analyze(Stage):
             best = world.on_root(lambda: read_summary(evaluation).best)
             _analyze(case, models, datasets, own, best, path, world, facts)
 
-        return [*normalise(job, self.name), Work([step], analyze)]
+        return [*normalise(job, self.name), Work([step], analyze, by_cpus())]
 
 
 def _adapted(case: Case) -> list[ModelKey]:

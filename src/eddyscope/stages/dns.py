@@ -30,6 +30,7 @@ from eddyscope.solver.watch import Watch, too_long
 from eddyscope.stages.ensemble import Ensemble
 from eddyscope.stages.job import Job, Work
 from eddyscope.stages.stage import Stage
+from eddyscope.stages.work import by_solver
 
 LOADED = 60 * 2**20
 """Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""
@@ -45,15 +46,15 @@ class Dns(Stage):
         for ensemble in (Ensemble.of(job, system) for system in job.simulated):
             require_memory(job.world.comm, f"dns.{ensemble.system}", program + ensemble.fields)
             ensemble.check()
-            lines += ensemble.description(program)
-            lines += measured(ensemble) if job.measure else []
+            lines += [*ensemble.description(program), *(measured(ensemble) if job.measure else [])]
         return lines
 
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
         """A step a system, one after the other. Collective."""
+        by = by_solver(job.case)
 
-        def work(ensemble: Ensemble) -> Work:
-            return Work([ensemble.step], lambda _: simulate(ensemble, job.identity(ensemble.step)))
+        def work(of: Ensemble) -> Work:
+            return Work([of.step], lambda _: simulate(of, job.identity(of.step)), by)
 
         return [work(Ensemble.of(job, system)) for system in job.simulated]
 

@@ -22,6 +22,7 @@ from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
+from eddyscope.stages.work import by_cpus
 from eddyscope.storage.small import Attribute
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Evaluate(Stage):
             sources = agree(world.comm, read)
             _evaluate(sources, given, case.training.batch_size, job.out, world, facts)
 
-        return [*normalise(job, self.name), Work([step], evaluate)]
+        return [*normalise(job, self.name), Work([step], evaluate, by_cpus())]
 
 
 def _evaluate(

@@ -16,7 +16,8 @@ from eddyscope.stages.case import SYSTEMS, Case
 from eddyscope.stages.outlook import Outlook
 from eddyscope.stages.perform import Performance, perform
 from eddyscope.stages.review import Review
-from eddyscope.stages.step import Step, Work, decisions
+from eddyscope.stages.step import Step, decisions
+from eddyscope.stages.work import Work
 
 __all__ = ["Job", "Step", "Work"]
 
@@ -119,7 +120,8 @@ class Job:
         """
         self.foresee(works)
         for work in works:
-            perform([self._performance(step) for step in work.steps], work.do, self.world)
+            performances = [self._performance(step) for step in work.steps]
+            perform(performances, work.do, self.world, work.computing)
 
     def perform(self, step: Step, work: Callable[[], None]) -> None:
         """Do `work` unless `step` is already complete and unchanged. Collective; as `do`."""

@@ -13,6 +13,7 @@ from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, 
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
+from eddyscope.parallel.processors import Computing, words
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
@@ -166,9 +167,13 @@ class Performance:
 
 
 def perform(
-    performances: Sequence[Performance], work: Callable[[Sequence[Step]], None], world: World
+    performances: Sequence[Performance],
+    work: Callable[[Sequence[Step]], None],
+    world: World,
+    computing: Computing | None = None,
 ) -> None:
-    """Do `work` for those steps that are not complete and unchanged. Collective.
+    """Do `work` for those steps that are not complete and unchanged, and say what computes it.
+    Collective.
 
     Raises CaseError where what is there must not be touched, and whatever `work` raises.
     """
@@ -182,6 +187,9 @@ def perform(
                 pending.append((each, status))
         if not pending:
             return
+        if computing is not None:
+            name = pending[0][0].step.name.partition(".")[0]
+            world.say("\n".join(f"{name}: {line}" for line in words(world, computing)))
         began = time.monotonic()
         try:
             work([each.step for each, _ in pending])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from eddyscope.config.identity import deciding, deciding_of
 from eddyscope.stages.case import Case
 from eddyscope.stages.files import digest_of_input, shown
 
-__all__ = ["Decisions", "Step", "Work", "deciding_sections", "decisions"]
+__all__ = ["Decisions", "Step", "deciding_sections", "decisions"]
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,6 @@ class Step:
     def status_file(self, out: Path) -> Path:
         """Where its status is kept, under the output folder."""
         return self.status or out / "status" / f"{self.name}.json"
-
-
-@dataclass(frozen=True)
-class Work:
-    """Steps whose work is done together."""
-
-    steps: Sequence[Step]
-    do: Callable[[Sequence[Step]], None]
-    """Called with those steps that are not complete, if there are any. Collective."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
+from eddyscope.stages.work import by_training
 
 if TYPE_CHECKING:
     from eddyscope.learning.base_model import BaseTraining
@@ -77,7 +78,7 @@ class Train(Stage):
             progress = Progress(world, "train: epoch", case.training.epochs)
             training.make(job.source("base"), normalisation, world, progress.update)
 
-        return [*normalise(job, self.name, ["base"]), Work([step], train)]
+        return [*normalise(job, self.name, ["base"]), Work([step], train, by_training())]
 
     def notes(self, job: Job) -> list[str]:
         model = job.case.training.model

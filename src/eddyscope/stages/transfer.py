@@ -25,6 +25,7 @@ from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
+from eddyscope.stages.work import by_training
 
 if TYPE_CHECKING:
     from eddyscope.learning.models import Model
@@ -80,7 +81,7 @@ class Transfer(Stage):
             shared = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
             _retraining(case, *shared, job.models, job.identity(step), facts).make_all(world)
 
-        return [*normalise(job, self.name, ["target"]), Work([step], make)]
+        return [*normalise(job, self.name, ["target"]), Work([step], make, by_training())]
 
 
 def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Target]:

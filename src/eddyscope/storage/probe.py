@@ -21,6 +21,7 @@ import torch.distributed as dist
 from mpi4py import MPI
 
 from eddyscope.parallel.failure import guard
+from eddyscope.parallel.processors import visible_gpus
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World
 from eddyscope.storage.drivers.mpio import has_parallel_hdf5
@@ -61,7 +62,7 @@ def fail(words: str, remedy: str) -> Finding:
 
 def check_libraries() -> list[Finding]:
     """What this process has loaded: MPI, HDF5, torch."""
-    return [_mpi_library(), _hdf5_library(), _one_mpi(), _torch_build()]
+    return [_mpi_library(), _hdf5_library(), _one_mpi(), _torch_build(), _devices()]
 
 
 def _mpi_library() -> Finding:
@@ -103,6 +104,22 @@ def _torch_build() -> Finding:
             f"{words}, but no GPU to be seen", "ask the scheduler for one, or see nvidia-smi"
         )
     return ok(words)
+
+
+def _devices() -> Finding:
+    """What stages compute on, and GPUs that torch leaves idle."""
+    gpus = len(visible_gpus())
+    if gpus and not torch.cuda.is_available():
+        return warn(
+            f"{gpus} GPU(s) here that torch cannot use: all stages compute on CPUs",
+            "install a torch with CUDA",
+        )
+    if torch.cuda.is_available():
+        return ok(
+            'train, transfer and transform.kind = "torch" compute on GPUs, one a rank; the '
+            "default transform, evaluate, analyze and advise on CPUs"
+        )
+    return ok("no GPU here: all stages compute on CPUs")
 
 
 # --- With other ranks ----------------------------------------------------------------------

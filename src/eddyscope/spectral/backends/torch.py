@@ -68,6 +68,9 @@ class Torch(Distribution):
         def check(self) -> None:
             _device_of(self)
 
+        def uses_gpu(self) -> bool:
+            return _device_of(self).type == "cuda"
+
         def prepare(self, comm: Comm) -> None:
             from eddyscope.parallel.torch_group import settle_device
 
