@@ -28,9 +28,8 @@ from eddyscope.solver.observers import Keeper, Recorder, Reporter, Sampler
 from eddyscope.solver.simulation import Observer, Simulation
 from eddyscope.solver.watch import Watch, too_long
 from eddyscope.stages.ensemble import Ensemble
-from eddyscope.stages.job import Job, Work
+from eddyscope.stages.job import Job, Work, by_solver
 from eddyscope.stages.stage import Stage
-from eddyscope.stages.work import by_solver
 
 LOADED = 60 * 2**20
 """Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""
@@ -51,9 +50,9 @@ class Dns(Stage):
 
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
         """A step a system, one after the other. Collective."""
-        by = by_solver(job.case)
 
         def work(of: Ensemble) -> Work:
+            by = by_solver(of.case, of.setup.grid.precision)
             return Work([of.step], lambda _: simulate(of, job.identity(of.step)), by)
 
         return [work(Ensemble.of(job, system)) for system in job.simulated]

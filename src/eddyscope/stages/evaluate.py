@@ -19,10 +19,9 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS
-from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.job import Job, Step, Work, by_cpus
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
-from eddyscope.stages.work import by_cpus
 from eddyscope.storage.small import Attribute
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from eddyscope.stages.outlook import Outlook
 from eddyscope.stages.perform import Performance, perform
 from eddyscope.stages.review import Review
 from eddyscope.stages.step import Step, decisions
-from eddyscope.stages.work import Work
+from eddyscope.stages.work import Work, by_cpus, by_solver, by_training
 
-__all__ = ["Job", "Step", "Work"]
+__all__ = ["Job", "Step", "Work", "by_cpus", "by_solver", "by_training"]
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,11 @@ class Job:
         """
         self.foresee(works)
         for work in works:
-            performances = [self._performance(step) for step in work.steps]
-            perform(performances, work.do, self.world, work.computing)
+            perform([self._performance(step) for step in work.steps], work, self.world)
 
     def perform(self, step: Step, work: Callable[[], None]) -> None:
         """Do `work` unless `step` is already complete and unchanged. Collective; as `do`."""
-        perform([self._performance(step)], lambda _: work(), self.world)
+        perform([self._performance(step)], Work([step], lambda _: work()), self.world)
 
     def _performance(self, step: Step) -> Performance:
         return Performance(step, self.case, self.out, self.fresh, self.resume)

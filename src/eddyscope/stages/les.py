@@ -22,11 +22,10 @@ from eddyscope.flows.registry import FLOWS
 from eddyscope.solver.schedule import FixedSteps
 from eddyscope.spectral.grid import Grid
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.job import Job, Step, Work, by_solver
 from eddyscope.stages.les_target import Target
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
-from eddyscope.stages.work import by_solver
 
 SECTIONS = ("seed", "paired", "grid.dealias", "transform", "time", "filter", "target")
 """Of the case, what decides the flow."""
@@ -84,9 +83,8 @@ class Les(Stage):
             run_closures(simulation_of(case), chosen, sources, test, wanted, world, facts)
 
         needed = {file for files in read.values() for file in files}
-        by = by_solver(case, "float64")
         own = ["target"] if needed & {sources.normalisation, sources.evaluation} else []
-        return [*normalise(job, self.name, own), Work([*steps.values()], run, by)]
+        return [*normalise(job, self.name, own), Work([*steps.values()], run, by_solver(case))]
 
 
 def _reads(closure: ClosureSettings, sources: Sources, coming: Collection[Path]) -> list[Path]:

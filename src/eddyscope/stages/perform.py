@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +13,14 @@ from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, 
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
-from eddyscope.parallel.processors import Computing, words
+from eddyscope.parallel.processors import words
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
 from eddyscope.stages.files import check_input, digest_of, shown
 from eddyscope.stages.review import AFRESH, Review, review
 from eddyscope.stages.step import Step, decisions
+from eddyscope.stages.work import Work
 from eddyscope.storage.atomic import cannot_write
 from eddyscope.storage.disk import require_folder, require_space
 from eddyscope.storage.lock import is_locked, take_lock
@@ -166,12 +167,7 @@ class Performance:
                 raise cannot_write(path, error) from None
 
 
-def perform(
-    performances: Sequence[Performance],
-    work: Callable[[Sequence[Step]], None],
-    world: World,
-    computing: Computing | None = None,
-) -> None:
+def perform(performances: Sequence[Performance], work: Work, world: World) -> None:
     """Do `work` for those steps that are not complete and unchanged, and say what computes it.
     Collective.
 
@@ -187,12 +183,12 @@ def perform(
                 pending.append((each, status))
         if not pending:
             return
-        if computing is not None:
+        if work.computing is not None:
             name = pending[0][0].step.name.partition(".")[0]
-            world.say("\n".join(f"{name}: {line}" for line in words(world, computing)))
+            world.say("\n".join(f"{name}: {line}" for line in words(world, work.computing)))
         began = time.monotonic()
         try:
-            work([each.step for each, _ in pending])
+            work.do([each.step for each, _ in pending])
         except Exception as error:
             for each, status in pending:
                 each.end_early(status, error, world)

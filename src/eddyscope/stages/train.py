@@ -16,10 +16,9 @@ from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_paramete
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.job import Job, Step, Work, by_training
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
-from eddyscope.stages.work import by_training
 
 if TYPE_CHECKING:
     from eddyscope.learning.base_model import BaseTraining

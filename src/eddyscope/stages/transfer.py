@@ -22,10 +22,9 @@ from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step, Work
+from eddyscope.stages.job import Job, Step, Work, by_training
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
-from eddyscope.stages.work import by_training
 
 if TYPE_CHECKING:
     from eddyscope.learning.models import Model

@@ -23,10 +23,10 @@ class Work:
     """What computes, which is said as it begins; None for what takes no time."""
 
 
-def by_solver(case: Case, precision: str = "") -> Computing:
-    """Of simulations; precision: the solver's, by default that of the DNS."""
+def by_solver(case: Case, precision: str = "float64") -> Computing:
+    """Of simulations; precision: the solver's, by default that of LES."""
     use = 'set transform.kind = "torch" to use them'
-    return Computing(precision or case.grid.precision, case.transform.uses_gpu, use)
+    return Computing(precision, case.transform.uses_gpu, use)
 
 
 def by_training() -> Computing:
