@@ -297,6 +297,9 @@ def test_a_model_computes_as_the_program_does(made):
     assert relative(model(fields).detach().numpy(), expected) < 1e-5
     with pytest.raises(eddyscope.CaseError, match="on 16 x 16 points"):
         model.predict(np.zeros((8, 8)), np.zeros((8, 8)))
+    model.outputs = ("u", "v")
+    with pytest.raises(eddyscope.CaseError, match="gives u, v, not pi of 1 layers"):
+        model.predict(psi, omega)
 
 
 # --- Any torch module ----------------------------------------------------------------------

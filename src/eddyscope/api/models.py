@@ -16,6 +16,7 @@ from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning import models
 from eddyscope.learning.prediction import predict
+from eddyscope.networks.settings import Channels
 from eddyscope.spectral.grid import BOX
 
 __all__ = ["LoadedModel", "load_model"]
@@ -70,6 +71,11 @@ class LoadedModel(nn.Module):
                 "reach a number of points, not a length"
             )
         layers = shape[1] if len(shape) == 4 else 1
+        if self.outputs != Channels.of_fields((), ("pi",), layers).outputs:
+            raise CaseError(
+                f"model {self.name} gives {', '.join(self.outputs)}, not pi of {layers} layers; call "
+                "it with a tensor of its own inputs instead, model(fields)"
+            )
         psi, omega = (np.reshape(field, (-1, layers, *shape[-2:])) for field in (psi, omega))
         names = [name for name in self._model.network.channels.fields(layers) if name != "pi"]
         known = {"psi": psi, "omega": omega}
