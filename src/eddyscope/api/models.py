@@ -73,8 +73,8 @@ class LoadedModel(nn.Module):
         layers = shape[1] if len(shape) == 4 else 1
         if self.outputs != Channels.of_fields((), ("pi",), layers).outputs:
             raise CaseError(
-                f"model {self.name} gives {', '.join(self.outputs)}, not pi of {layers} layers; call "
-                "it with a tensor of its own inputs instead, model(fields)"
+                f"model {self.name} gives {', '.join(self.outputs)}, not pi of {layers} layers; "
+                "call it with a tensor of its own inputs instead, model(fields)"
             )
         psi, omega = (np.reshape(field, (-1, layers, *shape[-2:])) for field in (psi, omega))
         names = [name for name in self._model.network.channels.fields(layers) if name != "pi"]
