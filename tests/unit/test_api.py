@@ -352,6 +352,14 @@ def test_advice_on_any_module():
     assert list(chosen.values) == ["down", "last"]
 
 
+def test_fields_that_are_not_square_are_advised_on_but_have_no_spectra():
+    inputs, targets = torch.randn(3, 2, 16, 24), torch.randn(3, 1, 16, 24)
+    advice = eddyscope.advise(Awkward(), None, inputs, targets)
+    assert sorted(advice.ranking) == ["down", "first", "last", "mix", "up"]
+    with pytest.raises(eddyscope.CaseError, match="as many points along y as along x"):
+        eddyscope.activation_spectra(Awkward(), None, inputs)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

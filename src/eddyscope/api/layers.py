@@ -108,6 +108,11 @@ def activation_spectra(
     ('layer', 'wavenumber')
     """
     copied, fields, _ = _at_work(module, inputs)
+    if not _is_square(fields):
+        raise CaseError(
+            f"inputs have shape {tuple(fields.shape)}; spectra need as many points along y as along "
+            "x"
+        )
     chosen, _ = _chosen(copied, layers, fields)
     model = _layered(copied, chosen, fields.shape[1])
     found = measure(alone(), {"": Subject(model, fields)})[""]
@@ -158,7 +163,7 @@ def advise(
         )
     chosen, left_out = _chosen(copied, layers, fields)
     model = _layered(copied, chosen)
-    evidence = Evidence(Samples(fields, wanted))
+    evidence = Evidence(Samples(fields, wanted), spectral=_is_square(wanted))
     ranking = rank_layers(model, evidence, {str(name): judge}, alone())[str(name)]
     words = reason(str(name), judge, ranking, len(fields))
     values = dict(ranking.values)
@@ -192,14 +197,15 @@ def _at_work(module: nn.Module, inputs: Arrays) -> tuple[nn.Module, Tensor, Tens
     return copied, fields, output
 
 
+def _is_square(fields: Tensor) -> bool:
+    return fields.shape[-1] == fields.shape[-2]
+
+
 def _as_tensor(values: Arrays, what: str, module: nn.Module) -> Tensor:
     """Samples in the module's precision. CaseError unless they are (sample, channel, y, x)."""
     tensor = torch.as_tensor(values).detach().cpu()
-    if tensor.dim() != 4 or not tensor.numel() or tensor.shape[-1] != tensor.shape[-2]:
-        raise CaseError(
-            f"{what} have shape {tuple(tensor.shape)}; give (sample, channel, y, x) with as many "
-            "points along y as along x"
-        )
+    if tensor.dim() != 4 or not tensor.numel():
+        raise CaseError(f"{what} have shape {tuple(tensor.shape)}; give (sample, channel, y, x)")
     if not torch.isfinite(tensor).all():
         raise CaseError(f"{what} have values that are not finite")
     precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
