@@ -110,8 +110,8 @@ def activation_spectra(
     copied, fields, _ = _at_work(module, inputs)
     if not _is_square(fields):
         raise CaseError(
-            f"inputs have shape {tuple(fields.shape)}; spectra need as many points along y as along "
-            "x"
+            f"inputs have shape {tuple(fields.shape)}; spectra need as many points along y as "
+            "along x"
         )
     chosen, _ = _chosen(copied, layers, fields)
     model = _layered(copied, chosen, fields.shape[1])
