@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import UnionType
-from typing import Union, get_args, get_origin
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from eddyscope.config.errors import did_you_mean
-from eddyscope.config.registry import Choice
+from eddyscope.config.registry import Choice, choice_of, forms_of
 
 __all__ = ["Fault", "explain"]
 
@@ -152,7 +151,7 @@ def _not_a_table(name: str, given: object, place: _Place) -> str:
 
 def _not_a_list(name: str, given: object, field: FieldInfo | None) -> str:
     """Of a single value where a list, or a word, is wanted."""
-    forms = _forms(field.annotation if field is not None else None)
+    forms = forms_of(field.annotation if field is not None else None)
     words = [word for form in forms for word in get_args(form) if isinstance(word, str)]
     items = [item for form in forms if get_origin(form) is list for item in get_args(form)]
     message = "must be a list" + "".join(f", or {json.dumps(word)}" for word in words)
@@ -160,11 +159,6 @@ def _not_a_list(name: str, given: object, field: FieldInfo | None) -> str:
         return f"{message}; write {name} = [{_toml(given)}]"
     hint = did_you_mean(given, words)
     return f"{message}; {hint}" if hint else message
-
-
-def _forms(annotation: object) -> tuple[object, ...]:
-    """The types that a setting may have: those of a union, or the one."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def _may_be(given: object, item: object) -> bool:
@@ -243,7 +237,7 @@ def _place(schema: type[BaseModel], keys: Sequence[str], tree: Tree) -> _Place |
         if field is None:
             return _Place(None, None, None)
         model = _model_of(field, _look_up(tree, keys[: depth + 1]))
-        place = _Place(field, model, _choice_of(field))
+        place = _Place(field, model, choice_of(field))
     return place
 
 
@@ -270,22 +264,16 @@ def _user_keys(
             continue  # the name of a type in a union
         keys.append(part)
         setting = len(keys)
-        choice = _choice_of(field) if field is not None else None
+        choice = choice_of(field) if field is not None else None
         model = _model_of(field, _look_up(tree, keys)) if field is not None else None
         if choice is not None and len(choice.registry.entries) == 1:
             choice = None
     return tuple(keys), tuple(keys[:setting])
 
 
-def _choice_of(field: FieldInfo) -> Choice | None:
-    """The choice that a field, or each item of its list, offers."""
-    inside = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
-    return next((m for m in (*field.metadata, *inside) if isinstance(m, Choice)), None)
-
-
 def _model_of(field: FieldInfo, given: object) -> type[BaseModel] | None:
     """The section that a field holds where the user gave `given`."""
-    choice = _choice_of(field)
+    choice = choice_of(field)
     if choice is not None:
         entry = choice.registry.entries.get(choice.kind_of(given))
         return None if entry is None else entry.Settings

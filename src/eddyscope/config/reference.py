@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from eddyscope.config.errors import CaseError, did_you_mean
-from eddyscope.config.registry import Choice
+from eddyscope.config.registry import Choice, choice_of, forms_of
 from eddyscope.config.units import Unit
 
 __all__ = ["SectionText", "SettingText", "as_markdown", "as_text", "chosen", "reference"]
@@ -125,7 +125,7 @@ def _sections(
     settings: list[SettingText] = []
     for key, field in model.model_fields.items():
         place = f"{name}.{key}" if name else key
-        choice = _choice_of(field)
+        choice = choice_of(field)
         below = [] if choice is not None else _models_in(field.annotation)
         if kind and key == "kind":
             continue
@@ -210,25 +210,15 @@ def _allowed(field: FieldInfo, choice: Choice | None, below: Sequence[type[BaseM
         kinds = ", ".join(f'"{kind}"' for kind in choice.registry)
         return f"list of {kinds}" if get_origin(field.annotation) is list else kinds
     bounds = [words for part in field.metadata if (words := _bound(part))]
-    forms = [_form(part) for part in _alternatives(field.annotation)]
+    forms = [_form(part) for part in forms_of(field.annotation)]
     if below and not any(forms):
         return "table"
     words = " or ".join(form for form in forms if form)
     return ", ".join([words, *bounds]) if bounds else words
 
 
-def _alternatives(annotation: object) -> Sequence[object]:
-    """The types that a field may have, but for none."""
-    parts = get_args(annotation) if _is_union(annotation) else (annotation,)
-    return [part for part in parts if part is not NoneType]
-
-
-def _is_union(annotation: object) -> bool:
-    return getattr(get_origin(annotation), "__name__", "") in ("Union", "UnionType")
-
-
 def _form(annotation: object) -> str:
-    """A type in words; empty for a section."""
+    """A type in words; empty for a section, and for none."""
     origin = get_origin(annotation)
     if origin is Literal:
         return " or ".join(json.dumps(word, ensure_ascii=False) for word in get_args(annotation))
@@ -237,7 +227,9 @@ def _form(annotation: object) -> str:
         return f"list of {' or '.join(MANY.get(words, words) for words in inside)}"
     if hasattr(annotation, "__metadata__"):
         return _form(get_args(annotation)[0])
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if annotation is NoneType or (
+        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    ):
         return ""
     return WORDS.get(getattr(annotation, "__name__", ""), "table")
 
@@ -258,13 +250,7 @@ def _number(value: float) -> str:
 
 def _is_value(field: FieldInfo) -> bool:
     """Whether a field may also be something else than a section."""
-    return any(_form(part) for part in _alternatives(field.annotation))
-
-
-def _choice_of(field: FieldInfo) -> Choice | None:
-    """The choice that a field, or each item of its list, offers."""
-    inside = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
-    return next((m for m in (*field.metadata, *inside) if isinstance(m, Choice)), None)
+    return any(_form(part) for part in forms_of(field.annotation))
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:

@@ -17,14 +17,16 @@ nothing else needs to be said, the plain name, `forcing = "none"`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, TypeVar, Union
+from types import UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from eddyscope.config.errors import CaseError, did_you_mean
 
-__all__ = ["Choice", "Registry"]
+__all__ = ["Choice", "Registry", "choice_of", "forms_of"]
 
 T = TypeVar("T")
 
@@ -94,3 +96,14 @@ class Choice:
         return core_schema.no_info_before_validator_function(
             self._spelt_out, handler.generate_schema(union)
         )
+
+
+def choice_of(field: FieldInfo) -> Choice | None:
+    """The choice that a field, or each item of its list, offers."""
+    inside = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
+    return next((m for m in (*field.metadata, *inside) if isinstance(m, Choice)), None)
+
+
+def forms_of(annotation: object) -> tuple[object, ...]:
+    """The types that a setting may have: those of a union, or the one."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
