@@ -20,6 +20,7 @@ from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
+from eddyscope.networks.layers import find_layers
 from eddyscope.networks.registry import NETWORKS, build
 from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
@@ -27,6 +28,10 @@ from eddyscope.parallel.world import World
 ONE = Channels.of_flow()
 
 SETTINGS = Cnn.Settings(depth=4, width=6, kernel_size=3)
+
+
+def inputs(count: int = 3, n: int = 12, seed: int = 1) -> torch.Tensor:
+    return torch.randn(count, 2, n, n, generator=torch.Generator().manual_seed(seed))
 
 
 class Skipping(nn.Module):
@@ -70,6 +75,27 @@ class Tied(nn.Module):
         return self.last(torch.tanh(h)) + back.sum(dim=1, keepdim=True)
 
 
+class Attending(nn.Module):
+    """Attention between points, which torch computes in ways of its own where it is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.block = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.last = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.first(x)
+        points = self.block(h.flatten(2).transpose(1, 2))
+        return self.last(points.transpose(1, 2).reshape(h.shape))
+
+
+def attending() -> LayeredModel:
+    torch.manual_seed(6)
+    module = Attending().eval()
+    return LayeredModel(module, find_layers(module, inputs()).layers, SETTINGS, ONE)
+
+
 def tied() -> LayeredModel:
     torch.manual_seed(5)
     module = Tied()
@@ -83,6 +109,7 @@ def network(seed: int = 0) -> LayeredModel:
 MODELS: dict[str, Callable[[], LayeredModel]] = {
     "skipping": skipping,
     "tied": tied,
+    "attending": attending,
     "cnn": network,
     "unet": lambda: build(NETWORKS.settings("unet", width=3), ONE, (1,)),
 }
@@ -94,10 +121,6 @@ def in_double(model: LayeredModel) -> LayeredModel:
     copied = model.copy()
     copied.module.double().requires_grad_(False)
     return copied
-
-
-def inputs(count: int = 3, n: int = 12, seed: int = 1) -> torch.Tensor:
-    return torch.randn(count, 2, n, n, generator=torch.Generator().manual_seed(seed))
 
 
 def random_direction(model: LayeredModel, name: str, seed: int) -> Parameters:

@@ -21,7 +21,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayerCall, LayeredModel
 from eddyscope.networks.layers import is_affine
 
@@ -70,7 +72,7 @@ class LayerJacobian:
     @torch.no_grad()
     def times(self, direction: Parameters) -> Tensor:
         """J d for d of the parameters' shapes."""
-        with forward_ad.dual_level(), ExitStack() as exits:
+        with _plain_attention(), forward_ad.dual_level(), ExitStack() as exits:
             for name, layer in self.unbiased.items():
                 calls = iter([call for call in self.calls if call.name == name])
                 moved = self._moved(direction) if name == self.name else None
@@ -92,7 +94,14 @@ class LayerJacobian:
             k: torch.randn(p.shape, generator=generator).to(p) for k, p in self.point.items()
         }
         shortcut, self.unbiased = self.unbiased, {}
-        plain = self.times(direction)
+        try:
+            plain = self.times(direction)
+        except NotImplementedError as error:
+            raise CaseError(
+                "the network does something that torch has no forward-mode derivative of "
+                f"({str(error).splitlines()[0]}); leave out the score linearised_gain, or write "
+                "it otherwise"
+            ) from None
         self.unbiased = shortcut
         try:
             short = self.times(direction)
@@ -105,6 +114,18 @@ class LayerJacobian:
         names = [key for key, _ in self.chosen.named_parameters()]
         parameters = dict(zip(names, (direction[key] for key in self.point), strict=True))
         return lambda x: cast(Tensor, torch.func.functional_call(self.chosen, parameters, (x,)))
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Let attention be computed step by step: torch's fast ways have no forward-mode derivative."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class _LookedUp:

@@ -167,6 +167,8 @@ def _tensors(model: ModelFile) -> list[str]:
         "model": facts.get("key"),
         "network": facts.get("network"),
         "re-trained": facts.get("retrained"),
+        "layers": facts.get("layers"),
+        "no layers": facts.get("left_out") or None,
         "normalised by": _normalisation(facts.get("normalisation")),
         "epochs": len(model.losses("train")) or None,
         "metrics": facts.get("metrics"),
