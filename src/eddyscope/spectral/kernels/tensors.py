@@ -47,7 +47,7 @@ class TensorLoops:
         self._velocity = made(_velocity)
         self._products = made(_products)
         self._advection = made(_advection)
-        self._compiled = compiled
+        self.compiled = compiled
         self._numbers: dict[tuple[float, torch.dtype, torch.device], Tensor] = {}
 
     def ab2cn_update(
@@ -141,17 +141,17 @@ class TensorLoops:
     def _field(self, field_hat: AnyArray) -> Tensor:
         """Coefficients as a loop takes them."""
         tensor = tensor_of(field_hat)
-        return torch.view_as_real(tensor) if self._compiled else tensor
+        return torch.view_as_real(tensor) if self.compiled else tensor
 
     def _factor(self, factor: AnyArray) -> Tensor:
         """A real factor of each mode as a loop takes it."""
         tensor = tensor_of(factor)
-        return tensor[..., None] if self._compiled else tensor
+        return tensor[..., None] if self.compiled else tensor
 
     def _numbers_for(self, like: AnyArray | Tensor, *values: float) -> list[Tensor | float]:
         """Numbers for a loop: of a compiled one tensors, or it would be compiled anew for every
         other length of a step."""
-        if not self._compiled:
+        if not self.compiled:
             return list(values)
         dtype, device = cast(Tensor, like).dtype, cast(Tensor, like).device
         if len(self._numbers) > NUMBERS:
