@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.errors import CaseError
@@ -63,11 +64,11 @@ def test_a_dataset_is_that_of_the_default_but_for_rounding(
 ):
     """Field by field; and on a CPU the same bits on any number of ranks."""
     terms = [*TERMS, *STEPS[steps]]
-    torch = [*terms, "transform={kind='torch', device='cpu'}"]
+    tensors = [*terms, "transform={kind='torch', device='cpu'}"]
     if world.is_root:
-        for name, overrides in (("fftw", terms), ("torch", torch)):
+        for name, overrides in (("fftw", terms), ("torch", tensors)):
             run(World.single(), shared_tmp_path, shared_tmp_path / name, overrides)
-    found = run(world, shared_tmp_path, shared_tmp_path / "ranks", torch)
+    found = run(world, shared_tmp_path, shared_tmp_path / "ranks", tensors)
     everywhere(Dataset(found).verify() == [], "checksums do not match")
     assert_same_arrays(found, shared_tmp_path / "torch" / "base" / "dataset.h5")
     ours, theirs = Dataset(found), Dataset(shared_tmp_path / "fftw" / "base" / "dataset.h5")
@@ -151,3 +152,14 @@ def test_a_gpu_that_is_not_there_is_refused_on_all_ranks(
         run(world, shared_tmp_path, shared_tmp_path / "out", gpu)
     everywhere("\n" not in str(caught.value), "one line")
     everywhere(not (shared_tmp_path / "out").exists(), "something was written")
+
+
+def test_a_plan_says_what_a_gpu_does_not_keep(world, shared_tmp_path, everywhere, monkeypatch):
+    backend = "eddyscope.spectral.backends.torch._device_of"
+    overrides = ["transform.kind='torch'", f"base.ensemble.members={MEMBERS}"]
+    case = world.on_root(lambda: make_case(shared_tmp_path, *overrides))
+    job = Job(case, world, shared_tmp_path / "out", systems=("base",))
+    for device, says in (("cpu", False), ("cuda", True)):
+        monkeypatch.setattr(backend, lambda settings, device=device: torch.device(device))
+        said = "other last bits" in "\n".join(STAGE.plan(job))
+        everywhere(said == says, f"on {device}")

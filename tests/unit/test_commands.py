@@ -26,7 +26,7 @@ EXAMPLES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 PACKAGE = Path(eddyscope.__file__).parent
 
-WITHOUT_TARGET = ("beta_plane",)
+WITHOUT_TARGET = ("beta_plane", "gpu")
 """Examples of a base system alone."""
 
 

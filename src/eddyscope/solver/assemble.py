@@ -103,6 +103,7 @@ class Setup:
             f"products on {grid.n_product} x {grid.n_product} points",
             f"  mesh: {members} (members) x {pencils} (y-pencils)",
             f"  steps: {steps}, to t = {self.schedule.end:g}",
+            *([f"  transform: {self.transform.remark}"] if self.transform.remark else []),
         ]
 
     def mesh_shape(self, ranks: int) -> tuple[int, int]:

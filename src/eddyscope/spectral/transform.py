@@ -54,6 +54,12 @@ class TransformSettings(Section):
     def check(self) -> None:
         """Raise CaseError for what this machine has not. Not collective."""
 
+    @property
+    def remark(self) -> str:
+        """What a plan should say of it, in half a sentence; empty where results have the same bits
+        on any ranks. Not collective."""
+        return ""
+
     def uses_gpu(self) -> bool:
         """Whether it computes on a GPU. Not collective."""
         return False

@@ -68,6 +68,12 @@ class Torch(Distribution):
         def check(self) -> None:
             _device_of(self)
 
+        @property
+        def remark(self) -> str:
+            if not self.uses_gpu():
+                return ""
+            return "on GPUs another number of ranks, or another GPU, may give other last bits"
+
         def uses_gpu(self) -> bool:
             return _device_of(self).type == "cuda"
 
