@@ -345,7 +345,8 @@ def test_advice_on_any_module():
     assert advice.ranking[0] == "first"
     assert advice.values["first"] == max(advice.values.values()) > 0.5
     assert "first" in advice.reason
-    assert eddyscope.advise(module.requires_grad_(False), None, inputs, targets) == advice
+    frozen = eddyscope.advise(module.requires_grad_(False), ["first"], inputs, targets)
+    assert frozen.values == {"first": pytest.approx(advice.values["first"])}
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert module.training
     chosen = eddyscope.advise(module, ["last", "down"], inputs, targets, score="relative_gradient")

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,17 +47,24 @@ LONGEST = 130
 """Lines of the README: one page."""
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """A folder with what snippets read: what a run of a small case leaves, a field, configs/."""
-    matplotlib.use("agg")
-    out = tmp_path / "runs" / "quickstart"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """runs/quickstart/ as a run of a small case leaves it."""
+    folder = tmp_path_factory.mktemp("made")
+    out = folder / "runs" / "quickstart"
     out.mkdir(parents=True)
-    case = synthetic.make_case(tmp_path, "grid.n=64", "filter.n=[32]")
+    case = synthetic.make_case(folder, "grid.n=64", "filter.n=[32]")
     synthetic.write_datasets(case, out, World.single())
     write_models(case, out)
-    (out / "report").mkdir()
-    np.save(tmp_path / "omega.npy", synthetic.fields(64, 4.0, (1,))["omega"])
+    np.save(folder / "omega.npy", synthetic.fields(64, 4.0, (1,))["omega"])
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch) -> Path:
+    """A folder with what snippets read: what a run has left, a field, configs/."""
+    matplotlib.use("agg")
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
