@@ -68,7 +68,7 @@ def record_of(
         ),
         adapted=adapted(parsed),
         network=network,
-        channels=Channels.of_flow(),
+        channels=Channels.of_fields(network.inputs, network.outputs),
         normalisation=normalisation,
         grid=ModelGrid(n=n, filter_width=0.8),
         retrained=list(parsed.layers),

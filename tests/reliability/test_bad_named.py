@@ -107,6 +107,15 @@ TABLE = {
         [*OWN, "network={depth=2, kernel_size=3, inputs=['u']}"],
         damage=channel,
     ),
+    "velocity that is turned": Bad(
+        ["training.rotations", "u turns into another"],
+        ["training={rotations=true}", "network={depth=2, kernel_size=3, inputs=['u']}"],
+    ),
+    "walls that are turned": Bad(
+        ["training.rotations", "not periodic"],
+        [*OWN[:2], "training={rotations=true}", "network={depth=2, kernel_size=3, inputs=['psi']}"],
+        damage=channel,
+    ),
     "no field at all": Bad(["network.inputs", "at least one"], ["network.inputs=[]"]),
     "les without a flow": Bad(
         ["target's flow is not known", "[target.flow]"],

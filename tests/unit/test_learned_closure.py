@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from eddyscope.artefacts.dataset.derived import derive
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
 from eddyscope.closures.base import Sources
@@ -136,3 +137,40 @@ def test_a_function_of_numpy_arrays_serves_on_a_device_too(rng):
         flow = make_flow(transform)
         found[backend] = transform.to_host(OnPoints(pi, flow).pi_hat(state_of(transform)))
     np.testing.assert_allclose(found["torch"], found["fftw"], rtol=0, atol=1e-14)
+
+
+def test_a_network_of_velocity_and_strain_is_given_those_of_the_flow(tmp_path, rng):
+    """ψ alone decides: what the closure is given is what `derive` makes of it."""
+    channels = Channels.of_fields(["psi", "u", "strain"], ["pi"])
+    std = {"psi": 0.1, "u": 0.5, "strain": 4.0, "pi": 0.7}
+    own = Normalisation(
+        name="target", system="target", samples=3, mean={**dict.fromkeys(std, 0.0), "strain": 2.0},
+        std=std,
+    )  # fmt: skip
+    settings = SETTINGS.model_copy(update={"inputs": ("psi", "u", "strain")})
+    record = record_of("l02", settings, own)
+    made = build(settings, channels, (1,))
+    save_model(ModelKey("l02").path(tmp_path), Model(made, record))
+    sources = Sources(tmp_path, tmp_path / "n.json", tmp_path / "e.json", settings)
+    psi, omega = rng.standard_normal((2, 2, 1, 16, 16))
+    box = (2 * np.pi, 2 * np.pi)
+    given = [psi[:, 0] / 0.1, derive("u", psi, box)[:, 0] / 0.5]
+    given.append((derive("strain", psi, box)[:, 0] - 2.0) / 4.0)
+    with torch.no_grad():
+        inputs = torch.from_numpy(np.stack(given, axis=1).astype(np.float32))
+        expected = 0.7 * made(inputs).double().numpy()
+    np.testing.assert_allclose(learned(sources).pi(psi, omega), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        (["psi", "heat"], ["pi"], "does not know the network's input heat"),
+        (["psi", "pi"], ["pi"], "does not know the network's input pi"),
+        (["psi"], ["heat"], "gives heat, but a simulation needs pi"),
+        (["psi"], ["pi", "heat"], "gives pi, heat"),
+    ],
+)
+def test_networks_of_what_a_simulation_does_not_know_are_refused(inputs, outputs, words):
+    with pytest.raises(CaseError, match=words):
+        Learned.Settings(model="base").check_channels(Channels.of_fields(inputs, outputs), 1)

@@ -57,7 +57,8 @@ class TrainingSettings(Seeded):
     samples: int | None = Field(default=None, ge=1)
     """Base samples to train on, taken evenly from the training members; by default all."""
     rotations: bool = False
-    """Turn every sample by a random multiple of 90° (psi, omega and pi are true scalars)."""
+    """Turn every sample by a random multiple of 90°: psi, omega, pi and strain are true scalars.
+    Not for u and v, nor for fields between walls or on a rectangle; of others you must know."""
     checkpoint_every: Annotated[int, CHANGES_NO_RESULT] = Field(default=10, ge=1)
     """Epochs between checkpoints."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -166,8 +167,9 @@ class Case(Section):
         together(
             made._check_grids,
             made._check_fields,
+            made._check_rotations,
             made._check_model,
-            lambda: check_grid(made.network, made.network_grid),
+            *(partial(check_grid, made.network, n) for n in made._sides),
             lambda: check_transfer(made.transfer, made.layer_names),
             lambda: made.advise.check_samples(made.transfer.samples),
         )
@@ -211,6 +213,20 @@ class Case(Section):
                 held, periodic = system.named.fields, system.named.box.periodic
                 where = f"{name}.dataset = {str(system.named.path)!r}"
             require_fields(self.channels.fields(system.layers), held, periodic, where)
+
+    @property
+    def _sides(self) -> list[int]:
+        """Points along x and, where they are others, along y of the network's grid."""
+        n = self.network_grid
+        points = [named.points[n] for named in self.named.values() if n in named.points]
+        return list(dict.fromkeys([n, *(side for shape in points for side in shape)]))
+
+    def _check_rotations(self) -> None:
+        """CaseError where samples turned by 90° would be no samples."""
+        vectors = [name for name in self.channels.names if re.fullmatch(r"[uv](_\d+)?", name)]
+        if self.training.rotations and (vectors or self.without_shells):
+            why = f"{', '.join(vectors)} turns into another" if vectors else self.without_shells
+            raise CaseError(f"training.rotations = true, but {why}; leave it out")
 
     def _check_model(self) -> None:
         """CaseError where the base model that is named is not as the case says."""

@@ -80,8 +80,16 @@ class Train(Stage):
         return [*normalise(job, self.name, ["base"]), Work([step], train, by_training())]
 
     def notes(self, job: Job) -> list[str]:
-        model = job.case.training.model
-        return [f"the base model is named, not trained: {model}"] if model else []
+        case = job.case
+        if case.training.model:
+            return [f"the base model is named, not trained: {case.training.model}"]
+        walls = [s for s, named in case.named.items() if not all(named.box.periodic)]
+        if not walls or getattr(case.network, "padding", "") != "circular":
+            return []
+        return [
+            f"warning: the fields of {' and '.join(walls)} have walls, but the network goes on "
+            'beyond them as if they were periodic; set network.padding = "zeros"'
+        ]
 
 
 def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, object]) -> BaseTraining:

@@ -34,6 +34,8 @@ class Named:
     """Coarse grid -> filter width."""
     fields: tuple[str, ...]
     box: Box
+    points: Mapping[int, tuple[int, int]]
+    """Coarse grid n -> points along (y, x)."""
     spectral: bool
     """Whether its fields are periodic, on as many points along y as along x, in a square box."""
     case: Mapping[str, object]
@@ -60,6 +62,7 @@ class Named:
             widths=found.filter_width,
             fields=tuple(found.fields),
             box=found.box,
+            points=found.points,
             spectral=found.spectral,
             case=found.case,
             system=found.system,
