@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from eddyscope.closures.base import ClosureSettings, SubgridModel
@@ -29,10 +28,10 @@ class OnModes:
 
     def __init__(self, flow: Flow, factor: float):
         transform = flow.transform
-        self._weight = transform.weight
-        self._loss = -factor * (transform.kx**2 + transform.ky**2)
+        self._weight = transform.from_host(transform.weight)
+        self._loss = transform.from_host(-factor * (transform.kx**2 + transform.ky**2))
 
     def pi_hat(self, omega_hat: ComplexArray) -> ComplexArray:
-        square = (self._weight * np.abs(omega_hat) ** 2).sum(axis=(2, 3), keepdims=True)
-        pi_hat: ComplexArray = self._loss * np.sqrt(square) * omega_hat
+        square = (self._weight * abs(omega_hat) ** 2).sum(axis=(2, 3), keepdims=True)
+        pi_hat: ComplexArray = self._loss * square**0.5 * omega_hat
         return pi_hat

@@ -38,10 +38,11 @@ class Heun(Scheme):
         kind = flow.transform.grid.real if flow.dispersion is None else flow.transform.grid.complex
         if flow.dispersion is not None:
             rate = rate - 1j * flow.dispersion
-        self._decay = (flow.transform.keep * np.exp(-rate * dt)).astype(kind)
+        decay = (flow.transform.keep * np.exp(-rate * dt)).astype(kind)
+        self._decay = flow.transform.from_host(decay)
 
     def step(self, omega_hat: ComplexArray, time: float, step: int, pi_hat: PiHat) -> None:
-        dt = self.flow.transform.grid.real.type(self.dt)
+        dt = self.dt
         self.fastest = 0.0
         self._change(omega_hat, time, step, pi_hat, self._first)
         self._predicted[...] = self._decay * (omega_hat + dt * self._first)
@@ -59,7 +60,7 @@ class Heun(Scheme):
         self.flow.add_forcing(out, time, step, 1.0)
         if closure is not None:
             out -= closure
-        np.negative(out, out=out)
+        out *= -1.0
 
     def stable_step(self, fastest: float) -> float:
         """Heun's method amplifies the waves of advection as Adams–Bashforth 2 does."""

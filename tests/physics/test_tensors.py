@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from eddyscope.filtering.kernels import FILTERS
+from eddyscope.filtering.subgrid import Subgrid
 from eddyscope.parallel.world import World
 from eddyscope.solver.schemes.registry import SCHEMES
+from eddyscope.spectral.registry import TRANSFORMS
+from examples.eddy_viscosity import EddyViscosity
+from examples.heun import Heun
 from layered_flow import make_pair
 from small_flows import advance, make_flow, make_transform_on, state_of
 
@@ -31,11 +36,14 @@ FLOWS = {
 }
 
 
-@pytest.fixture(params=["as they are", "as real numbers"])
+@pytest.fixture(params=["as they are", "all at once", "as real numbers"])
 def loops(request, monkeypatch):
-    """The second are those that are compiled, followed by torch but not made into machine code."""
+    """As on a CPU; all members and layers at once, as on a GPU; and so as they are compiled there,
+    followed by torch but not made into machine code."""
+    backend = "eddyscope.spectral.backends.torch"
+    if request.param != "as they are":
+        monkeypatch.setattr(f"{backend}._one_by_one", lambda device: False)
     if request.param == "as real numbers":
-        backend = "eddyscope.spectral.backends.torch"
         monkeypatch.setattr(f"{backend}._compiles", lambda settings, device: True)
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     return request.param
@@ -97,3 +105,35 @@ def test_the_fused_advection_is_the_plain_one(loops, monkeypatch):
     assert not np.array_equal(fused, plain), "another order of the same sums"
     np.testing.assert_allclose(fused, plain, rtol=0, atol=1e-13 * np.abs(plain).max())
     np.testing.assert_allclose(fastest, flow.max_velocity(), rtol=1e-13)
+
+
+def test_filtered_fields_are_those_of_the_default(loops):
+    """Of several members, which a coarse grid takes at once where loops do."""
+    found = {}
+    for kind in ("fftw", "torch"):
+        transform = make_transform_on(World.single(), N, MEMBERS, kind=kind)
+        flow, state = make_flow(transform), state_of(transform)
+        subgrid = Subgrid(flow, FILTERS.settings("box", n=[8, 14]), TRANSFORMS.settings(kind))
+        found[kind] = subgrid.sample(state, flow.advection(state, transform.zeros_spectral()))
+    for n, members in found["fftw"].items():
+        assert list(found["torch"][n]) == list(members) == list(range(MEMBERS))
+        for member, fields in members.items():
+            for name, field in fields.items():
+                ours = found["torch"][n][member][name]
+                assert ours.shape == field.shape == (1, n, n)
+                np.testing.assert_allclose(ours, field, rtol=0, atol=1e-13 * np.abs(field).max())
+
+
+def test_what_users_add_serves_tensors_too():
+    """The scheme and the closure among the examples: operators and indices, nothing of numpy."""
+    found = {}
+    for kind in ("fftw", "torch"):
+        transform = make_transform_on(World.single(), N, MEMBERS, kind=kind)
+        flow, state = make_flow(transform, beta=2.0), state_of(transform)
+        closure = EddyViscosity(EddyViscosity.Settings(), None).on(flow, 0.5)
+        stepper = Heun(Heun.Settings(), flow, 0.01)
+        for step in range(3):
+            stepper.step(state, 0.01 * step, step, closure.pi_hat)
+        found[kind] = transform.to_host(state)
+    scale = np.abs(found["fftw"]).max()
+    np.testing.assert_allclose(found["torch"], found["fftw"], rtol=0, atol=1e-13 * scale)

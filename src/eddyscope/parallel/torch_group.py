@@ -46,6 +46,7 @@ def settle_device(comm: Comm, wants_gpu: bool = True) -> None:
     torch.set_num_threads(threads_of_a_rank(World(comm)))
     if wants_gpu and (device := pick_device(comm)).type == "cuda":
         torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False  # closures in float32, as on a CPU
 
 
 @contextmanager

@@ -101,10 +101,11 @@ class Torch(Distribution):
             raise CaseError(_no_pencils(mesh.shape, mesh.comm.size, mesh.ensemble))
         super().__init__(grid, mesh, layers, edges(grid.n // 2, 1), edges(grid.n_product, 1))
         self.device = _device_of(settings)
-        self.loops = TensorLoops(_compiles(settings, self.device))
+        one_by_one = _one_by_one(self.device)
+        self.loops = TensorLoops(_compiles(settings, self.device), one_by_one)
         self.scale = 1.0 / grid.n_product**2
         width, height = grid.n // 2, grid.n_product
-        if self.device.type == "cpu":
+        if one_by_one:
             # Of one field, as much at a time as is in cache: its bits are then always the same.
             width = height = max(8, CACHE // (2 * grid.n_product * grid.complex.itemsize))
         else:
@@ -198,7 +199,7 @@ class Torch(Distribution):
         if self._pair is None:
             import torch
 
-            together = self.spectral_shape[:2] if self.device.type != "cpu" else ()
+            together = () if self.together[0] == (0, 0) else self.spectral_shape[:2]
             kind, size = getattr(torch, self.grid.complex.name), self.grid.n_product
             widths = self._columns[0].stop, self.grid.n // 2 * (len(self._columns) > 1)
             padded, columns = (
@@ -290,6 +291,11 @@ def _device_of(settings: Torch.Settings) -> torch.device:
             'or "cpu", or install a torch with CUDA on a machine with a GPU'
         )
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def _one_by_one(device: torch.device) -> bool:
+    """Whether fields are taken one by one: a CPU has one in its cache, a GPU wants them all."""
+    return device.type == "cpu"
 
 
 def _compiles(settings: Torch.Settings, device: torch.device) -> bool:

@@ -38,8 +38,13 @@ def array_of(tensor: Tensor) -> AnyArray:
 class TensorLoops:
     """See `spectral.kernels.loops.Loops`. A pair is two coefficients, or two fields on points."""
 
-    def __init__(self, compiled: bool):
-        """compiled: whether torch.compile makes one loop of each function."""
+    def __init__(self, compiled: bool, one_by_one: bool):
+        """compiled: whether torch.compile makes one loop of each function; one_by_one: whether
+        each layer of each member goes through a loop by itself.
+
+        The last numbers of a loop on a CPU are not rounded as the others, which go through it as
+        vectors: the bits of a field would depend on how many members there are.
+        """
         made: Callable[[Loop], Loop] = torch.compile if compiled else _as_it_is
         self._ab2cn = made(_ab2cn)
         self._rk = made(_rk)
@@ -48,6 +53,7 @@ class TensorLoops:
         self._products = made(_products)
         self._advection = made(_advection)
         self.compiled = compiled
+        self.one_by_one = one_by_one
         self._numbers: dict[tuple[float, torch.dtype, torch.device], Tensor] = {}
 
     def ab2cn_update(
@@ -63,7 +69,7 @@ class TensorLoops:
         fields = [self._field(omega_hat), self._field(advection), self._field(previous)]
         factors = [self._factor(before), self._factor(inverse_after)]
         numbers = self._numbers_for(before, now, then)
-        for part in _together(fields, factors):
+        for part in self._together(fields, factors):
             self._ab2cn(*part, *numbers)
 
     def rk_update(
@@ -80,14 +86,14 @@ class TensorLoops:
         is_complex = tensor_of(decay).is_complex()
         factor = self._field(decay) if is_complex else self._factor(decay)
         numbers = self._numbers_for(factor, a, b, dt)
-        for part in _together(fields, [factor]):
+        for part in self._together(fields, [factor]):
             self._rk(*part, *numbers)
 
     def subtract_waves(
         self, loss: ComplexArray, dispersion: RealArray, omega_hat: ComplexArray
     ) -> None:
         fields = [self._field(loss), self._field(omega_hat)]
-        for part in _together(fields, [self._factor(dispersion)]):
+        for part in self._together(fields, [self._factor(dispersion)]):
             self._waves(*part)
 
     def multiply(self, field_hat: ComplexArray, factor: RealArray, out: ComplexArray) -> None:
@@ -148,6 +154,18 @@ class TensorLoops:
         tensor = tensor_of(factor)
         return tensor[..., None] if self.compiled else tensor
 
+    def _together(
+        self, fields: Sequence[Tensor], factors: Sequence[Tensor]
+    ) -> Iterator[list[Tensor]]:
+        """What a loop takes at a time."""
+        if not self.one_by_one:
+            yield [*fields, *factors]
+            return
+        shape = fields[0].shape[:2]
+        of_fields = [factor.expand(*shape, *factor.shape[2:]) for factor in factors]
+        for at in np.ndindex(*shape):
+            yield [array[at] for array in (*fields, *of_fields)]
+
     def _numbers_for(self, like: AnyArray | Tensor, *values: float) -> list[Tensor | float]:
         """Numbers for a loop: of a compiled one tensors, or it would be compiled anew for every
         other length of a step."""
@@ -161,21 +179,6 @@ class TensorLoops:
                 number = torch.tensor(value, dtype=dtype, device=device)
                 self._numbers[value, dtype, device] = number
         return [self._numbers[value, dtype, device] for value in values]
-
-
-def _together(fields: Sequence[Tensor], factors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """What a loop takes at a time: all, or, on a CPU, one layer of one member.
-
-    The last numbers of a loop are not rounded as the others, which go through it as vectors; so
-    the bits of a field would depend on how many members there are.
-    """
-    if fields[0].device.type != "cpu":
-        yield [*fields, *factors]
-        return
-    shape = fields[0].shape[:2]
-    of_fields = [factor.expand(*shape, *factor.shape[2:]) for factor in factors]
-    for at in np.ndindex(*shape):
-        yield [array[at] for array in (*fields, *of_fields)]
 
 
 def _as_it_is(function: Loop) -> Loop:
