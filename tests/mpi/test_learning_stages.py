@@ -20,6 +20,7 @@ from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from eddyscope.stages.train import STAGE as train
 from eddyscope.stages.transfer import STAGE as transfer
+from small_networks import override
 from synthetic import make_case, write_datasets
 
 pytestmark = pytest.mark.mpi
@@ -104,15 +105,19 @@ def check_artefacts(job: Job, everywhere: Everywhere) -> None:
     everywhere(not left, f"{left} was left behind")
 
 
-def test_every_stage_works_for_a_unet(world: World, shared_tmp_path: Path, everywhere: Everywhere):
+@pytest.mark.parametrize(("kind", "count"), [("unet", 6), ("user", 5)])
+def test_every_stage_works_for_another_network(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere, kind: str, count: int
+):
     controls = 'transfer.controls=["gain", "scale", {kind = "lora", layers = ["l03"], rank = 1}]'
-    unet = 'network={kind = "unet", width = 2}'
-    if world.size > 2:
-        pytest.skip("another network brings nothing new on more ranks")
-    job = prepared(world, shared_tmp_path, unet, controls, "training.epochs=2", "transfer.epochs=1")
+    network = override(kind)
+    if world.size > 2 and kind == "unet":
+        pytest.skip("another network of convolutions brings nothing new on more ranks")
+    short = "training.epochs=2", "transfer.epochs=1"
+    job = prepared(world, shared_tmp_path, network, controls, *short)
     run_all(job)
     evaluation = json.loads((job.out / "evaluation.json").read_text())
-    layers = [f"l{number:02d}" for number in range(1, 7)]
+    layers = [f"l{number:02d}" for number in range(1, count + 1)]
     names = ["base", *layers, "gain", "scale", "lora(layers=l03,rank=1)"]
     everywhere(list(evaluation["models"]) == names, f"{list(evaluation['models'])}")
     everywhere(sorted(evaluation["measured_ranking"]) == layers, "a layer is not ranked")

@@ -228,6 +228,15 @@ def test_weights_that_are_not_the_networks(tmp_path: Path, changes: dict[str, ob
     refused(lambda: made(weights=str(saved(tmp_path, **changes))), words)
 
 
+def test_weights_are_checked_when_the_case_is_read(tmp_path: Path, file: Path):
+    file.write_text(AWKWARD.read_text())
+    saved(tmp_path, last__bias=torch.ones(2))
+    table = "kind = 'user', path = 'my_net.py', class = 'Awkward', weights = 'w.safetensors'"
+    refused(lambda: make_case(tmp_path, f"network={{{table}}}"), "w.safetensors: 'last.bias' has")
+    saved(tmp_path)
+    assert len(make_case(tmp_path, f"network={{{table}}}").layer_names) == 5
+
+
 def test_weights_saved_from_around_the_network(tmp_path: Path):
     state = {f"module.{k}": t.clone() for k, t in made().module.state_dict().items()}
     save_file(state, tmp_path / "w.safetensors")

@@ -81,6 +81,8 @@ def restore(
     for name, parameter in parameters.items():
         with torch.no_grad():
             parameter.copy_(tensors[f"{name}/value"])
+        if f"{name}/step" not in tensors:
+            continue  # no step has used it yet
         # `step` stays on the CPU, where Adam keeps it; moments lie as their parameter does.
         optimiser.state[parameter] = {
             key: tensors[f"{name}/{key}"].clone()

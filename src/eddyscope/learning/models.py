@@ -77,8 +77,12 @@ def changed_layers(before: LayeredModel, after: LayeredModel) -> list[str]:
     """The layers of a network that are not what they were in one like it."""
 
     def differ(name: str) -> bool:
-        old, new = (state_of(model.layers[name]) for model in (before, after))
-        return old.keys() != new.keys() or any(not torch.equal(old[k], new[k]) for k in old)
+        parts = zip(before.modules_of(name), after.modules_of(name), strict=True)
+        states = [(state_of(old), state_of(new)) for old, new in parts]
+        return any(
+            old.keys() != new.keys() or any(not torch.equal(old[k], new[k]) for k in old)
+            for old, new in states
+        )
 
     return [name for name in before.layers if differ(name)]
 

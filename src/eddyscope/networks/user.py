@@ -116,7 +116,8 @@ class User:
         """What the network cannot do shows when it is made."""
 
     def layer_names(self, channels: Channels, n: int | None) -> list[str]:
-        return list(self.module(channels, n, None).layers)
+        # With a key, so that weights that training is to begin with are checked as well.
+        return list(self.module(channels, n, ()).layers)
 
     def module(self, channels: Channels, n: int | None, key: Sequence[int] | None) -> Parts:
         """See `Network.module`. The class draws its own weights, from torch's random numbers."""
