@@ -1,5 +1,5 @@
-"""Arrays to try own_data.toml with, in place of your own: vorticity of a flow that is stirred at small
-scales, and of one stirred at large ones, base_000.npy … and target_000.npy …, each (y, x).
+"""Arrays to try own_data.toml with, in place of your own: vorticity of a flow that is stirred at
+small scales, and of one stirred at large ones, base_000.npy … and target_000.npy …, each (y, x).
 
     python own_data.py
 """
