@@ -20,8 +20,10 @@ from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build, layer_names, redrawn
 from eddyscope.networks.state import state_of
 from eddyscope.parallel.world import World
+from eddyscope.stages.job import Job
+from eddyscope.stages.train import STAGE as train_stage
 from small_networks import AWKWARD, ONE
-from synthetic import make_case
+from synthetic import make_case, write_datasets
 from synthetic_models import record_of
 
 N = 16
@@ -235,6 +237,23 @@ def test_weights_are_checked_when_the_case_is_read(tmp_path: Path, file: Path):
     refused(lambda: make_case(tmp_path, f"network={{{table}}}"), "w.safetensors: 'last.bias' has")
     saved(tmp_path)
     assert len(make_case(tmp_path, f"network={{{table}}}").layer_names) == 5
+
+
+def test_weights_of_ones_own_may_be_the_base_model(tmp_path: Path, file: Path):
+    file.write_text(AWKWARD.read_text())
+    saved(tmp_path)
+    table = "kind = 'user', path = 'my_net.py', class = 'Awkward'"
+    none = "training.epochs=0"
+    refused(lambda: make_case(tmp_path, f"network={{{table}}}", none), "begins with random weights")
+    case = make_case(tmp_path, f"network={{{table}, weights = 'w.safetensors'}}", none)
+    write_datasets(case, tmp_path / "out", World.single())
+    job = Job(case=case, world=World.single(), out=tmp_path / "out")
+    assert train_stage.plan(job)
+    train_stage.run(job)
+    model = load_model(job.base_model, case.network)
+    expected = state_of(build(case.network, ONE, (1,), N).module)
+    assert all(torch.equal(t, expected[k]) for k, t in state_of(model.network.module).items())
+    assert model.record.history.train == [] and model.record.metrics["shift_error"] > 1e-3
 
 
 def test_weights_saved_from_around_the_network(tmp_path: Path):

@@ -66,7 +66,8 @@ def write_rankings(
         model, evidence, scores, world, lambda name: world.say(f"advise: {name}")
     )
     spectrum = error_spectrum(model, evidence)
-    count, shift = len(evidence.target), shift_error(model, evidence.target.inputs[:SHIFTED])
+    count, inputs = len(evidence.target), evidence.target.inputs
+    shift = shift_error(model, inputs[:SHIFTED]) if evidence.spectral else None
 
     def write() -> None:
         for name, ranking in rankings.items():

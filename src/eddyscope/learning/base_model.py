@@ -60,18 +60,13 @@ class BaseTraining:
             world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
         )
         began = time.monotonic()
-        history = train(
-            network.module,
-            samples,
-            validation,
-            self.recipe,
-            world,
-            saved,
-            report,
-            network.channels_last,
-        )
+        history = History()
+        if self.recipe.epochs:  # else the model is what training would begin with
+            of_training = samples, validation, self.recipe, world, saved, report
+            history = train(network.module, *of_training, network.channels_last)
         count = sum(parameter.numel() for parameter in network.module.parameters())
-        shift = shift_error(network, samples.inputs[:SHIFTED])
+        round_ = all(data.box.periodic)
+        shift = shift_error(network, samples.inputs[:SHIFTED]) if round_ else None
         metrics = metrics_of(history, len(samples), count, time.monotonic() - began, world)
         metrics["shift_error"] = shift
         model = Model(network, self._record(data, normalisation, history, metrics))

@@ -43,6 +43,8 @@ class Target:
     digest: str
     """Of the dataset."""
     grid: ModelGrid
+    periodic: bool
+    """Whether its fields are, in both directions."""
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class Target:
             normalisation=normalisation,
             digest=dataset.digest,
             grid=ModelGrid(n=n, filter_width=dataset.filter_width[n]),
+            periodic=all(dataset.box.periodic),
         )
 
 
@@ -156,7 +159,8 @@ class Retraining:
             self._measure(network, history, world)
         seconds = time.monotonic() - began
         metrics = metrics_of(history, len(self.target.samples), count, seconds, world)
-        metrics["shift_error"] = shift_error(network, self.target.samples.inputs[:SHIFTED])
+        if self.target.periodic:
+            metrics["shift_error"] = shift_error(network, self.target.samples.inputs[:SHIFTED])
         record = self._record(key, changed_layers(base, network), history, metrics)
         model = Model(network, record)
         world.on_root(lambda: save_model(path, model))

@@ -48,8 +48,9 @@ class TrainingSettings(Seeded):
     model: Annotated[FileName | None, CHANGES_NO_RESULT] = None
     """A base model that is there already, made by `train` of another case: it is used in place of
     training, and never written. It decides the network and the normalisation of the base."""
-    epochs: int = Field(default=100, ge=1)
-    """Passes through the samples."""
+    epochs: int = Field(default=100, ge=0)
+    """Passes through the samples; 0 takes the network as it begins, with the weights that it names,
+    for the base model."""
     batch_size: int = Field(default=16, ge=1)
     """Samples a step on all ranks together."""
     learning_rate: float = Field(default=5e-5, gt=0.0)

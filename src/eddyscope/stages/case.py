@@ -168,6 +168,7 @@ class Case(Section):
             made._check_grids,
             made._check_fields,
             made._check_rotations,
+            made._check_epochs,
             made._check_model,
             *(partial(check_grid, made.network, n) for n in made._sides),
             lambda: check_transfer(made.transfer, made.layer_names),
@@ -220,6 +221,15 @@ class Case(Section):
         n = self.network_grid
         points = [named.points[n] for named in self.named.values() if n in named.points]
         return list(dict.fromkeys([n, *(side for shape in points for side in shape)]))
+
+    def _check_epochs(self) -> None:
+        """CaseError where nothing would be trained, and the network has random weights."""
+        random = self.network.with_random_weights() == self.network
+        if self.training.epochs == 0 and random and not self.training.model:
+            raise CaseError(
+                "training.epochs = 0, but the network begins with random weights; give at least 1, "
+                'or weights of your own: network.kind = "user" and network.weights'
+            )
 
     def _check_rotations(self) -> None:
         """CaseError where samples turned by 90° would be no samples."""
