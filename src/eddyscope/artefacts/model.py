@@ -153,8 +153,13 @@ class ModelRecord(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         inputs, outputs = self.channels.inputs, self.channels.outputs
-        if not inputs or not outputs or any(len(set(c)) < len(c) for c in (inputs, outputs)):
-            raise ValueError(f"channels {', '.join(inputs)} -> {', '.join(outputs)}")
+        asked = self.network.inputs, self.network.outputs
+        depths = range(1, len(self.channels.names) + 1)
+        if not any(Channels.of_fields(*asked, layers) == self.channels for layers in depths):
+            raise ValueError(
+                f"channels {', '.join(inputs)} -> {', '.join(outputs)} of a network of "
+                f"{', '.join(asked[0])} -> {', '.join(asked[1])}"
+            )
         needed = {*inputs, *outputs}
         if self.normalisation.std.keys() != needed:
             raise ValueError(f"the normalisation is of {', '.join(self.normalisation.std)}")
