@@ -21,6 +21,7 @@ SYMBOLS = {"omega": "ω̄", "pi": "Π"}
 def fields(results: Results) -> Picture:
     """Filtered vorticity and subgrid term of base and target, one held-out sample each."""
     n, systems = network_grid(results), _systems(results)
+    ny, nx = results.dataset(systems[0]).points[n]
     figure, axes = canvas(1, 2 * len(systems), 2.75)
     panels = [(name, system) for name in SYMBOLS for system in systems]
     for panel, (name, system) in zip(axes[0], panels, strict=True):
@@ -34,8 +35,8 @@ def fields(results: Results) -> Picture:
     bar.set_label("field / its rms")
     caption = words(
         f"""What the closure is given, and what it has to give. Left: the vorticity ω̄ (how fast the
-        fluid spins, red one way and blue the other) after filtering to {n} × {n} points. Right: the
-        subgrid term Π, the effect on ω̄ of the eddies too small for this grid. One moment of a run
+        fluid spins, red one way and blue the other) after filtering to {nx} × {ny} points. Right:
+        the subgrid term Π, the effect on ω̄ of the eddies too small for this grid. One moment of a run
         that was kept out of training, of each system; of flows of several layers, the first. Each
         field is divided by its own root mean square (rms), so that shapes can be compared: all
         share one colour scale, which ends at three times the rms either way."""

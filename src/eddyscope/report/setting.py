@@ -19,10 +19,13 @@ def setting(results: Results) -> list[str]:
     sentences = [_aim(results), _seeds(results), _base_model(results), *_untrained(results)]
     dataset = results.datasets.get("target")
     if dataset is not None:
-        runs = count(len(dataset.parts["test"]), "run")
+        blocks = dataset.parts["test"]
+        runs = count(len(blocks), "run")
+        whole = all(block.whole for block in blocks)
         sentences.append(
             f"Everything below is measured on {runs} of the target that no training has seen, "
-            "unless it says otherwise."
+            + ("" if whole else "each a piece of a longer one, ")
+            + "unless it says otherwise."
         )
     return sentences
 

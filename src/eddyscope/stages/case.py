@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -83,8 +84,8 @@ class SystemSettings(Section):
             named = Named.of(Path(beside_the_case(given["dataset"], info)))
         except CaseError as error:
             raise ValueError(str(error)) from None
-        made = handler(named.filled(given))
-        own = handler(named.filled({**given, "flow": None})).flow
+        own = _flow_of(named)
+        made = handler(named.filled(given, own))
         named.check(made.flow, own, made.ensemble)
         made._named = named
         return made
@@ -101,6 +102,18 @@ class SystemSettings(Section):
             return self._named.layers
         layers: int = FLOWS[getattr(self.flow, "kind", "")].layers
         return layers
+
+
+def _flow_of(named: Named) -> FlowSettings | None:
+    """The flow that a dataset's own case tells; None for none, or one of another version."""
+    stored = named.flow
+    if not isinstance(stored, dict) or stored.get("kind") not in FLOWS.entries:
+        return None
+    try:
+        found: FlowSettings = FLOWS[stored["kind"]].Settings.model_validate(stored)
+    except ValidationError:
+        return None
+    return found
 
 
 class Case(Section):

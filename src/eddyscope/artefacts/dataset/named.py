@@ -85,12 +85,12 @@ class Named:
         """Its flow as a case file has it; None where the dataset does not say."""
         return self.told(self.system, "flow")
 
-    def filled(self, given: Mapping[str, object]) -> dict[str, object]:
+    def filled(self, given: Mapping[str, object], flow: object) -> dict[str, object]:
         """A system's table of a case file, with what the dataset says where the case is silent.
-        ValueError where the case says otherwise of the ensemble."""
+        ValueError where the case says otherwise of the ensemble. flow: its own, as settings."""
         tree, ensemble = dict(given), given.get("ensemble", {})
         if tree.get("flow") is None:
-            tree["flow"] = self.flow
+            tree["flow"] = flow
         if isinstance(ensemble, dict):
             self._require_same(ensemble)
             own = self.ensemble.model_dump(mode="json", serialize_as_any=True)
