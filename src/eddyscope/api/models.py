@@ -79,7 +79,7 @@ class LoadedModel(nn.Module):
         psi, omega = (np.reshape(field, (-1, layers, *shape[-2:])) for field in (psi, omega))
         names = [name for name in self._model.network.channels.fields(layers) if name != "pi"]
         known = {"psi": psi, "omega": omega}
-        require_fields(names, ["psi", "omega"], (True, True), f"model {self.name}'s input")
+        require_fields(names, ["psi", "omega"], (True, True), layers, f"model {self.name}'s input")
         values = with_derived(known, names, (BOX, BOX))
         pi = predict(self._model.network, self.normalisation, values)
         return pi.reshape(shape)

@@ -150,7 +150,7 @@ def load_fields(
     except CaseError as error:
         raise CaseError(f"{dataset.path} ({part}): {error}") from None
     origin = [place for _, place in chosen]
-    require_fields(names, dataset.fields, dataset.box.periodic, str(dataset.path))
+    require_fields(names, dataset.fields, dataset.box.periodic, dataset.layers, str(dataset.path))
     stored = [name for name in names if name in dataset.fields]
     if len(stored) < len(names) and "psi" not in stored:
         stored.append("psi")

@@ -37,8 +37,8 @@ def fields(results: Results) -> Picture:
         f"""What the closure is given, and what it has to give. Left: the vorticity ω̄ (how fast the
         fluid spins, red one way and blue the other) after filtering to {nx} × {ny} points. Right:
         the subgrid term Π, the effect on ω̄ of the eddies too small for this grid. One moment of a
-        run that was kept out of training, of each system; of flows of several layers, the first. Each
-        field is divided by its own root mean square (rms), so that shapes can be compared: all
+        run that was kept out of training, of each system; of flows of several layers, the first.
+        Each field is divided by its own root mean square (rms), so that shapes can be compared: all
         share one colour scale, which ends at three times the rms either way."""
     )
     alt = f"Maps of filtered vorticity and of the subgrid term of {' and '.join(systems)}."

@@ -129,8 +129,8 @@ def _few_runs(results: Results) -> list[str]:
     members = len(dataset.parts["test"]) if dataset is not None else 0
     if dataset is not None and not all(block.whole for block in dataset.parts["test"]):
         return [
-            f"{count(members, 'test run')} of the target are pieces of longer ones: they follow one "
-            "another, so they differ less than runs of their own would."
+            f"{count(members, 'test run')} of the target are pieces of longer ones: they follow "
+            "one another, so they differ less than runs of their own would."
         ]
     if not 0 < members < 5:
         return []

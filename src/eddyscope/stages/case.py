@@ -226,7 +226,9 @@ class Case(Section):
             if system.named:
                 held, periodic = system.named.fields, system.named.box.periodic
                 where = f"{name}.dataset = {str(system.named.path)!r}"
-            require_fields(self.channels.fields(system.layers), held, periodic, where)
+            require_fields(
+                self.channels.fields(system.layers), held, periodic, system.layers, where
+            )
 
     @property
     def _sides(self) -> list[int]:

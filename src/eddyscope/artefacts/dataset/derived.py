@@ -44,16 +44,25 @@ def derive(name: str, psi: RealArray, length: Length) -> FloatArray:
 
 
 def require_fields(
-    names: Iterable[str], held: Collection[str], periodic: tuple[bool, bool], where: str
+    names: Iterable[str],
+    held: Collection[str],
+    periodic: tuple[bool, bool],
+    layers: int,
+    where: str,
 ) -> None:
-    """CaseError for a field that `where`, which holds others, neither has nor says by ψ."""
+    """CaseError for a field that `where`, which holds others, neither has nor says by ψ.
+
+    The vorticity of a flow of several layers may be a potential one, which ψ of one layer does not
+    say.
+    """
+    rules = [name for name in DERIVED if name not in held and (name != "omega" or layers == 1)]
     for name in names:
         if name in held:
             continue
-        if name not in DERIVED:
+        if name not in rules:
             raise CaseError(
                 f"{where} has no field {name!r}; it has {', '.join(held)}, and computed from psi: "
-                f"{', '.join(each for each in DERIVED if each not in held)}"
+                f"{', '.join(rules)}"
             )
         if "psi" not in held or not all(periodic):
             why = "has no psi" if "psi" not in held else "is not periodic"
