@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from eddyscope.advisor.jacobian import LayerJacobian
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Task
@@ -117,6 +118,18 @@ def test_a_network_without_convolutions():
     model = made(name="Other")
     assert model.paths == {"l01": "dense"}
     assert model(fields()).shape == (3, 1, N, N)
+
+
+def test_samples_stay_as_they_are(file: Path):
+    lines = "x -= x.mean(dim=(2, 3), keepdim=True)", "h = self.c(x)", "h += 1", "return h"
+    model, x = made(write(file, *lines), "Net"), fields()
+    before = x.clone()
+    found = [model(x), model(x), model.copy()(x), model.recorded(x)[0].output + 1]
+    assert torch.equal(x, before) and all(torch.equal(y, found[0]) for y in found)
+    train_alone(model.module)
+    jacobian = LayerJacobian(model, "l01", x)
+    torch.testing.assert_close(jacobian.output, model(x))
+    assert torch.equal(x, before)
 
 
 # --- What is refused -----------------------------------------------------------------------

@@ -134,6 +134,7 @@ class User:
                 f"cannot be made with {self.settings.settings}",
                 lambda: net(**self.settings.settings),
             )
+            module.register_forward_pre_hook(_with_an_input_of_its_own)
             x = torch.randn(1, len(channels.inputs), n, n)
             parts = self._tried(f"fails on an input {_shape(x)}", lambda: self._parts(module, x))
             _check_output(self._name, self._output(module, x), x, channels)
@@ -247,6 +248,11 @@ def _foreign_code(path: Path, failure: str) -> Iterator[None]:
         where = f", line {line}" if line else ""
         words = one_line(error) or "no message"
         raise CaseError(f"{path}{where}: {failure} ({type(error).__name__}: {words})") from None
+
+
+def _with_an_input_of_its_own(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Samples are used again, whatever a network does with its input in place."""
+    return (inputs[0].clone(), *inputs[1:])
 
 
 def _shape(x: Tensor) -> str:

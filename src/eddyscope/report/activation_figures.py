@@ -152,6 +152,6 @@ def _run(results: Results, name: str, model: ModelKey, system: str) -> DrawnRun:
 
 def _ratio(values: FloatArray, reference: FloatArray) -> FloatArray:
     """values / reference; NaN where both are nothing, or a coarse layer has no such shell."""
-    tiny = 1e-12 * max(float(np.nanmax(reference)), 1e-300)
+    tiny = 1e-12 * max(float(np.nanmax(reference, initial=0.0)), 1e-300)
     ratio = np.asarray((values + tiny) / (reference + tiny))
     return np.where((values > tiny) | (reference > tiny), ratio, np.nan)

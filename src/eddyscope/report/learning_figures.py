@@ -33,7 +33,8 @@ def training(results: Results) -> Picture:
     _curve(first, base.losses("train"), COLOURS["base"], "training samples")
     _curve(first, base.losses("validation"), COLOURS["base"], "validation samples", ":")
     first.set_title("Base model, on base", color=COLOURS["base"])
-    first.legend()
+    if first.get_legend_handles_labels()[0]:  # there are none of a single epoch
+        first.legend()
     keys = [key for key in results.models if not key.is_base and key.seed is None]
     singles = sorted((key for key in keys if key.is_single_layer), key=str)
     others = sorted((key for key in keys if not key.is_single_layer), key=str)
