@@ -33,7 +33,12 @@ examples:
   Vorticity of a full simulation, filtered here to two coarse grids, with its exact pi:
     mpirun -n 4 eddyscope import dns.h5 --omega-full 'omega_*.npy' --dims y,x \\
         --interval 0.5 --filter gaussian --n 32,64 --width 2
-  A case then names the dataset; `eddyscope info les.h5` says what is in it.
+  Add --dry-run to see how all is understood before anything is written. A case then names the
+  dataset ([base] dataset = "les.h5"); `eddyscope example own_data` writes one to begin with.
+
+files: HDF5, NetCDF 3 and 4, .npy, .npz, .mat. Without :VARIABLE, the one that is called as the
+field, or the only one. Axes, times and coordinates are those that the file names; .npy, .npz and
+.mat name none, and .mat of MATLAB 7.3 has the axes in the opposite order: --dims x,y,sample.
 
 signs and scales, as stored (give --scale NAME=FACTOR where yours differ):
   omega = dv/dx - du/dy,  laplacian(psi) = -omega,  u = dpsi/dy,  v = -dpsi/dx
