@@ -61,7 +61,7 @@ class HostLoops:
 
     @staticmethod
     def stack(fields: Sequence[ComplexArray]) -> ComplexArray:
-        return np.stack(fields)
+        return fields[0][None] if len(fields) == 1 else np.stack(fields)
 
     @staticmethod
     def maxima(field: RealArray) -> RealArray:

@@ -52,7 +52,7 @@ class Loops(Protocol):
         """out <- factor · field."""
 
     def stack(self, fields: Sequence[ComplexArray]) -> ComplexArray:
-        """Fields along a new first axis, as a copy."""
+        """Fields along a new first axis, to be read only."""
 
     def maxima(self, field: RealArray) -> RealArray:
         """The largest value of each member and layer, (member, layer); a NaN stays."""
