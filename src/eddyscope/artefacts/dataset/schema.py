@@ -92,7 +92,7 @@ class EnsembleSettings(Section):
     Sample s of each member is taken at t = spin_up + s · interval, s = 0 … samples - 1.
     """
 
-    members: int = Field(ge=1)
+    members: int = Field(ge=1, le=2**40)
     """Independent runs, each from its own initial condition."""
     spin_up: Annotated[float, TIME] = Field(default=0.0, ge=0.0)
     """Time before the first sample."""
@@ -124,7 +124,7 @@ class EnsembleSettings(Section):
 
     def count(self, part: str) -> int:
         """Samples of a part."""
-        return sum(map(len, self.parts[part]))
+        return self.parts[part].samples
 
     def training_samples(self, system: str, setting: str, count: int | None) -> int:
         """How many samples of the training members are used: `count`, or all for None.

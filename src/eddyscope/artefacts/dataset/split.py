@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from itertools import pairwise
+from typing import Annotated, Literal, Protocol, overload
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,7 @@ __all__ = [
     "PARTS",
     "SPLITS",
     "Block",
+    "Blocks",
     "ByMember",
     "ByTime",
     "Parts",
@@ -50,7 +52,41 @@ class Block:
         return f"samples {self.samples.start}-{self.samples.stop - 1} of member {self.member}"
 
 
-Parts = Mapping[str, list[Block]]
+@dataclass(frozen=True)
+class Blocks(Sequence[Block]):
+    """The same pieces of the time of each of some members, member by member. A block is made when
+    it is asked for: a case file may ask for more members than there is memory for."""
+
+    members: range
+    pieces: tuple[range, ...]
+    """Places in the dataset of each piece's samples."""
+    whole: bool
+    """Whether a piece is all samples of its member."""
+
+    def __len__(self) -> int:
+        return len(self.members) * len(self.pieces)
+
+    @overload
+    def __getitem__(self, at: int) -> Block: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Block]: ...
+    def __getitem__(self, at: int | slice) -> Block | list[Block]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        turn, piece = divmod(at % len(self), len(self.pieces))
+        member = self.members[turn]
+        number = member if self.whole else at % len(self)
+        return Block(number, member, self.pieces[piece], self.whole)
+
+    @property
+    def samples(self) -> int:
+        """Samples of all blocks together."""
+        return len(self.members) * sum(map(len, self.pieces))
+
+
+Parts = Mapping[str, Blocks]
 """PARTS -> their blocks."""
 
 
@@ -62,9 +98,9 @@ class Sampled:
     samples: int
     interval: float
 
-    def whole(self, members: range) -> list[Block]:
+    def whole(self, members: range) -> Blocks:
         """Members with all their samples."""
-        return [Block(member, member, range(self.samples)) for member in members]
+        return Blocks(members, (range(self.samples),), whole=True)
 
 
 class Split(Protocol):
@@ -156,19 +192,15 @@ class ByTime:
                     f"gap, raise {part}, or give more samples"
                 )
         return {
-            part: list(self._blocks(part, samples, sampled.members))
+            part: Blocks(range(sampled.members), self._pieces(part, samples), whole=False)
             for part, samples in found.items()
         }
 
-    def _blocks(self, part: str, samples: range, members: int) -> Iterator[Block]:
-        """A part's blocks: one a member, or several of it to test on."""
-        pieces = min(self.settings.blocks, len(samples)) if part == "test" else min(1, len(samples))
-        number = 0
-        for member in range(members):
-            for piece in range(pieces):
-                start, stop = (len(samples) * (piece + end) // pieces for end in (0, 1))
-                yield Block(number, member, samples[start:stop], whole=False)
-                number += 1
+    def _pieces(self, part: str, samples: range) -> tuple[range, ...]:
+        """A part's samples of a member as one piece, or as several to test on."""
+        count = min(self.settings.blocks if part == "test" else 1, len(samples))
+        ends = [len(samples) * piece // count for piece in range(count + 1)] if count else [0]
+        return tuple(samples[start:stop] for start, stop in pairwise(ends))
 
 
 def _first_from(time: float, interval: float) -> int:
