@@ -47,7 +47,8 @@ LIBRARIES = {
     "mpi4py_fft": ("spectral/backends/",),
     "torch": ("networks/", "learning/", "analysis/", "advisor/", "api/",
               "parallel/torch_group.py", "storage/probe.py",
-              "spectral/backends/torch.py", "spectral/kernels/tensors.py"),
+              "spectral/backends/torch.py", "spectral/kernels/tensors.py",
+              "spectral/kernels/casts.py"),
 }  # fmt: skip
 """Library -> where it may be imported: folders end in a slash, files do not."""
 

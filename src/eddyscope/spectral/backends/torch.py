@@ -1,10 +1,11 @@
-"""Transforms on a device, by torch: all members and layers of a rank in one batch.
+"""Transforms on a device, by torch: on a GPU all members and layers of a rank in one batch, on a
+CPU one field at a time, some columns and then some rows, which are in cache.
 
     coefficients (kx, ky)   of the n/2 columns of modes that are kept
       | c2c along y, padded
     columns (kx, y)
-      | c2r along x, padded
-    points (x, y)           in this order, so that nothing is transposed on the way
+      | transposed, and c2r along x, padded
+    points (y, x)
       | a pointwise function, and back the same way
 
 A field lies whole on one device: ranks share out members, and each has a device of its own.
@@ -23,6 +24,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.parallel.world import Comm, Mesh
 from eddyscope.spectral.distribution import Distribution, Share, edges
 from eddyscope.spectral.grid import Grid
+from eddyscope.spectral.kernels.casts import array_of, tensor_of
 from eddyscope.spectral.transform import At, ColumnFunction, PointFunction, TransformSettings
 
 if TYPE_CHECKING:
@@ -45,11 +47,12 @@ def leave(at: At, one: ComplexArray, other: ComplexArray) -> None:
 class Torch(Distribution):
     """See `spectral.transform.Transform` and `FusedKernel`: it is both. Its arrays are tensors.
 
-    Its bits depend on the device, on `compile`, and may depend on how many members a rank has.
+    Its bits depend on the device, and on a GPU also on how many members a rank has. On a CPU they
+    are the same on any number of ranks.
     """
 
     class Settings(TransformSettings):
-        """torch, all members of a rank in one batch on a GPU or a CPU; one rank a device."""
+        """torch, on a GPU with all members of a rank in one batch, or on a CPU; one rank a device."""
 
         kind: Literal["torch"] = "torch"
         device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -129,20 +132,14 @@ class Torch(Distribution):
     def from_host(self, array: AnyArray) -> AnyArray:
         import torch
 
-        from eddyscope.spectral.kernels.tensors import array_of
-
         return array_of(torch.from_numpy(np.array(array)).to(self.device))
 
     def to_host(self, array: AnyArray) -> AnyArray:
-        from eddyscope.spectral.kernels.tensors import tensor_of
-
         host: AnyArray = tensor_of(array).detach().cpu().numpy()
         return host
 
     def zeros_spectral(self) -> ComplexArray:
         import torch
-
-        from eddyscope.spectral.kernels.tensors import array_of
 
         kind = getattr(torch, self.grid.complex.name)
         return array_of(torch.zeros(self.spectral_shape, dtype=kind, device=self.device))
@@ -151,8 +148,6 @@ class Torch(Distribution):
         self, function: PointFunction, fill: ColumnFunction = leave, use: ColumnFunction = leave
     ) -> FloatArray:
         import torch
-
-        from eddyscope.spectral.kernels.tensors import array_of
 
         kind, size = getattr(torch, self.grid.real.name), self.grid.n_product
         maxima = torch.zeros(self.spectral_shape[:2], dtype=kind, device=self.device)
@@ -172,8 +167,6 @@ class Torch(Distribution):
         y)."""
         import torch
 
-        from eddyscope.spectral.kernels.tensors import array_of
-
         padded, columns = self._buffers()
         for part in self._columns:
             pair = padded[..., : part.stop - part.start, :]
@@ -186,8 +179,6 @@ class Torch(Distribution):
 
     def _from_columns(self, at: Fields, columns: Tensor, use: ColumnFunction) -> None:
         import torch
-
-        from eddyscope.spectral.kernels.tensors import array_of
 
         for part in self._columns:
             one, other = torch.fft.fft(columns[..., part, :])
@@ -227,8 +218,6 @@ class Torch(Distribution):
         """Fields on size × size points, (…, y, x)."""
         import torch
 
-        from eddyscope.spectral.kernels.tensors import array_of, tensor_of
-
         padded = self._resized(tensor_of(field_hat), size)
         columns = torch.fft.ifft(padded, dim=-1, norm="forward")
         points = torch.fft.irfft(columns, n=size, dim=-2, norm="forward")
@@ -237,8 +226,6 @@ class Torch(Distribution):
     def _modes(self, field: RealArray) -> ComplexArray:
         """The modes kept of fields (…, y, x) on any number of points."""
         import torch
-
-        from eddyscope.spectral.kernels.tensors import array_of, tensor_of
 
         columns = torch.fft.rfft(tensor_of(field).transpose(-1, -2), dim=-2, norm="forward")
         kept = columns[..., : self.grid.n // 2, :]
@@ -256,8 +243,6 @@ class Torch(Distribution):
     def gather_columns(
         self, fields_hat: Sequence[ComplexArray], n: int, turn: int = 0
     ) -> dict[int, ComplexArray]:
-        from eddyscope.spectral.kernels.tensors import array_of, tensor_of
-
         kept = [tensor_of(field)[..., : n // 2, :] for field in fields_hat]
         whole = [array_of(self._resized(field, n)) for field in kept]
         members = range(self.mesh.members.start, self.mesh.members.stop)

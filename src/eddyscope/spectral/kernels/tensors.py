@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from eddyscope.config.arrays import AnyArray, ComplexArray, RealArray
+from eddyscope.spectral.kernels.casts import array_of, tensor_of
 
-__all__ = ["TensorLoops", "array_of", "tensor_of"]
+__all__ = ["TensorLoops"]
 
 NUMBERS = 100
 """Numbers kept on the device; of the lengths of steps that adapt there is no end."""
@@ -23,16 +24,6 @@ NUMBERS = 100
 
 Loop = Callable[..., None]
 """Of tensors and numbers."""
-
-
-def tensor_of(array: AnyArray) -> Tensor:
-    """An array of a transform whose arrays are tensors, as what it is."""
-    return cast(Tensor, array)
-
-
-def array_of(tensor: Tensor) -> AnyArray:
-    """A tensor, as rooms that know no torch handle it."""
-    return cast(AnyArray, tensor)
 
 
 class TensorLoops:
