@@ -52,7 +52,7 @@ class Torch(Distribution):
     """
 
     class Settings(TransformSettings):
-        """torch, on a GPU with all members of a rank in one batch, or on a CPU; one rank a device."""
+        """torch, on a GPU with all members of a rank in one batch, or a CPU; one rank a device."""
 
         kind: Literal["torch"] = "torch"
         device: Literal["auto", "cpu", "cuda"] = "auto"
