@@ -62,6 +62,16 @@ def test_work_comes_back_in_order(world, count):
     assert map_in_order(world, lambda i: i * i, items) == [i * i for i in items]
 
 
+def test_what_one_rank_cannot_do_is_told_by_all(world):
+    def refuse_the_last(i: int) -> int:
+        if i == world.size - 1:
+            raise CaseError("not this one")
+        return i
+
+    with pytest.raises(CaseError, match="not this one"):
+        map_in_order(world, refuse_the_last, list(range(world.size)))
+
+
 def test_reductions_go_element_by_element(world):
     mine = np.array([[world.rank, -world.rank]], dtype=float)
     np.testing.assert_array_equal(largest(world.comm, mine), [[world.size - 1, 0]])

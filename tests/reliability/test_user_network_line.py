@@ -118,7 +118,7 @@ def test_dry_run_tells_what_a_stage_would(launch, ready, tmp_path):
     words = command(["run"], ready, tmp_path / "out")
     planned = launch(2, [*words, "--dry-run"], LIMIT)
     assert planned.returncode == 0 and "network: user, 5 layers" in planned.stdout
-    told = "gives a tensor 1 x 2 x 16 x 16 where a tensor 1 x 1"
+    told = "gives a tensor 1 x 2 x 16 x 16 of float32 where a real tensor 1 x 1"
     ended = launch(2, [*words, "network.settings={outputs=2}", "--dry-run"], LIMIT)
     assert ended.returncode == 2 and ended.stderr.count(told) == 1, ended.stderr
     assert not (tmp_path / "out").exists()

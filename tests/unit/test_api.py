@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -116,6 +117,11 @@ def nan_in(omega: np.ndarray) -> np.ndarray:
         (lambda w: w, {"n": 15}, "must be even"),
         (lambda w: w, {"filter": "gausian"}, "did you mean gaussian"),
         (lambda w: w, {"width": -1.0}, "filter.width = -1.0"),
+        (lambda w: w, {"filter": None}, "filter = None: must be a table"),
+        (lambda w: w, {"filter": {"kind": "box", "width": 3.0}}, "filter names width"),
+        (lambda w: w * 1e200, {}, "would overflow"),
+        (lambda w: np.ma.masked_greater(w, 0.5), {}, "values that are masked"),
+        (lambda w: [[1.0], [1.0, 2.0]], {}, "omega: no array of numbers"),
     ],
 )
 def test_subgrid_refuses_in_one_line(change, options, words):
@@ -235,6 +241,8 @@ def test_a_model_is_a_closure_of_the_solver(made):
         ({"omega": np.zeros((3, 16, 16))}, r"give \(y, x\), .* with 2 members"),
         ({"omega": np.ones((16, 16))}, "has a mean of 1"),
         ({"seed": -1}, "seed = -1"),
+        ({"flow": {"kind": "navierstokes"}}, "flow.kind = 'navierstokes'.*did you mean"),
+        ({"closure": "smagorinsky"}, "closure = 'smagorinsky': give a function"),
     ],
 )
 def test_the_solver_refuses_in_one_line(options, words):
@@ -353,6 +361,73 @@ def test_advice_on_any_module():
     assert list(chosen.values) == ["down", "last"]
 
 
+def test_samples_are_taken_however_they_lie_in_memory():
+    torch.manual_seed(0)
+    module, rng = Awkward(), np.random.default_rng(2)
+    inputs, targets = rng.standard_normal((4, 2, 16, 16)), rng.standard_normal((4, 1, 16, 16))
+    expected = eddyscope.advise(module, None, inputs, targets).values
+    assert max(expected.values()) > 0.0
+
+    def found(inputs: object, targets: object) -> dict[str, float]:
+        return eddyscope.advise(module, None, inputs, targets).values
+
+    assert found(inputs.astype(">f8"), np.asfortranarray(targets)) == expected
+    assert found(inputs[..., ::-1].copy()[..., ::-1], targets.tolist()) == expected
+    assert found(torch.tensor(inputs, requires_grad=True), targets) == expected
+    with torch.inference_mode():
+        assert found(torch.tensor(inputs), torch.tensor(targets)) == expected
+    with torch.no_grad():
+        assert found(inputs, targets) == expected
+
+
+def test_layers_that_give_no_fields_have_no_spectra():
+    inputs = torch.randn(3, 2, 16, 16)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(512, 4))
+    assert np.isnan(eddyscope.activation_spectra(flat, None, inputs).h).all()
+    pooled = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 1, 3))
+    spectra = eddyscope.activation_spectra(pooled, None, inputs)
+    assert spectra.sizes["wavenumber"] == 12, "those of the inputs too"
+
+
+class Wavering(nn.Module):
+    """Calls its layer as often as its input says."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        once = self.layer(x)
+        return self.layer(once) if bool(x.mean() > 0) else once
+
+
+@pytest.mark.parametrize("signs", [[1, 1, -3, -3], [-1, 2]])
+def test_layers_that_not_all_samples_meet_alike_have_no_spectra(signs):
+    inputs = torch.ones(len(signs), 1, 8, 8) * torch.tensor(signs)[:, None, None, None]
+    with pytest.raises(eddyscope.CaseError, match="calls its layers more or less often"):
+        eddyscope.activation_spectra(Wavering(), None, inputs)
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "words"),
+    [
+        (nn.Conv2d, {}, "of type class Conv2d; give a torch.nn.Module"),
+        (nn.Conv2d(1, 1, 3), {"n": 16.5}, r"n = 16\.5"),
+        (nn.Conv2d(1, 1, 3, dtype=torch.complex64), {}, "not finite real numbers"),
+        (nn.Sequential(nn.LazyConv2d(1, 3)), {}, "layer '0' has no weights yet"),
+    ],
+)
+def test_kernel_spectra_refuse_in_one_line(module, options, words):
+    with pytest.raises(eddyscope.CaseError, match=words):
+        eddyscope.kernel_spectra(module, **options)
+
+
+def test_kernels_in_half_precision_have_spectra():
+    module = nn.Sequential(nn.Conv2d(1, 2, 3)).bfloat16()
+    whole = eddyscope.kernel_spectra(copy.deepcopy(module).float())["0"]
+    assert eddyscope.kernel_spectra(module)["0"].identical(whole)
+
+
 def test_fields_that_are_not_square_are_advised_on_but_have_no_spectra():
     inputs, targets = torch.randn(3, 2, 16, 24), torch.randn(3, 1, 16, 24)
     advice = eddyscope.advise(Awkward(), None, inputs, targets)
@@ -373,6 +448,11 @@ def test_fields_that_are_not_square_are_advised_on_but_have_no_spectra():
         ({"inputs": torch.randn(2, 16, 16)}, r"inputs have shape \(2, 16, 16\)"),
         ({"inputs": torch.full((4, 2, 16, 16), torch.nan)}, "inputs have values that are not"),
         ({"targets": torch.randn(4, 1, 8, 8)}, r"targets have shape \(4, 1, 8, 8\), but of 4"),
+        ({"layers": "first"}, "layers = 'first': give a list"),
+        ({"module": nn.Tanh}, "of type class Tanh; give a torch.nn.Module"),
+        ({"module": torch.tanh}, "of type builtin_function_or_method; give a torch.nn.Module"),
+        ({"inputs": torch.ones(4, 2, 16, 16) * 1j}, "inputs is of type complex64"),
+        ({"score": None}, "scores"),
         ({"score": "linear"}, "advise.scores|did you mean|scores"),
     ],
 )

@@ -150,6 +150,22 @@ def test_files_that_cannot_be_used(file: Path, text: str, words: list[str]):
     refused(lambda: made(file, "Net"), *words)
 
 
+@pytest.mark.parametrize(
+    "line", ["torch.set_grad_enabled(False)", "torch.set_default_dtype(torch.float64)"]
+)
+def test_what_a_file_sets_for_all_of_torch_is_set_back(file: Path, line: str):
+    start = torch.is_grad_enabled(), torch.get_default_dtype()
+    source = write(file, "return self.c(x)", init="self.c = nn.Conv2d(2, 1, 1)")
+    source.write_text(source.read_text() + f"\n{line}\n")
+    try:
+        network = made(source, "Net").module
+        assert (torch.is_grad_enabled(), torch.get_default_dtype()) == start
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    finally:
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_class_that_cannot_be_made():
     refused(lambda: made(settings={"widht": 3}), "cannot be made with {'widht': 3} (TypeError: ")
 
@@ -157,10 +173,17 @@ def test_a_class_that_cannot_be_made():
 @pytest.mark.parametrize(
     ("lines", "start", "words"),
     [
-        (["return self.c(x)[:, :, 1:]"], "", "gives a tensor 1 x 1 x 15 x 16 where a tensor 1 x 1"),
-        (["return [self.c(x)]"], "", "gives a list where a tensor 1 x 1 x 16 x 16 is needed"),
+        (["return self.c(x)[:, :, 1:]"], "", "gives a tensor 1 x 1 x 15 x 16 of float32 where a"),
+        (["return [self.c(x)]"], "", "gives a list where a real tensor 1 x 1 x 16 x 16 is needed"),
         (["return self.c(x.view(3, -1))"], "", "line 8: Net fails on an input 1 x 2 x 16 x 16"),
         (["return x[:, :1]"], "", "no convolution and no linear layer is met"),
+        (["x.mul_(2.0)", "return self.c(x)"], "", "changes its input in place"),
+        (["return self.c(x)[:1]"], "", "of float32 where a real tensor 2 x 1"),
+        (["assert len(x) == 1", "return self.c(x)"], "", "fails in training on inputs 2 x 2 x 16"),
+        (["return [self.c(x)] if self.training else self.c(x)"], "", "in training gives a list"),
+        (["return self.c(x) * 1j"], "", "gives a tensor 1 x 1 x 16 x 16 of complex64"),
+        ([], "import threading; self.c = nn.Conv2d(2, 1, 1); self.z = threading.Lock()",
+         "Net cannot be copied"),
         ([], "self.c = nn.Conv2d(2, 1, 1).double()", "fails on an input"),
         ([], "self.c = nn.Conv2d(2, 1, 1); self.z = nn.Parameter(torch.ones(2) * 1j)",
          "z is complex64, but models hold float32"),

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from eddyscope.config.arrays import FloatArray, IntArray
+from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayerCall, LayeredModel
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
@@ -35,6 +36,11 @@ __all__ = ["CHUNK", "LayerSpectra", "Subject", "measure", "shell_power"]
 
 CHUNK = 2
 """Samples a piece of work: fixed, so that sums do not depend on the number of ranks."""
+
+VARIES = (
+    "the network calls its layers more or less often, or in another order, for other samples, so "
+    "there are no mean spectra of them; let its forward call the same layers always"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class LayerSpectra:
     """Spectra of the network's input channels, axes (channel, wavenumber)."""
 
     def __add__(self, other: LayerSpectra) -> LayerSpectra:
-        assert self.layers == other.layers
+        if self.layers != other.layers:
+            raise CaseError(VARIES)
         return LayerSpectra(
             self.layers,
             self.points,
@@ -108,9 +115,12 @@ def _sum_over(subject: Subject, samples: slice) -> LayerSpectra:
     """Spectra summed over some samples, averaged over channels. Not collective."""
     inputs = subject.inputs[samples]
     calls, output = _recorded(subject.model, inputs)
-    given = [*(call.output for call in calls), *(call.input for call in calls), output]
+    passed = (field for call in calls for field in (call.input, call.output))
+    given = [inputs, *passed, output]
     shells = max(len(shell_counts(field.shape[-1])) for field in given if _is_field(field))
     fed = subject.model.fed(inputs[:1])
+    if len(fed) != len(calls):
+        raise CaseError(VARIES)
     made = [output if place is None else calls[place].input for place in fed]
     return LayerSpectra(
         tuple(call.name for call in calls),

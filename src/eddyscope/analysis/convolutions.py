@@ -56,12 +56,15 @@ def _is_convolution(layer: nn.Module) -> bool:
 
 def _without_holes(layer: nn.Module) -> RealArray:
     assert isinstance(layer, nn.Conv2d)
-    weights: RealArray = layer.weight.detach().cpu().numpy()
+    weight = layer.weight.detach().cpu()
+    if weight.dtype in (torch.float16, torch.bfloat16):
+        weight = weight.float()
+    weights: RealArray = weight.numpy()
     dilation = layer.dilation
     if dilation == (1, 1):
         return weights
     *kernels, rows, columns = weights.shape
     sides = [(side - 1) * step + 1 for side, step in zip((rows, columns), dilation, strict=True)]
-    filled = torch.zeros(*kernels, *sides, dtype=layer.weight.dtype)
-    filled[..., :: dilation[0], :: dilation[1]] = layer.weight.detach()
+    filled = torch.zeros(*kernels, *sides, dtype=weight.dtype)
+    filled[..., :: dilation[0], :: dilation[1]] = weight
     return filled.numpy()

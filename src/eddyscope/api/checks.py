@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from pydantic import ValidationError
 
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.case import Section
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, one_line
 from eddyscope.config.explain import explain
 from eddyscope.parallel.world import World
 
-__all__ = ["Choosing", "alone", "require_no_mean", "square_field", "validated"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Choosing", "alone", "numbers", "require_no_mean", "square_field", "validated"]
 
 S = TypeVar("S", bound=Section)
 
@@ -24,6 +27,9 @@ Choosing = str | Mapping[str, object]
 
 SAME = 1e-6
 """Share of a field's root mean square that its mean may be, as rounding leaves it."""
+
+LARGEST = 1e100
+"""Of a field that is multiplied with others."""
 
 
 @cache
@@ -42,14 +48,31 @@ def validated(schema: type[S], given: Mapping[str, object]) -> S:
         raise CaseError(first, more) from None
 
 
+def numbers(values: object, what: str) -> AnyArray:
+    """What numpy, torch, xarray or a list has, as a numpy array in this machine's byte order.
+
+    CaseError where it is no array, is masked, or is not of real numbers.
+    """
+    if hasattr(values, "detach"):
+        tensor = cast("Tensor", values).detach().cpu()  # numpy takes no gradients and no GPU's
+        values = tensor.float() if "bfloat16" in str(tensor.dtype) else tensor  # nor these
+    try:
+        array: AnyArray = np.asarray(values)
+    except Exception as error:  # whatever the conversion of any object raises
+        raise CaseError(f"{what}: no array of numbers ({one_line(error)})") from None
+    if np.ma.is_masked(values):
+        raise CaseError(f"{what} has values that are masked; fill them first")
+    if array.dtype.kind not in "fiu":
+        raise CaseError(f"{what} is of type {array.dtype}; give real numbers")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def square_field(values: AnyArray, what: str) -> FloatArray:
     """Real fields on n × n points, axes (…, y, x), in double precision.
 
     CaseError where they are no such fields: vorticity and streamfunction of the periodic box.
     """
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
-        raise CaseError(f"{what} is of type {array.dtype}; give real numbers")
+    array = numbers(values, what)
     if (
         array.ndim < 2
         or array.shape[-1] != array.shape[-2]
@@ -63,6 +86,8 @@ def square_field(values: AnyArray, what: str) -> FloatArray:
     field = array.astype(np.float64)
     if not np.isfinite(field).all():
         raise CaseError(f"{what} has {int(np.sum(~np.isfinite(field)))} values that are not finite")
+    if np.abs(field).max() > LARGEST:
+        raise CaseError(f"{what} reaches {np.abs(field).max():.3g}; products of it would overflow")
     return field
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -56,13 +57,25 @@ def subgrid(omega: AnyArray, n: int, filter: Choosing = "gaussian", width: float
     points = field.shape[-1]
     if not isinstance(n, int | np.integer) or n > points:
         raise CaseError(f"n = {n}: give a whole number, at most the {points} points of omega")
-    table = {"kind": filter} if isinstance(filter, str) else dict(filter)
-    settings = validated(Chosen, {"filter": {**table, "n": [int(n)], "width": width}})
+    settings = validated(Chosen, {"filter": _table(filter, int(n), width)})
     filtering = _filtering(points, settings.filter.model_dump_json())
     made = [filtering.filtered(each)[n] for each in field.reshape(-1, points, points)]
     shape = (*field.shape[:-2], n, n)
     names = Filtered._fields
     return Filtered(*(np.stack([fields[k] for fields in made]).reshape(shape) for k in names))
+
+
+def _table(filter: Choosing, n: int, width: float) -> object:
+    """The filter as a table of a case file. CaseError where it says what an argument says."""
+    if isinstance(filter, str):
+        return {"kind": filter, "n": [n], "width": width}
+    given: object = filter
+    if not isinstance(given, Mapping):
+        return given
+    said = given.keys() & {"n", "width"}
+    if said:
+        raise CaseError(f"filter names {', '.join(sorted(said))}; give it as an argument instead")
+    return {**given, "n": [n], "width": width}
 
 
 class Chosen(Section):

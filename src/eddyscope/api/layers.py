@@ -19,7 +19,7 @@ from eddyscope.analysis.activation_spectra import Subject, measure
 from eddyscope.analysis.convolutions import kernels_of
 from eddyscope.analysis.kernel_spectra import KINDS
 from eddyscope.analysis.kernel_survey import survey
-from eddyscope.api.checks import Choosing, alone, validated
+from eddyscope.api.checks import Choosing, alone, numbers, validated
 from eddyscope.artefacts.analysis import activation_group, kernel_group
 from eddyscope.artefacts.key import BASE
 from eddyscope.config.arrays import AnyArray
@@ -70,13 +70,16 @@ def kernel_spectra(module: nn.Module, n: int = 64) -> dict[str, xr.Dataset]:
     >>> list(spectra), spectra["2"].amplification.dims
     (['0', '2'], ('out', 'in', 'wavenumber'))
     """
+    _require_module(module)
     found = {k: m for k, m in module.named_modules() if isinstance(m, nn.Conv2d)}
+    for name, layer in found.items():
+        _require_numbers(name, layer)
     if not found:
         raise CaseError(
             f"{type(module).__name__} has no two-dimensional convolution (torch.nn.Conv2d)"
         )
-    if n < 2:
-        raise CaseError(f"n = {n}: give at least 2 points a side")
+    if not isinstance(n, int) or n < 2:
+        raise CaseError(f"n = {n!r}: give a whole number of points a side, at least 2")
     kernels = kernels_of(_layered(module, found))
     surveyed = survey(alone(), {BASE: kernels}, dict.fromkeys(kernels, n), seed=0)
     return {
@@ -120,6 +123,7 @@ def activation_spectra(
     return activation_group(found.layers, model.channels.inputs, {**arrays, "input": found.inputs})
 
 
+@torch.inference_mode(mode=False)  # which whoever calls may have on, and has no derivatives
 def advise(
     module: nn.Module,
     layers: Sequence[str] | None,
@@ -149,7 +153,7 @@ def advise(
     >>> sorted(advice.ranking), sorted(advice.values)
     (['0', '2'], ['0', '2'])
     """
-    name = score if isinstance(score, str) else score.get("kind")
+    name = score.get("kind") if isinstance(score, Mapping) else score
     settings = validated(AdviseSettings, {"scores": [score], "default_score": name})
     judge: Score = SCORES.build(settings.scores[0])
     if judge.reads_base:
@@ -179,9 +183,25 @@ def _layered(module: nn.Module, layers: Mapping[str, nn.Module], inputs: int = 0
     return LayeredModel(module, layers, NetworkSettings(), channels)
 
 
+def _require_module(module: object) -> None:
+    if not isinstance(module, nn.Module):
+        given = f"class {module.__name__}" if isinstance(module, type) else type(module).__name__
+        raise CaseError(f"module is of type {given}; give a torch.nn.Module, made")
+
+
+def _require_numbers(name: str, layer: nn.Conv2d) -> None:
+    """CaseError unless a convolution's weights are finite real numbers."""
+    weight = layer.weight
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        raise CaseError(f"layer {name!r} has no weights yet; call the module once first")
+    if weight.is_complex() or not torch.isfinite(weight).all():
+        raise CaseError(f"layer {name!r} has weights that are not finite real numbers")
+
+
 def _at_work(module: nn.Module, inputs: Arrays) -> tuple[nn.Module, Tensor, Tensor]:
     """A copy of the module on the CPU that is not in training, its inputs, and what it gives of
     the first of them. Raises CaseError."""
+    _require_module(module)
     copied = copy.deepcopy(module).cpu().eval()
     fields = _as_tensor(inputs, "inputs", copied)
     try:
@@ -203,7 +223,8 @@ def _is_square(fields: Tensor) -> bool:
 
 def _as_tensor(values: Arrays, what: str, module: nn.Module) -> Tensor:
     """Samples in the module's precision. CaseError unless they are (sample, channel, y, x)."""
-    tensor = torch.as_tensor(values).detach().cpu()
+    # A copy of its own: of numpy's strides and of torch's inference mode it has nothing.
+    tensor = torch.tensor(numbers(values, what).copy())
     if tensor.dim() != 4 or not tensor.numel():
         raise CaseError(f"{what} have shape {tuple(tensor.shape)}; give (sample, channel, y, x)")
     if not torch.isfinite(tensor).all():
@@ -220,6 +241,8 @@ def _chosen(
     if not any(parameter.requires_grad for parameter in module.parameters()):
         module.requires_grad_()  # frozen for use, not layer by layer
     one = inputs[:1]
+    if isinstance(layers, str):
+        raise CaseError(f"layers = {layers!r}: give a list of names, or None")
     if layers is None:
         chosen = find_layers(module, one)
     else:

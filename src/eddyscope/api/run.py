@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from eddyscope.api.checks import Choosing, alone, require_no_mean, square_field, validated
+from eddyscope.api.checks import Choosing, alone, numbers, require_no_mean, square_field, validated
 from eddyscope.api.marks import FixedPace, Marks
 from eddyscope.closures.on_points import OnPoints
 from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray
@@ -102,6 +102,8 @@ class Solver:
             "seed": seed,
         }
         settings = validated(SolverSettings, given)
+        if closure is not None and not callable(closure):
+            raise CaseError(f"closure = {closure!r}: give a function of psi and omega, or None")
         self.simulation = _simulation(settings, closure)
         """The loop, for those who need more than what is here."""
         made = self.simulation.flow
@@ -207,8 +209,8 @@ def _on_points(closure: PiFunction, flow: Flow) -> OnPoints:
     """A user's function as a closure; what it gives is checked."""
 
     def pi(psi: FloatArray, omega: FloatArray) -> FloatArray:
-        given = np.asarray(closure(psi, omega))
-        if given.shape != omega.shape or given.dtype.kind not in "fiu":
+        given = numbers(closure(psi, omega), "what the closure gave")
+        if given.shape != omega.shape:
             raise CaseError(
                 f"the closure gave an array of shape {given.shape} and type {given.dtype}; Π is "
                 f"real and has the shape of ψ and ω, {omega.shape}"

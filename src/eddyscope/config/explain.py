@@ -46,13 +46,17 @@ def explain(error: ValidationError, schema: type[BaseModel], tree: Tree) -> list
         keys, setting = _user_keys(finding["loc"], schema, tree)
         by_setting.setdefault(setting, []).append((keys, finding))
     found = [
-        (finding["type"] != "extra_forbidden", _fault(keys, finding, schema, tree))
+        (not _is_cause(keys, finding), _fault(keys, finding, schema, tree))
         for findings in by_setting.values()
         for keys, finding in _of_the_form_meant(findings)
     ]
-    # A misspelt key is usually the cause of the others, so it is named first.
     found.sort(key=lambda item: item[0])
     return [fault for _, fault in found]
+
+
+def _is_cause(keys: tuple[str, ...], finding: ErrorDetails) -> bool:
+    """Whether it is usually the cause of the others, and is named first: a misspelt key or kind."""
+    return finding["type"] == "extra_forbidden" or keys[-1:] == ("kind",)
 
 
 def _fault(
@@ -275,7 +279,9 @@ def _model_of(field: FieldInfo, given: object) -> type[BaseModel] | None:
     """The section that a field holds where the user gave `given`."""
     choice = choice_of(field)
     if choice is not None:
-        entry = choice.registry.entries.get(choice.kind_of(given))
+        entries = choice.registry.entries
+        only = next(iter(entries.values())) if len(entries) == 1 else None
+        entry = entries.get(choice.kind_of(given), only)
         return None if entry is None else entry.Settings
     for candidate in (field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):

@@ -15,6 +15,7 @@ model, which can be used with that file alone; what the file itself imports is n
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import sys
@@ -138,6 +139,7 @@ class User:
             x = torch.randn(1, len(channels.inputs), n, n)
             parts = self._tried(f"fails on an input {_shape(x)}", lambda: self._parts(module, x))
             _check_output(self._name, self._output(module, x), x, channels)
+            self._check_in_training(module, torch.cat([x, x.flip(-1)]), channels)
         _check_numbers(self._name, module)
         if self.settings.weights is not None and key is not None:
             load_weights(module, Path(self.settings.weights), self.settings.weights_source)
@@ -167,6 +169,21 @@ class User:
 
         with evaluating(module), torch.no_grad():
             return module(x)
+
+    def _check_in_training(self, module: nn.Module, x: Tensor, channels: Channels) -> None:
+        """Raise CaseError unless a copy gives as much in training, and leaves its input as it is:
+        batches are views of the data."""
+        import torch
+
+        copied = self._tried("cannot be copied", lambda: copy.deepcopy(module).train())
+        given = x.clone()
+        with torch.no_grad():
+            output = self._tried(f"fails in training on inputs {_shape(x)}", lambda: copied(given))
+        _check_output(f"{self._name} in training", output, x, channels)
+        if not torch.equal(given, x):
+            raise CaseError(
+                f"{self._name} changes its input in place; let forward begin with x = x.clone()"
+            )
 
     @property
     def _name(self) -> str:
@@ -236,7 +253,11 @@ def _run(path: Path, source: str) -> types.ModuleType:
 
 @contextmanager
 def _foreign_code(path: Path, failure: str) -> Iterator[None]:
-    """Turn what a user's code raises, even an exit, into a CaseError of one line."""
+    """Turn what a user's code raises, even an exit, into a CaseError of one line; what it sets for
+    the whole of torch is set back."""
+    import torch
+
+    grad, precision = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
         yield
     except (CaseError, KeyboardInterrupt):
@@ -248,6 +269,9 @@ def _foreign_code(path: Path, failure: str) -> Iterator[None]:
         where = f", line {line}" if line else ""
         words = one_line(error) or "no message"
         raise CaseError(f"{path}{where}: {failure} ({type(error).__name__}: {words})") from None
+    finally:
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(precision)
 
 
 def _with_an_input_of_its_own(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -263,15 +287,15 @@ def _check_output(name: str, output: object, x: Tensor, channels: Channels) -> N
     """Raise CaseError unless the network gives its output channels on the input's grid."""
     from torch import Tensor
 
-    wanted = (1, len(channels.outputs), *x.shape[2:])
+    wanted = (len(x), len(channels.outputs), *x.shape[2:])
     if not isinstance(output, Tensor):
         found = f"a {type(output).__name__}"
-    elif tuple(output.shape) != wanted:
-        found = f"a tensor {_shape(output)}"
+    elif tuple(output.shape) != wanted or not output.is_floating_point():
+        found = f"a tensor {_shape(output)} of {str(output.dtype).removeprefix('torch.')}"
     else:
         return
     raise CaseError(
-        f"{name} gives {found} where a tensor {' x '.join(map(str, wanted))} is needed for an "
+        f"{name} gives {found} where a real tensor {' x '.join(map(str, wanted))} is needed for an "
         f"input {_shape(x)}: channels {', '.join(channels.inputs)} -> "
         f"{', '.join(channels.outputs)} on {x.shape[-1]} x {x.shape[-1]} points"
     )

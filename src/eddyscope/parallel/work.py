@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 
 __all__ = ["deal", "map_in_order"]
@@ -23,8 +24,9 @@ def map_in_order(
 ) -> list[Result]:
     """`[function(item) for item in items]`, the items dealt to the ranks. Collective.
 
-    `function` must not communicate. Every rank gets the whole list.
+    `function` must not communicate. Every rank gets the whole list, or the CaseError that one met.
     """
-    mine = [function(item) for item in deal(items, world.size, world.rank)]
+    own = deal(items, world.size, world.rank)
+    mine = agree(world.comm, lambda: [function(item) for item in own])
     everyone = world.comm.allgather(mine)
     return [everyone[i % world.size][i // world.size] for i in range(len(items))]
