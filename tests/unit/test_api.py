@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import xarray as xr
 from torch import nn
@@ -289,6 +290,13 @@ def test_a_damaged_dataset_is_refused(made, tmp_path):
     with pytest.raises(eddyscope.CaseError, match="1 samples are damaged, the first is grid 16"):
         eddyscope.open_dataset(path)
     assert "n016" in eddyscope.open_dataset(path, verify=False)
+
+
+def test_a_state_of_another_program_is_refused_with_the_way_to_use_it(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file(nn.Conv2d(2, 1, 3).state_dict(), path)
+    with pytest.raises(eddyscope.CaseError, match=r"safetensors of another.*own_network"):
+        eddyscope.load_model(path)
 
 
 def test_a_model_computes_as_the_program_does(made):

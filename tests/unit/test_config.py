@@ -11,7 +11,9 @@ from pydantic import Field
 from eddyscope.config import provenance
 from eddyscope.config.case import Section, apply_override, load, merge
 from eddyscope.config.errors import CaseError, apart, in_lines, together
+from eddyscope.config.explain import names_of
 from eddyscope.config.registry import Choice, Registry
+from eddyscope.networks.registry import NETWORKS
 
 
 class NoForcing:
@@ -185,6 +187,20 @@ def test_another_kind_replaces_the_whole_table(read):
     base = GOOD + '[flow.forcing]\nkind = "ring"\nwavenumber = 8\n'
     case = read('extends = "base.toml"\n[flow.forcing]\nkind = "none"\n', base=base)
     assert case.flow.forcing.kind == "none"
+
+
+def test_a_table_without_kind_that_is_extended_by_another_kind_says_the_way_out(read):
+    base = GOOD + "[flow.forcing]\nwavenumber = 8\n"
+    above = 'extends = "base.toml"\n[flow.forcing]\nkind = "none"\n'
+    assert 'name its kind there: kind = "' in complaint(read, above, base=base)
+    kind = complaint(read, above, base=base).split('there: kind = "')[1].split('"')[0]
+    mended = base.replace("wavenumber", f'kind = "{kind}"\nwavenumber')
+    assert read(above, base=mended).flow.forcing.kind == "none"
+
+
+def test_settings_are_listed_as_a_case_file_calls_them():
+    listed = names_of(NETWORKS["user"].Settings)
+    assert "class" in listed and "class_name" not in listed
 
 
 def test_merge_leaves_both_trees_alone():

@@ -451,6 +451,10 @@ def test_warnings_of_the_run_are_on_the_page(gathered: Results) -> None:
     assert "Base's members 0, 1 and 2, 3 are alike" in " ".join(said)
     warnings = quality(alike).others
     assert {f"{w[0].upper()}{w[1:]}." for w in warnings} <= set(said)
+    alike.case = {**alike.case, "imported": alike.case["base"]}
+    alike.system = "imported"  # as both systems' may be: the warning names that of the case
+    again = limits.limits(replace(gathered, datasets={"base": alike}))
+    assert "Base's members 0, 1 and 2, 3 are alike" in " ".join(again)
 
 
 class Alike:

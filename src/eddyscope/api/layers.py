@@ -141,7 +141,8 @@ def advise(
 
     layers: names in `module.named_modules()`; None for every convolution and linear layer that a
         forward pass meets; of layers that share weights there is one.
-    inputs, targets: a few samples, (sample, channel, y, x), as the module takes and gives them.
+    inputs, targets: a few samples, (sample, channel, y, x), as the module takes and gives them:
+        normalised, if it was trained on normalised ones. What is wrong by a factor is part of e.
 
     The module is used as in `eval()` and stays as it is; it computes on the CPU. Raises CaseError
     for samples that do not fit it, and for layers that it does not have.

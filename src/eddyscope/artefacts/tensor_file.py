@@ -59,6 +59,12 @@ def read_tensors(path: Path, form: str, what: str) -> tuple[dict[str, AnyArray],
             f"{path}: not a readable {what} ({reason}); it may be cut short or damaged: make it "
             "again with --fresh"
         ) from None
+    if texts.get("format") in (None, "pt"):  # as safetensors.torch and others write it
+        raise CaseError(
+            f"{path}: not a {what} of this program, but safetensors of another; if they are the "
+            'state of a module of your own, a case names them: network = {kind = "user", '
+            f"weights = {json.dumps(path.name)}, …}}, see `eddyscope example own_network`"
+        )
     if texts.get("format") != form:
         raise CaseError(
             f"{path}: not a {what} of this version of the program (format "

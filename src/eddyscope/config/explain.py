@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -114,12 +114,23 @@ def _words(
     return f"{name} = {_shown(given)}: {message}"
 
 
+def name_of(key: str, field: FieldInfo) -> str:
+    """What a case file calls a setting, which may be no name in Python, as `class`."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else key
+
+
+def names_of(model: type[BaseModel]) -> list[str]:
+    """What a case file calls the settings of a section."""
+    return [name_of(key, field) for key, field in model.model_fields.items()]
+
+
 def _not_a_setting(keys: tuple[str, ...], schema: type[BaseModel], tree: Tree) -> str:
     """Of a key that a section, or the kind that was chosen, does not have."""
     name, table = ".".join(keys), ".".join(keys[:-1])
     place = _place(schema, keys[:-1], tree) if table else None
     model = place.model if place is not None else schema
-    allowed = list(model.model_fields) if model is not None else []
+    allowed = names_of(model) if model is not None else []
     where = f"[{table}]" if table else "the case file"
     choice = place.choice if place is not None else None
     if choice is not None:
@@ -132,7 +143,8 @@ def _not_a_setting(keys: tuple[str, ...], schema: type[BaseModel], tree: Tree) -
         if owners:
             return (
                 f"{name} is not a setting of kind {kind!r}, but of {_listed(owners)}; leave it "
-                f"out, or replace the whole table: {table} = {{kind = {json.dumps(kind)}}}; "
+                f"out, or, where a file that is extended has it, name its kind there: kind = "
+                f"{json.dumps(owners[0])}; "
                 f"{where} allows: {', '.join(sorted(allowed))}"
             )
     hint = did_you_mean(keys[-1], allowed, most=2)
@@ -149,7 +161,7 @@ def _not_a_table(name: str, given: object, place: _Place) -> str:
             f"{name} = {_shown(given)}: must be a table with kind = "
             f"{_alternatives(place.choice)}, or that name alone"
         )
-    allowed = ", ".join(sorted(place.model.model_fields)) if place.model is not None else ""
+    allowed = ", ".join(sorted(names_of(place.model))) if place.model is not None else ""
     return f"{name} = {_shown(given)}: is a section, not a value; [{name}] allows: {allowed}"
 
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Literal, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.config.explain import name_of
 from eddyscope.config.registry import Choice, choice_of, forms_of
 from eddyscope.config.units import Unit
 
@@ -166,9 +167,8 @@ def _setting(
     key: str, field: FieldInfo, choice: Choice | None, below: Sequence[type[BaseModel]]
 ) -> SettingText:
     units = [part.name for part in field.metadata if isinstance(part, Unit)]
-    alias = field.validation_alias
     return SettingText(
-        name=str(alias.choices[0]) if isinstance(alias, AliasChoices) else key,
+        name=name_of(key, field),
         default=_default(field),
         allowed=_allowed(field, choice, below),
         unit=units[0] if units else "",

@@ -57,8 +57,9 @@ def training(results: Results) -> Picture:
         predicting nothing. Left: the base model learns the base flow. Right: it is re-trained on a
         few samples of the target: one layer at a time (full lines, from the first layer, dark, to
         the last, light), several named layers together (dotted), or otherwise (dashed). These are
-        errors on the samples that were learnt from; how well each does on flows it has not seen is
-        in the picture above. Whether learning had come to its end is said under “What this case
+        errors on the samples that were learnt from, but for those on validation samples (dotted on
+        the left, where there are any); how well each does on flows it has not seen is in the
+        picture above. Where learning had not come to its end, that is said under “What this case
         cannot show”. {_left_out(left_out)}"""
     )
     alt = "Training loss against epoch: base model on the left, re-trained models on the right."

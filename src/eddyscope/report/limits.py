@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta, quality
@@ -60,7 +62,9 @@ def _warnings(results: Results, system: str) -> list[str]:
     if not dataset.complete:
         return [f"The {system} dataset is not complete, so its samples were not judged."]
     try:
-        return [f"{warning[0].upper()}{warning[1:]}." for warning in quality(dataset).others]
+        own = rf"^{re.escape(dataset.system)}\b"  # "imported" of both systems, where both are
+        found = [re.sub(own, system, warning) for warning in quality(dataset).others]
+        return [f"{warning[0].upper()}{warning[1:]}." for warning in found]
     except CaseError as error:
         return [f"Whether the {system}'s samples can be trusted cannot be said: {error}."]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model_header import ModelFile
 from eddyscope.report.results import SYSTEMS, Absent, Results
 
 __all__ = ["count", "flow_settings", "setting"]
@@ -56,8 +57,8 @@ def _aim(results: Results) -> str:
     samples = results.case["transfer"]["samples"]
     return (
         "A neural network was to stand in for the eddies that a coarse grid cannot hold (a "
-        f"closure). It is trained on one flow, the base: {base}. Then parts of it are re-trained "
-        f"on {count(samples, 'sample')} of another flow, the target: {target}."
+        f"closure). It is trained on one flow, the base ({base}). Then parts of it are re-trained "
+        f"on {count(samples, 'sample')} of another flow, the target ({target})."
     )
 
 
@@ -67,7 +68,7 @@ def _flow(results: Results, system: str) -> str:
     if flow:
         return flow.words
     if system in results.datasets:
-        return f"of which there is data alone ({results.datasets[system].path.name})"
+        return f"known by its data alone, {results.datasets[system].path.name}"
     return f"not there (the case has no [{system}] system)"
 
 
@@ -101,7 +102,15 @@ def _base_model(results: Results) -> str:
     words = f"The base model ({kind}, {model.parameters} weights)"
     if not epochs:
         return f"{words} carries no record of its training."
-    return f"{words} was trained for {count(epochs, 'epoch')}."
+    return f"{words} was trained for {count(epochs, 'epoch')}.{_own_layers(model)}"
+
+
+def _own_layers(model: ModelFile) -> str:
+    """Which submodules of a user's module the layers l01, l02, … are."""
+    layers = model.metadata.get("layers")
+    if model.metadata.get("network", {}).get("kind") != "user" or not layers:
+        return ""
+    return f" Its layers: {', '.join(f'{name} is {path}' for name, path in layers.items())}."
 
 
 def _untrained(results: Results) -> list[str]:
