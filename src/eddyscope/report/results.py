@@ -85,6 +85,8 @@ class Results:
     steps: list[Status] = field(default_factory=list)
     """Of the steps that ran, in the order in which they were last at work."""
     gaps: list[Gap] = field(default_factory=list)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Stage that this case cannot have -> why."""
 
     def system(self, name: str) -> Mapping[str, Any]:
         """The case's section of a system. Absent if it has none."""
@@ -155,14 +157,16 @@ def gather(
     flows: Mapping[str, FlowInWords],
     models: Sequence[ModelKey] | None = None,
     closures: Sequence[str] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> Results:
     """Read what exists under `out` for a resolved `case`. Not collective: call it on one rank.
 
     flows: system that the case has -> what its flow says of itself.
     models, closures: those that the case asks for; others that are there, as of an earlier case,
-    are left out, and it is said. By default all are read.
+    are left out, and it is said. By default all are read. left_out: stage that the case cannot
+    have -> why.
     """
-    results = Results(out, case, flows)
+    results = Results(out, case, flows, left_out=left_out or {})
     for system in SYSTEMS:
         _gather_dataset(results, system)
     _gather_models(results, models)
@@ -196,6 +200,8 @@ def _made_with_target(results: Results, stage: str) -> str:
         return f"`eddyscope {stage}` needs a [target] system"
     if stage == "les" and "target" not in results.flows:
         return "`eddyscope les` needs the target's equation; add [target.flow]"
+    if stage in results.left_out:
+        return f"`eddyscope {stage}` is left out: {results.left_out[stage]}"
     return _made_by(stage)
 
 

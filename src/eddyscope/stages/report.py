@@ -14,6 +14,7 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Work
+from eddyscope.stages.les_target import Target
 from eddyscope.stages.stage import Stage
 from eddyscope.storage.atomic import cannot_write, write_atomically
 from eddyscope.storage.disk import require_folder
@@ -53,7 +54,9 @@ def _report(case: Case, out: Path, facts: Mapping[str, object]) -> str:
     closures = [FILTERED_DNS, *(closure.text for closure in case.les.closures)]
     resolved = case.resolved()
     resolved["network"]["n"] = case.network_grid
-    results = gather(out, resolved, case.flows, models, closures)
+    reasons = {"analyze": case.without_shells, "les": Target.unknown(case)}
+    left_out = {stage: reason for stage, reason in reasons.items() if reason}
+    results = gather(out, resolved, case.flows, models, closures, left_out)
     pictures = draw_all(results)
     text = page(results, pictures, facts)
     drawn = [item for items in pictures.values() for item in items if isinstance(item, Drawn)]
