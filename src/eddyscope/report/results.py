@@ -7,7 +7,6 @@ make it; whoever needs it meets `Absent`, which says the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -213,16 +212,10 @@ def _gather_dataset(results: Results, system: str) -> None:
     named = section.get("dataset")
     path = Path(named) if named else results.out / system / "dataset.h5"
     remedy = "the case names it" if named else _made_by(f"dns --system {system}")
-    dataset = results.read(path, remedy, lambda path: _split_as(Dataset(path), section))
+    split = EnsembleSettings.model_validate(section["ensemble"]).split
+    dataset = results.read(path, remedy, lambda path: Dataset(path, split))
     if dataset is not None:
         results.datasets[system] = dataset
-
-
-def _split_as(dataset: Dataset, section: Mapping[str, Any]) -> Dataset:
-    """A dataset, split as the case says."""
-    with suppress(ValidationError):
-        dataset.ensemble = EnsembleSettings.model_validate(section.get("ensemble"))
-    return dataset
 
 
 def _gather_models(results: Results, wanted: Sequence[ModelKey] | None) -> None:

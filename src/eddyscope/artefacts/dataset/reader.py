@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,7 @@ class Dataset:
             self.digest = _digest(file)
         self.case: dict[str, Any] = json.loads(self.attributes["case"])
         self.system: str = self.attributes["system"]
-        self.ensemble = schema.EnsembleSettings.model_validate(self.case[self.system]["ensemble"])
-        if split is not None:
-            self.ensemble = self.ensemble.model_copy(update={"split": split})
+        self._split = split
 
     @contextmanager
     def _opened(self) -> Iterator[OpenFile]:
@@ -126,6 +125,12 @@ class Dataset:
     def complete(self) -> bool:
         """Whether every sample is committed."""
         return bool(self.committed.all())
+
+    @cached_property
+    def ensemble(self) -> schema.EnsembleSettings:
+        """How many members and samples it has, and what they are for."""
+        own = schema.EnsembleSettings.model_validate(self.case[self.system]["ensemble"])
+        return own if self._split is None else own.model_copy(update={"split": self._split})
 
     @property
     def parts(self) -> Parts:
