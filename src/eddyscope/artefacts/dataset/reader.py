@@ -77,7 +77,8 @@ class Dataset:
             raise CaseError(
                 f"{self.path}: not a readable dataset (it has no seal: not an eddyscope dataset, "
                 "or cut short, or changed by another program, or its run was killed as it ended); "
-                "`eddyscope dns` mends the last, make any other again"
+                "`eddyscope import` makes one of arrays, `eddyscope dns` mends its own that "
+                "was killed; make any other again"
             )
         with open_to_read(self.path, "dataset") as file:
             yield file
