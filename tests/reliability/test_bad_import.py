@@ -247,6 +247,11 @@ TABLE: dict[str, Bad] = {
         [*PSI, *PI, *DIMS],
         given(pi=with_nan(FIELDS)),
     ),
+    "never written": Bad(
+        ["pi.npy: 1 of the 256 numbers of pi in member 0, sample 0 are missing"],
+        [*PSI, *PI, *DIMS],
+        given(pi=np.where(FIELDS["pi"] == FIELDS["pi"][0, 0, 0, 0], 9.969209968386869e36, 1.0)),
+    ),
     "too large for float32": Bad(
         ["too large for float32", "--precision float64"],
         [*PSI, *PI, *DIMS],

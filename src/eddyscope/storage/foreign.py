@@ -8,7 +8,8 @@
 What such a file is, its bytes say, not its name. Of most only what is asked for is read; an array
 of an .npz file, or of a .mat file older than 7.3, is read whole, once. (.mat files of 7.3 are HDF5,
 which has MATLAB's axes in the opposite order.) NetCDF's `scale_factor`, `add_offset`, `_FillValue`
-and `missing_value` are applied: what is missing is not a number. Nothing is unpickled.
+and `missing_value` are applied, and its default for what was never written: what is missing is not
+a number. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ ONLY_DIMENSION = "This is a netCDF dimension but not a netCDF variable"
 
 PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 """NetCDF's attributes that say what stored numbers mean."""
+
+UNWRITTEN = 9.969209968386869e36
+"""NetCDF's default for floating-point numbers, single and double, that were never written."""
 
 SHOWN = 12
 """Names that are listed in messages."""
@@ -82,6 +86,9 @@ class ForeignArray:
                 for key, default in (("scale_factor", 1.0), ("add_offset", 0.0))
             )
             values = values * scale + offset
+        if values.dtype.kind == "f":
+            unwritten = values == UNWRITTEN
+            gone = unwritten if gone is None else gone | unwritten
         if gone is not None and gone.any():
             values = np.where(gone, np.nan, values)
         return values
