@@ -399,7 +399,19 @@ def test_a_term_that_adds_enstrophy_is_told(tmp_path, capfd, sign, warned):
     fields = {**GIVEN, "pi": GIVEN["pi"] + 0.5 * GIVEN["omega"] * GIVEN["pi"].std()}
     options = [*imports.save(tmp_path, fields), *DIMS, "--scale", f"pi={sign}"]
     imports.run(tmp_path / "a.h5", *options)
-    assert ("import it again with --scale pi=-1" in capfd.readouterr().out) is warned
+    said = capfd.readouterr().out
+    assert ("import it again with --scale pi=-1" in said) is warned
+    assert (
+        f"so pi {'adds enstrophy to' if warned else 'drains enstrophy from'} the resolved" in said
+    )
+
+
+@pytest.mark.parametrize(("width", "told"), [([], "1 spacing(s) of the grid (taken, since no "),
+                                             (["--width", "2"], "2 spacing(s) of the grid (given)")])  # fmt: skip
+def test_the_filter_width_of_filtered_fields_is_told(tmp_path, capfd, width, told):
+    options = [*imports.save(tmp_path, GIVEN), *DIMS, *width]
+    imports.run(tmp_path / "a.h5", *options)
+    assert f"filter width: {told}" in capfd.readouterr().out
 
 
 # --- Full resolution -----------------------------------------------------------------------

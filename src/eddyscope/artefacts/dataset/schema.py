@@ -138,6 +138,6 @@ class EnsembleSettings(Section):
             raise CaseError(
                 f"{setting} = {count}, but the {system} ensemble has {available} training samples "
                 f"({len(blocks)} members of {len(blocks[0])}); lower it, or raise "
-                f"{system}.ensemble.members or samples"
+                f"{system}.ensemble.members or samples (or name a larger dataset)"
             )
         return available if count is None else count

@@ -132,10 +132,14 @@ class CoarseFields:
         means = np.array([value for _, value in sorted(met)])
         mean, size = means.mean(axis=0)
         share = mean / size if size > 0.0 else 0.0
-        lines.append(f"mean of omega * pi: {mean:.3g} ({share:+.0%} of its mean size)")
+        does = "drains enstrophy from" if mean < 0.0 else "adds enstrophy to"
+        lines.append(
+            f"mean of omega * pi: {mean:.3g} ({share:+.0%} of its mean size), so pi {does} the "
+            "resolved flow on the mean"
+        )
         if share > UNUSUAL:
             lines.append(
-                "warning: pi adds enstrophy to the resolved flow on the mean, which is unusual; if "
+                "warning: that is unusual; if "
                 "yours stands on the left-hand side, import it again with --scale pi="
                 f"{-self.stacks['pi'].scale:g}"
             )

@@ -111,6 +111,9 @@ def description(request: Request, stacks: Mapping[str, Stack], layout: Layout) -
     if request.full:
         grids = ", ".join(f"{n} (width {width:.4g})" for n, width in layout.grids.items())
         lines.append(f"filtered ({request.filter}) to n = {grids}; pi is exact")
+    else:
+        taken = "given" if request.width is not None else "taken, since no --width is given"
+        lines.append(f"filter width: {request.width or 1.0:g} spacing(s) of the grid ({taken})")
     for name in [name for name in layout.fields if name not in stacks and not request.full]:
         lines.append(f"{name}: computed from {'psi' if name == 'omega' else 'omega'}")
     return lines
