@@ -406,8 +406,9 @@ def test_a_term_that_adds_enstrophy_is_told(tmp_path, capfd, sign, warned):
     )
 
 
-@pytest.mark.parametrize(("width", "told"), [([], "1 spacing(s) of the grid (taken, since no "),
-                                             (["--width", "2"], "2 spacing(s) of the grid (given)")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("width", "told"), [([], "1 spacing(s) of the grid (taken"), (["--width", "2"], "2 spacing(s)")]
+)
 def test_the_filter_width_of_filtered_fields_is_told(tmp_path, capfd, width, told):
     options = [*imports.save(tmp_path, GIVEN), *DIMS, *width]
     imports.run(tmp_path / "a.h5", *options)
