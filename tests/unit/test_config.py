@@ -14,6 +14,8 @@ from eddyscope.config.errors import CaseError, apart, in_lines, together
 from eddyscope.config.explain import names_of
 from eddyscope.config.registry import Choice, Registry
 from eddyscope.networks.registry import NETWORKS
+from eddyscope.stages.case import load_case
+from small_flows import write_case
 
 
 class NoForcing:
@@ -196,6 +198,19 @@ def test_a_table_without_kind_that_is_extended_by_another_kind_says_the_way_out(
     kind = complaint(read, above, base=base).split('there: kind = "')[1].split('"')[0]
     mended = base.replace("wavenumber", f'kind = "{kind}"\nwavenumber')
     assert read(above, base=mended).flow.forcing.kind == "none"
+
+
+def test_a_table_of_the_default_kind_need_not_name_it(tmp_path):
+    """It is replaced by one of another kind, and a table of the default kind is laid over it."""
+    base = tmp_path / "base.toml"
+    text = write_case(tmp_path).read_text()
+    base.write_text(text + "\n[network]\ndepth = 3\n")
+    above = tmp_path / "above.toml"
+    above.write_text('extends = "base.toml"\n[network]\nkind = "unet"\n')
+    assert load_case(above).network.kind == "unet"
+    above.write_text('extends = "base.toml"\n[network]\nkind = "cnn"\nwidth = 5\n')
+    network = load_case(above).network
+    assert (network.kind, network.depth, network.width) == ("cnn", 3, 5)
 
 
 def test_settings_are_listed_as_a_case_file_calls_them():

@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections import deque
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eddyscope.config.errors import CaseError
-from eddyscope.config.explain import Fault, explain
+from eddyscope.config.explain import Fault, explain, model_of
 from eddyscope.config.files import require_file
+from eddyscope.config.registry import choice_of
 
 __all__ = ["Section", "load"]
 
@@ -62,7 +63,7 @@ def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
     """
     path = Path(path)
     files = read_files(path)
-    tree = reduce(merge, [file for _, file in files])
+    tree = reduce(partial(merge, schema=schema), [file for _, file in files])
     if not tree and not overrides:
         raise CaseError(f"{path}: holds no settings; `eddyscope example` has some that do")
     given = [apply_override(tree, override) for override in overrides]
@@ -183,15 +184,29 @@ def _wrong_value(value: object) -> str:
     return ""
 
 
-def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, table by table; a table that names another `kind` replaces."""
-    if "kind" in above and "kind" in below and above["kind"] != below["kind"]:
+def merge(
+    below: dict[str, Any],
+    above: dict[str, Any],
+    schema: type[BaseModel] | None = None,
+    kind: str | None = None,
+) -> dict[str, Any]:
+    """`above` laid over `below`, table by table; a table that names another `kind` replaces.
+
+    schema: of the tables, where that is known; kind: that of a table which names none.
+    """
+    before = below.get("kind", kind)
+    if "kind" in above and before is not None and above["kind"] != before:
         return copy.deepcopy(above)
     result = dict(below)
     for key, value in above.items():
         old = below.get(key)
-        both_tables = isinstance(value, dict) and isinstance(old, dict)
-        result[key] = merge(old, value) if both_tables else value  # type: ignore[arg-type]
+        if isinstance(value, dict) and isinstance(old, dict):
+            field = schema.model_fields.get(key) if schema is not None else None
+            choice = choice_of(field) if field is not None else None
+            inner = model_of(field, value) if field is not None else None
+            result[key] = merge(old, value, inner, choice.default if choice else None)
+        else:
+            result[key] = value
     return result
 
 

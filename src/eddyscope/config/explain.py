@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from eddyscope.config.errors import did_you_mean
 from eddyscope.config.registry import Choice, choice_of, forms_of
 
-__all__ = ["Fault", "explain"]
+__all__ = ["Fault", "explain", "model_of"]
 
 SHOWN = 80
 """Characters of a wrong value that are shown."""
@@ -252,7 +252,7 @@ def _place(schema: type[BaseModel], keys: Sequence[str], tree: Tree) -> _Place |
             field = model.model_fields.get(key) if model is not None else None
         if field is None:
             return _Place(None, None, None)
-        model = _model_of(field, _look_up(tree, keys[: depth + 1]))
+        model = model_of(field, _look_up(tree, keys[: depth + 1]))
         place = _Place(field, model, choice_of(field))
     return place
 
@@ -281,13 +281,13 @@ def _user_keys(
         keys.append(part)
         setting = len(keys)
         choice = choice_of(field) if field is not None else None
-        model = _model_of(field, _look_up(tree, keys)) if field is not None else None
+        model = model_of(field, _look_up(tree, keys)) if field is not None else None
         if choice is not None and len(choice.registry.entries) == 1:
             choice = None
     return tuple(keys), tuple(keys[:setting])
 
 
-def _model_of(field: FieldInfo, given: object) -> type[BaseModel] | None:
+def model_of(field: FieldInfo, given: object) -> type[BaseModel] | None:
     """The section that a field holds where the user gave `given`."""
     choice = choice_of(field)
     if choice is not None:
