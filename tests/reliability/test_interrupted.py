@@ -374,9 +374,12 @@ def test_a_dataset_that_was_put_in_the_place_of_ours_is_not_overwritten(
         status, _, errors = call(out, *options)
         assert status == 2 and str(path) in errors, errors
     content = bytearray(uninterrupted.read_bytes())
-    content[-3000] ^= 1  # ours, but damaged: may be made again
+    content[-3000] ^= 1  # damaged metadata cannot say whose it is
     path.write_bytes(content)
-    assert call(out)[0] == 2
+    for options, words in (((), "damaged"), (("--fresh",), "move it away")):
+        status, _, errors = call(out, *options)
+        assert status == 2 and words in errors and path.read_bytes() == content, errors
+    path.unlink()
     assert call(out, "--fresh")[0] == 0
     assert_same_arrays(path, uninterrupted)
 
