@@ -336,7 +336,7 @@ TABLE: dict[str, Bad] = {
     "name with a space": Bad(["name = 'a b'", "letters, digits"], ["name='a b'"]),
     "empty name": Bad(["name = ''", "letters, digits"], ["name="]),
     "settings of another kind": Bad(
-        ["synthetic.toml: network.depth", "kind 'unet'", "of cnn", 'name its kind there: kind = "cnn"'],
+        ["synthetic.toml: network.depth", "kind 'unet'", "of cnn", 'its kind there: kind = "cnn"'],
         ["network.kind=unet"],
     ),
     "name that would drop settings": Bad(
