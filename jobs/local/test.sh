@@ -30,7 +30,8 @@ step() {
     echo "$name $status $ranks $selected" >> "$reports/steps.txt"
     printf -- '-- %s: %d s\n' "$name" $((SECONDS - began))
 }
-trap 'kill "$running" ${beside:+"$beside"} 2> /dev/null; exit 130' INT TERM
+beside=()
+trap 'kill "$running" "${beside[@]}" 2> /dev/null; exit 130' INT TERM
 
 # Hangs are ended by pytest's own limits, with stacks; this hard one is for what is left.
 limited() { exec timeout --kill-after=15 "$@"; }
@@ -40,10 +41,15 @@ serial_tests() {
         --ignore=tests/reliability "$@"
 }
 
-# Jobs that are started, stopped and killed: they wait much, so they go on beside the others.
+# Jobs that are started, refused, stopped and killed: they wait much, so they go on beside the
+# others.
+refusal_tests() {
+    limited 1800 python -m pytest -q -m "not mpi" --outcomes "$reports/refusals" \
+        tests/reliability/test_bad_*.py "$@"
+}
 reliability_tests() {
     limited 1800 python -m pytest -q -m "not mpi" --outcomes "$reports/reliability" \
-        --ignore=tests/{contract,mpi,physics,unit} "$@"
+        --ignore=tests/{contract,mpi,physics,unit} --ignore-glob="*/test_bad_*" "$@"
 }
 
 # Storage and kills once more, with the h5py that is built with MPI: both drivers then.
@@ -65,26 +71,28 @@ rank_tests() {
         --outcomes "$reports/$name" "$@"
 }
 
-reliability_ends() {
-    if [[ -n $beside ]]; then
-        wait "$beside" || true
-        beside=
-        cat "$reports/reliability.txt"
+beside_ends() {
+    if ((${#beside[@]})); then
+        wait "${beside[@]}" || true
+        beside=()
+        cat "$reports"/{refusals,reliability}.txt
     fi
 }
 
 step ruff 0 ruff check .
 step format 0 ruff format --check --quiet .
 step mypy 0 mypy
+step refusals 1 refusal_tests "$@" > "$reports/refusals.txt" 2>&1 &
+beside=($!)
 step reliability 1 reliability_tests "$@" > "$reports/reliability.txt" 2>&1 &
-beside=$!
+beside+=($!)
 step serial 1 serial_tests "$@"
 for ranks in ${RANKS:-1 2 3 4}; do
     # One rank leaves a core to the jobs beside it; more would only wait for one another.
-    if ((ranks > 1)); then reliability_ends; fi
+    if ((ranks > 1)); then beside_ends; fi
     step "ranks-$ranks" "$ranks" rank_tests "ranks-$ranks" "$ranks" "$@"
 done
-reliability_ends
+beside_ends
 step parallel-hdf5 1 parallel_hdf5 kill_tests "$@"
 for ranks in ${RANKS:-1 2 3 4}; do
     name=parallel-hdf5-ranks-$ranks
