@@ -28,6 +28,7 @@ from small_flows import (
     relative,
     state_of,
 )
+from small_runs import simulated
 
 pytestmark = pytest.mark.mpi
 
@@ -49,15 +50,6 @@ TERMS = [
 STEPS = {"adapted": ["time={cfl=0.2}"], "fixed": ["time={dt=0.01, scheme='ab2cn'}"]}
 
 
-def run(world: World, folder: Path, out: Path, overrides: list[str]) -> Path:
-    """Simulate the small case's base system; gives its dataset. Collective over `world`."""
-    case = world.on_root(lambda: make_case(folder, *overrides))
-    job = Job(case, world, out, systems=("base",))
-    STAGE.plan(job)
-    STAGE.run(job)
-    return job.dataset("base")
-
-
 @pytest.mark.parametrize("steps", list(STEPS))
 def test_a_dataset_is_that_of_the_default_but_for_rounding(
     world, shared_tmp_path, everywhere, steps
@@ -67,8 +59,8 @@ def test_a_dataset_is_that_of_the_default_but_for_rounding(
     tensors = [*terms, "transform={kind='torch', device='cpu'}"]
     if world.is_root:
         for name, overrides in (("fftw", terms), ("torch", tensors)):
-            run(World.single(), shared_tmp_path, shared_tmp_path / name, overrides)
-    found = run(world, shared_tmp_path, shared_tmp_path / "ranks", tensors)
+            simulated(World.single(), shared_tmp_path, shared_tmp_path / name, overrides)
+    found = simulated(world, shared_tmp_path, shared_tmp_path / "ranks", tensors)
     everywhere(Dataset(found).verify() == [], "checksums do not match")
     assert_same_arrays(found, shared_tmp_path / "torch" / "base" / "dataset.h5")
     ours, theirs = Dataset(found), Dataset(shared_tmp_path / "fftw" / "base" / "dataset.h5")
@@ -138,7 +130,7 @@ def test_more_ranks_than_members_are_refused_before_anything_is_written(
     ]
     for overrides in refused:
         with pytest.raises(CaseError, match="no y-pencils") as caught:
-            run(world, shared_tmp_path, out, overrides)
+            simulated(world, shared_tmp_path, out, overrides)
         everywhere("\n" not in str(caught.value) and "fftw" in str(caught.value), "one line")
     everywhere(not out.exists(), "something was written")
 
@@ -149,7 +141,7 @@ def test_a_gpu_that_is_not_there_is_refused_on_all_ranks(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     gpu = ["transform={kind='torch', device='cuda'}", f"base.ensemble.members={MEMBERS}"]
     with pytest.raises(CaseError, match=r'transform\.device = "cuda"') as caught:
-        run(world, shared_tmp_path, shared_tmp_path / "out", gpu)
+        simulated(world, shared_tmp_path, shared_tmp_path / "out", gpu)
     everywhere("\n" not in str(caught.value), "one line")
     everywhere(not (shared_tmp_path / "out").exists(), "something was written")
 

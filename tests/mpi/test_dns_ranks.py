@@ -23,17 +23,15 @@ from eddyscope.solver.schedule import FixedSteps
 from eddyscope.solver.schemes.registry import SCHEMES
 from eddyscope.solver.simulation import Clock, Simulation
 from eddyscope.spectral.reductions import exact_sums
-from eddyscope.stages.dns import STAGE
-from eddyscope.stages.job import Job
 from small_flows import (
     assert_same_arrays,
-    make_case,
     make_flow,
     make_scheme,
     make_transform_on,
     random_coefficients,
     state_of,
 )
+from small_runs import simulated
 
 pytestmark = pytest.mark.mpi
 
@@ -67,25 +65,16 @@ def meshes(size: int, members: int, rows: int) -> list[tuple[int, int]]:
     ]
 
 
-def run(world: World, folder: Path, out: Path, overrides: list[str]) -> Path:
-    """Simulate the small case's base system; gives its dataset. Collective over `world`."""
-    case = world.on_root(lambda: make_case(folder, *overrides))
-    job = Job(case, world, out, systems=("base",))
-    STAGE.plan(job)
-    STAGE.run(job)
-    return job.dataset("base")
-
-
 @pytest.mark.parametrize("name", list(CASES))
 def test_dataset_has_the_same_bits_on_every_mesh(world, shared_tmp_path, everywhere, name):
     quiet = [*CASES[name], "checkpoint.seconds=1e6"]
     expected = shared_tmp_path / "alone" / "base" / "dataset.h5"
     if world.is_root:
-        run(World.single(), shared_tmp_path, shared_tmp_path / "alone", quiet)
+        simulated(World.single(), shared_tmp_path, shared_tmp_path / "alone", quiet)
     rows = 4 if name == "few rows" else 8
     for mesh in meshes(world.size, MEMBERS[name], rows):
         out = shared_tmp_path / f"{mesh[0]}x{mesh[1]}"
-        found = run(world, shared_tmp_path, out, [*quiet, f"transform.mesh={list(mesh)}"])
+        found = simulated(world, shared_tmp_path, out, [*quiet, f"transform.mesh={list(mesh)}"])
         everywhere(Dataset(found).complete, "not complete")
         everywhere(Dataset(found).verify() == [], "checksums do not match")
         assert_same_arrays(found, expected)
@@ -94,7 +83,7 @@ def test_dataset_has_the_same_bits_on_every_mesh(world, shared_tmp_path, everywh
 
 def test_nothing_is_left_unwritten(world, shared_tmp_path):
     """Every record of the diagnostics and every shell of the spectra has a number."""
-    dataset = Dataset(run(world, shared_tmp_path, shared_tmp_path / "out", CASES["uneven"]))
+    dataset = Dataset(simulated(world, shared_tmp_path, shared_tmp_path / "out", CASES["uneven"]))
     diagnostics, spectra = dataset.diagnostics(), dataset.spectra()
     for values in (*diagnostics.values(), *spectra.values()):
         assert np.isfinite(values).all()
@@ -108,7 +97,9 @@ def test_the_recorded_budgets_close(world, shared_tmp_path):
     """Of all terms: what was put in since the record before, less what was lost, is the change."""
     finer = ["time={cfl=0.05}", "base.ensemble.interval=0.1", "base.ensemble.diagnostics=40"]
     out = shared_tmp_path / "out"
-    found = Dataset(run(world, shared_tmp_path, out, [*CASES["all terms"], *finer])).diagnostics()
+    found = Dataset(
+        simulated(world, shared_tmp_path, out, [*CASES["all terms"], *finer])
+    ).diagnostics()
     for name in ("energy", "enstrophy"):
         value, lost = found[name], found[f"{name}_dissipation"]
         spans = np.diff(found["time"])
@@ -331,7 +322,7 @@ def test_a_mesh_that_does_not_match_the_ranks_is_refused_on_all(
     if mesh == (1, 1) and world.size == 1:
         pytest.skip("one rank is that mesh")
     with pytest.raises(CaseError, match=words):
-        run(world, shared_tmp_path, shared_tmp_path / "x", [f"transform.mesh={list(mesh)}"])
+        simulated(world, shared_tmp_path, shared_tmp_path / "x", [f"transform.mesh={list(mesh)}"])
     assert not (shared_tmp_path / "x").exists()
 
 
@@ -360,5 +351,5 @@ def test_an_initial_field_with_too_few_members_is_refused_on_all(world, shared_t
     world.comm.Barrier()
     initial = f"base.flow.initial={{kind='file', path='{path}'}}"
     with pytest.raises(CaseError, match="holds 1 members"):
-        run(world, shared_tmp_path, shared_tmp_path / "x", [initial])
+        simulated(world, shared_tmp_path, shared_tmp_path / "x", [initial])
     assert not (shared_tmp_path / "x").exists()
