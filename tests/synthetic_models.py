@@ -73,7 +73,7 @@ def record_of(
         grid=ModelGrid(n=n, filter_width=0.8),
         retrained=list(parsed.layers),
         history=Curves(train=[1.0, 0.5, 0.25], validation=[1.0, 0.6, 0.4]),
-        metrics={"samples": 3, "parameters": 10, "seconds": 1.0},
+        metrics={"samples": 3, "parameters": 10},
     )
 
 

@@ -96,7 +96,11 @@ def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator)
         values = {"psi": psi, "omega": omega}
         return normalised_inputs(own.per_snapshot(), values, Channels.of_flow())
 
-    torch.testing.assert_close(inputs(50.0 * psi, 0.01 * omega), inputs(psi, omega))
+    expected = inputs(psi, omega)
+    torch.testing.assert_close(inputs(50.0 * psi, 0.01 * omega), expected)
+    assert float(expected.square().mean()) == pytest.approx(1.0, rel=1e-5)
+    tensors = (torch.from_numpy(field) for field in (psi, omega))
+    torch.testing.assert_close(inputs(*tensors), expected, rtol=1e-6, atol=0.0)
 
 
 def test_every_layer_of_the_flow_has_its_own_channels(rng: np.random.Generator):

@@ -101,14 +101,17 @@ def test_another_training_seed_trains_anew_on_the_same_data(tmp_path: Path):
     record = read_model(first.base_model).record
     assert record.resolved.training_seed == 8 and first.base_model.read_bytes() != before[1]
     train.run(replace(first, fresh=True))
-    written = first.base_model.read_bytes()
+    assert first.base_model.read_bytes() == before[1], "equal trainings give equal files"
     same = job_of(tmp_path, "training.seed=3", "transfer.seed=3")  # as the case's own
     train.run(same)
-    assert first.base_model.read_bytes() == written
+    assert first.base_model.read_bytes() == before[1]
     transfer.run(same)
+    written = same.model(ModelKey("l02")).read_bytes()
     model = read_model(same.model(ModelKey("l02"))).record
     assert (model.resolved.training_seed, model.resolved.transfer_seed) == (3, 3)
     assert model.resolved.base == read_model(first.base_model).digest
+    transfer.run(replace(same, fresh=True))
+    assert same.model(ModelKey("l02")).read_bytes() == written
 
 
 def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):

@@ -11,12 +11,12 @@ evaluation.h5
                         pi_spectrum (model, member, wavenumber): sum of |Π̂| over a shell,
                         mean over the member's snapshots; pi_spectrum_true (member, wavenumber)
     history/            train, validation (model, epoch): training curves, NaN where there is
-                        none; trained_parameters, trained_samples, trained_seconds (model)
+                        none; trained_parameters, trained_samples (model)
     examples/           one snapshot of the target: pi (field, y, x), field being "exact" or a
                         model; psi, omega (y, x)
     Flows of several layers have a dimension `layer` before `y` and before `wavenumber`.
-    Everything is in the program's units (box 2π); `seconds` is in s. Root attributes:
-    provenance, `best` ("" if there is none), `example_member`, `example_sample`.
+    Everything is in the program's units (box 2π). Root attributes: provenance, `best` ("" if
+    there is none), `example_member`, `example_sample`.
 evaluation.json
     The summary, see `Summary`. MODEL is a model's name without its repeat. `digest` is the
     SHA-256 of all the rest.

@@ -127,7 +127,7 @@ class ModelRecord(_Part):
     """Layers whose weights differ from the base model's; none in the base model itself."""
     history: Curves = Curves()
     metrics: dict[str, float | None] = {}
-    """Numbers known when it was saved: losses, samples, parameters, seconds, ranks, threads, and
+    """Numbers known when it was saved: losses, samples, parameters, ranks, threads, and
     `shift_error`, see `networks/shift.py`."""
     layers: dict[str, str] = {}
     """Layer -> full name of its submodule."""

@@ -84,10 +84,11 @@ class Normalisation(BaseModel):
         return cls(name=name or system, system=system, samples=count, mean=mean, std=std)
 
     def scaled(self, channel: str, field: RealArray) -> RealArray:
-        """A channel of a network's input, (sample, y, x), normalised."""
+        """A channel of a network's input, (sample, y, x), normalised; of a tensor a tensor."""
         std: Any = self.std[channel]
-        if self.kind == "per_snapshot":
-            std = field.std(axis=(1, 2), keepdims=True)
+        if self.kind == "per_snapshot":  # not by std: torch's has another divisor than numpy's
+            about = field - field.mean(axis=(1, 2), keepdims=True)
+            std = (about * about).mean(axis=(1, 2), keepdims=True) ** 0.5
         result: RealArray = (field - self.mean[channel]) / std
         return result
 

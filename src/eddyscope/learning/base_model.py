@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -59,7 +58,6 @@ class BaseTraining:
         network = agree(
             world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
         )
-        began = time.monotonic()
         history = History()
         if self.recipe.epochs:  # else the model is what training would begin with
             of_training = samples, validation, self.recipe, world, saved, report
@@ -67,7 +65,7 @@ class BaseTraining:
         count = sum(parameter.numel() for parameter in network.module.parameters())
         round_ = all(data.box.periodic)
         shift = shift_error(network, samples.inputs[:SHIFTED]) if round_ else None
-        metrics = metrics_of(history, len(samples), count, time.monotonic() - began, world)
+        metrics = metrics_of(history, len(samples), count, world)
         metrics["shift_error"] = shift
         model = Model(network, self._record(data, normalisation, history, metrics))
         world.on_root(lambda: save_model(self.path, model))

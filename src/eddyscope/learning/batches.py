@@ -86,14 +86,15 @@ class Samples:
 def normalised_inputs(
     normalisation: Normalisation, values: Mapping[str, RealArray], channels: Channels
 ) -> Tensor:
-    """A network's input (sample, channel, y, x), of fields (sample, layer, y, x) by name."""
+    """A network's input (sample, channel, y, x), of fields (sample, layer, y, x) by name: arrays,
+    or tensors, whose device it is on."""
     given = channels_of(values, channels.inputs)
     return _stacked([normalisation.scaled(name, field) for name, field in given.items()])
 
 
 def _stacked(channels: Sequence[RealArray]) -> Tensor:
     """Channels, each (sample, y, x), as one float32 tensor (sample, channel, y, x)."""
-    return torch.from_numpy(np.stack(channels, axis=1).astype(np.float32))
+    return torch.stack([torch.as_tensor(c) for c in channels], dim=1).to(torch.float32)
 
 
 Place = tuple[int, int]

@@ -290,9 +290,9 @@ def history_details(subjects: Sequence[Subject]) -> xr.Dataset:
             row[: len(curve[part])] = curve[part]
         text = f"mean squared error of the normalised subgrid term, {part} samples"
         variables[part] = xr.Variable(("model", "epoch"), padded, {"long_name": text})
-    for name, units in (("parameters", "1"), ("samples", "1"), ("seconds", "s")):
+    for name in ("parameters", "samples"):
         values = np.array([found[name] for found in numbers], dtype=np.float64)
-        attributes = {"units": units, "long_name": f"{name} of the training"}
+        attributes = {"units": "1", "long_name": f"{name} of the training"}
         variables[f"trained_{name}"] = xr.Variable(("model",), values, attributes)
     names = np.array([str(subject.key) for subject in subjects])
     return xr.Dataset(variables, {"model": ("model", names), "epoch": np.arange(1, epochs + 1)})

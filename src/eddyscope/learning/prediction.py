@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from eddyscope.artefacts.dataset.schema import SYSTEMS
 from eddyscope.artefacts.normalisation import Normalisation
@@ -14,7 +15,6 @@ from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import normalised_inputs
 from eddyscope.networks.base import LayeredModel
-from eddyscope.networks.settings import field_of
 
 __all__ = ["normalisations", "predict", "predict_tensors"]
 
@@ -29,17 +29,9 @@ def predict(
 
     values: at least the fields that it takes, (sample, layer, y, x). It must be on the CPU.
     """
-    channels, shape = network.channels, next(iter(values.values())).shape
-    result = np.empty((shape[0], len(channels.outputs), *shape[2:]), np.float64)
-    with torch.inference_mode():
-        for start in range(0, shape[0], batch_size):
-            part = slice(start, start + batch_size)
-            chosen = {name: field[part] for name, field in values.items()}
-            inputs = normalised_inputs(normalisation, chosen, channels)
-            laid_out = inputs.contiguous(memory_format=network.memory_format)
-            output = network(laid_out).double().numpy()
-            for place, name in enumerate(channels.outputs):
-                result[part, place] = normalisation.physical(name, output[:, place])
+    shape = next(iter(values.values())).shape
+    result = np.empty((shape[0], len(network.channels.outputs), *shape[2:]), np.float64)
+    _predict_into(torch.from_numpy(result), network, normalisation, values, batch_size)
     return result
 
 
@@ -52,32 +44,30 @@ def predict_tensors(
 ) -> AnyArray:
     """`predict` of tensors ψ and ω (sample, layer, y, x), for a network that takes no other fields:
     they stay on their device, and the network goes there."""
-    fields = {name: cast(torch.Tensor, field) for name, field in (("psi", psi), ("omega", omega))}
-    network.module.to(fields["psi"].device)
-    layers, channels = fields["psi"].shape[1], network.channels
-    result = torch.empty_like(fields["psi"], dtype=torch.float64)
-    with torch.no_grad():
-        places = {name: field_of(name, layers) for name in channels.inputs}
-        given = [
-            _scaled(normalisation, name, fields[field][:, layer])
-            for name, (field, layer) in places.items()
-        ]
-        inputs = torch.stack(given, dim=1).to(torch.float32)
-        for start in range(0, len(inputs), batch_size):
-            part = slice(start, start + batch_size)
-            laid_out = inputs[part].contiguous(memory_format=network.memory_format)
-            output = network(laid_out).double()
-            for layer, name in enumerate(channels.outputs):
-                result[part, layer] = output[:, layer] * normalisation.std[name]
+    result = torch.empty_like(cast(Tensor, psi), dtype=torch.float64)
+    network.module.to(result.device)
+    _predict_into(result, network, normalisation, {"psi": psi, "omega": omega}, batch_size)
     return cast(AnyArray, result)
 
 
-def _scaled(normalisation: Normalisation, channel: str, field: torch.Tensor) -> torch.Tensor:
-    """`Normalisation.scaled` of a tensor (sample, y, x)."""
-    std: torch.Tensor | float = normalisation.std[channel]
-    if normalisation.kind == "per_snapshot":
-        std = field.std(dim=(1, 2), correction=0, keepdim=True)
-    return (field - normalisation.mean[channel]) / std
+def _predict_into(
+    result: Tensor,
+    network: LayeredModel,
+    normalisation: Normalisation,
+    values: Mapping[str, AnyArray],
+    batch_size: int,
+) -> None:
+    """Write what `predict` gives, of arrays or tensors, some samples at a time."""
+    channels = network.channels
+    with torch.inference_mode():
+        for start in range(0, len(result), batch_size):
+            part = slice(start, start + batch_size)
+            chosen = {name: field[part] for name, field in values.items()}
+            inputs = normalised_inputs(normalisation, chosen, channels)
+            output = network(inputs.contiguous(memory_format=network.memory_format)).double()
+            for place, name in enumerate(channels.outputs):
+                found = normalisation.physical(name, cast(AnyArray, output[:, place]))
+                result[part, place] = cast(Tensor, found)
 
 
 def normalisations(base: Normalisation, target: Normalisation) -> dict[str, Normalisation]:

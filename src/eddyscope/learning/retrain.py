@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -138,7 +137,6 @@ class Retraining:
 
     def make(self, key: ModelKey, world: World, report: Callable[[int, str], None]) -> None:
         """Adapt the base model as `key` says, and save it. Collective. Raises BlewUp."""
-        began = time.monotonic()
         path, base, adaptation = key.path(self.folder), self.base.network, self.models[key]
         recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
         saved = Saved(path.with_suffix(".ckpt"), provenance.digest([self.identity, str(key)]))
@@ -157,8 +155,7 @@ class Retraining:
         network = adaptation.folded(module, base)
         if not history.train:
             self._measure(network, history, world)
-        seconds = time.monotonic() - began
-        metrics = metrics_of(history, len(self.target.samples), count, seconds, world)
+        metrics = metrics_of(history, len(self.target.samples), count, world)
         if self.target.periodic:
             metrics["shift_error"] = shift_error(network, self.target.samples.inputs[:SHIFTED])
         record = self._record(key, changed_layers(base, network), history, metrics)
@@ -222,16 +219,16 @@ def raise_together(errors: Sequence[Exception]) -> None:
 
 
 def metrics_of(
-    history: History, samples: int, parameters: int, seconds: float, world: World
+    history: History, samples: int, parameters: int, world: World
 ) -> dict[str, float | None]:
-    """Numbers known when a model is saved; `parameters` are those that were adapted."""
+    """Numbers known when a model is saved; `parameters` are those that were adapted. No times:
+    equal trainings give equal files."""
     last = history.stretches[-1] if history.stretches else None
     return {
         "samples": samples,
         "parameters": parameters,
         "train_loss": history.train[-1] if history.train else None,
         "validation_loss": history.validation[-1] if history.validation else None,
-        "seconds": seconds,
         "ranks": world.size,
         "threads": last.threads if last else None,
     }
