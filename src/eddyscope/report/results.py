@@ -197,8 +197,6 @@ def _made_with_target(results: Results, stage: str) -> str:
     """How an artefact is made that needs both systems."""
     if results.case.get("target") is None:
         return f"`eddyscope {stage}` needs a [target] system"
-    if stage == "les" and "target" not in results.flows:
-        return "`eddyscope les` needs the target's equation; add [target.flow]"
     if stage in results.left_out:
         return f"`eddyscope {stage}` is left out: {results.left_out[stage]}"
     return _made_by(stage)

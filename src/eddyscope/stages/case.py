@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -22,32 +21,32 @@ from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.settings import AnalysisSettings
 from eddyscope.artefacts.dataset.derived import require_fields
 from eddyscope.artefacts.dataset.named import Named
-from eddyscope.artefacts.dataset.schema import SYSTEMS, VARIABLES, EnsembleSettings
+from eddyscope.artefacts.dataset.schema import SYSTEMS, VARIABLES
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.model import ModelRecord, check_network, read_model
+from eddyscope.artefacts.model import ModelRecord
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError, together
-from eddyscope.config.files import FileName, beside_the_case
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.streams import integer_seed
 from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.base import FlowSettings
-from eddyscope.flows.registry import FLOWS
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.selection import check_transfer, transfer_models
 from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import NETWORKS, check_grid, layer_names
-from eddyscope.networks.settings import Channels, NetworkSettings
+from eddyscope.networks.settings import Channels
 from eddyscope.parallel.stop import StopSettings
 from eddyscope.solver.checkpoint import CheckpointSettings
 from eddyscope.solver.settings import TimeSettings
 from eddyscope.spectral.backends.fftw import Fftw
 from eddyscope.spectral.grid import GridSettings
 from eddyscope.spectral.registry import TRANSFORMS
+from eddyscope.stages.named import check_model, check_widths, filled, shared_grid, without_shells
+from eddyscope.stages.system import SystemSettings
 from eddyscope.storage.drivers.registry import StorageSettings
 
 __all__ = ["SAMPLES_OF", "SPLITS_OF_CASE", "SYSTEMS", "Case", "SystemSettings", "load_case"]
@@ -57,63 +56,6 @@ SAMPLES_OF = dict(zip(SYSTEMS, ("training.samples", "transfer.samples"), strict=
 
 SPLITS_OF_CASE = tuple(f"{system}.ensemble.split" for system in SYSTEMS)
 """The settings that say which samples train and test."""
-
-
-class SystemSettings(Section):
-    """`[base.…]` or `[target.…]`: a flow and the ensemble that samples it, or a dataset."""
-
-    # What decides is what the dataset holds.
-    dataset: Annotated[FileName | None, CHANGES_NO_RESULT] = None
-    """A dataset that is there already, of another case or imported: it is read in place of a
-    simulation, and never written. Flow and ensemble are then those of the dataset; what may be set
-    is ensemble.split, and the flow of imported data, for les."""
-    flow: Annotated[Any, Choice(FLOWS)] | None
-    """What evolves."""
-    ensemble: EnsembleSettings
-
-    _named: Named | None = PrivateAttr(default=None)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _as_named(
-        cls, given: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
-    ) -> Self:
-        if not isinstance(given, dict) or not isinstance(given.get("dataset"), str):
-            return handler(given)
-        try:
-            named = Named.of(Path(beside_the_case(given["dataset"], info)))
-        except CaseError as error:
-            raise ValueError(str(error)) from None
-        own = _flow_of(named)
-        made = handler(named.filled(given, own))
-        named.check(made.flow, own, made.ensemble)
-        made._named = named
-        return made
-
-    @property
-    def named(self) -> Named | None:
-        """What is known of the dataset that is named; None where the system is simulated."""
-        return self._named
-
-    @property
-    def layers(self) -> int:
-        """Layers of its fields."""
-        if self._named is not None:
-            return self._named.layers
-        layers: int = FLOWS[getattr(self.flow, "kind", "")].layers
-        return layers
-
-
-def _flow_of(named: Named) -> FlowSettings | None:
-    """The flow that a dataset's own case tells; None for none, or one of another version."""
-    stored = named.flow
-    if not isinstance(stored, dict) or stored.get("kind") not in FLOWS.entries:
-        return None
-    try:
-        found: FlowSettings = FLOWS[stored["kind"]].Settings.model_validate(stored)
-    except ValidationError:
-        return None
-    return found
 
 
 class Case(Section):
@@ -169,12 +111,7 @@ class Case(Section):
         """What sections ask of one another; each has checked itself."""
         if not isinstance(given, dict):
             return handler(given)
-        tree = dict(given)
-        record = _named_record(tree, info)
-        if record is not None:
-            tree["network"] = _over(record.network, tree.get("network"))
-        if _nothing_simulated(tree):
-            tree = {"grid": None, "time": None, **tree}
+        tree, record = filled(given, info)
         made = handler(tree)
         made._record = record
         together(
@@ -190,7 +127,7 @@ class Case(Section):
         return made
 
     def _check_grids(self) -> None:
-        simulated = [s for s in SYSTEMS if getattr(self, s) and not getattr(self, s).named]
+        simulated = [name for name, system in self.systems.items() if not system.named]
         if simulated and (self.grid is None or self.time is None):
             raise ValueError(f"[grid] and [time] are missing: {simulated[0]} is simulated")
         finest = self.grid.n if self.grid is not None else max(self.filter.n)
@@ -204,24 +141,17 @@ class Case(Section):
             raise ValueError(
                 f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"
             )
-        layers = {name: found.layers for name in SYSTEMS if (found := getattr(self, name))}
+        layers = {name: system.layers for name, system in self.systems.items()}
         if len(set(layers.values())) > 1:
             raise ValueError(
                 f"base has {layers['base']} layers, target {layers['target']}: one network takes "
                 "either; name systems of as many layers"
             )
-        for system, named in self.named.items():
-            if self.network_grid not in named.widths:
-                raise ValueError(
-                    f"{system}.dataset = {str(named.path)!r} has grids n = "
-                    f"{', '.join(map(str, named.widths))}, but the network's is "
-                    f"{self.network_grid}; set network.n, or name another dataset"
-                )
+        check_widths(self.named, self.network_grid)
 
     def _check_fields(self) -> None:
         """CaseError where a dataset does not have the fields of the network."""
-        for name in self.systems:
-            system = getattr(self, name)
+        for name, system in self.systems.items():
             held, periodic, where = tuple(VARIABLES), (True, True), f"the {name} dataset"
             if system.named:
                 held, periodic = system.named.fields, system.named.box.periodic
@@ -255,21 +185,9 @@ class Case(Section):
 
     def _check_model(self) -> None:
         """CaseError where the base model that is named is not as the case says."""
-        record, path = self._record, self.training.model
-        if record is None or path is None:
-            return
-        check_network(Path(path), record.network, self.network)
-        if self.network.n not in (None, record.grid.n):
-            raise CaseError(
-                f"network.n = {self.network.n}, but {path} was trained on n = {record.grid.n}; "
-                "leave it out"
-            )
-        if record.channels != self.channels:
-            raise CaseError(
-                f"{path}: the model takes {', '.join(record.channels.inputs)} and gives "
-                f"{', '.join(record.channels.outputs)}, but the case has "
-                f"{', '.join(self.channels.inputs)} and {', '.join(self.channels.outputs)}"
-            )
+        if self._record is not None:
+            path = Path(self.training.model or "")
+            check_model(self._record, path, self.network, self.channels)
 
     @property
     def solver(self) -> tuple[GridSettings, TimeSettings]:
@@ -281,19 +199,12 @@ class Case(Section):
     @property
     def named(self) -> dict[str, Named]:
         """System whose dataset is named -> what is known of that."""
-        systems = {name: getattr(self, name) for name in SYSTEMS}
-        return {name: found.named for name, found in systems.items() if found and found.named}
+        return {name: found for name, system in self.systems.items() if (found := system.named)}
 
     @property
     def without_shells(self) -> str:
         """Why spectra by shells are left out; empty where they are not."""
-        others = [name for name, named in self.named.items() if not named.spectral]
-        if not others:
-            return ""
-        return (
-            f"the fields of {' and '.join(others)} are not periodic in a square box with as many "
-            "points along y as along x, so they have no spectra by shells"
-        )
+        return without_shells(self.named)
 
     @property
     def named_datasets(self) -> set[Path]:
@@ -310,18 +221,16 @@ class Case(Section):
         """The coarse grid that the network works on."""
         if self._record is not None:
             return self._record.grid.n
-        named = list(self.named.values())
-        shared = [n for n in named[0].widths if all(n in d.widths for d in named)] if named else []
         wanted: int = self.network.n or self.filter.n[0]
         given = self.network.n is not None or "filter" in self.model_fields_set
-        if not shared or given or wanted in shared or len(named) < len(self.systems):
-            return wanted
-        return min(shared)
+        simulated = len(self.named) < len(self.systems)
+        return wanted if given or simulated else shared_grid(self.named, wanted)
 
     @property
-    def systems(self) -> list[str]:
-        """Those that the case has."""
-        return [name for name in SYSTEMS if getattr(self, name)]
+    def systems(self) -> dict[str, SystemSettings]:
+        """Those that the case has, by name."""
+        found = {name: getattr(self, name) for name in SYSTEMS}
+        return {name: system for name, system in found.items() if system is not None}
 
     @property
     def channels(self) -> Channels:
@@ -333,8 +242,7 @@ class Case(Section):
     @property
     def flows(self) -> dict[str, FlowSettings]:
         """System of which the case knows the flow -> the flow's settings."""
-        systems = {name: getattr(self, name) for name in SYSTEMS}
-        return {name: system.flow for name, system in systems.items() if system and system.flow}
+        return {name: system.flow for name, system in self.systems.items() if system.flow}
 
     @property
     def layer_names(self) -> list[str]:
@@ -358,9 +266,9 @@ class Case(Section):
 
     def system(self, name: str) -> SystemSettings:
         """The base or target system. CaseError if the case has none."""
-        settings: SystemSettings | None = getattr(self, name)
+        settings = self.systems.get(name)
         if settings is None:
-            other = next((other for other in SYSTEMS if getattr(self, other)), None)
+            other = next(iter(self.systems), None)
             alone = f", or simulate the other alone: dns --system {other}" if other else ""
             raise CaseError(
                 f"the case has no [{name}] system; add [{name}.flow] and [{name}.ensemble], or "
@@ -397,41 +305,6 @@ class Case(Section):
     def resolved(self) -> dict[str, Any]:
         """The case with all defaults, as plain JSON-like values."""
         return self.model_dump(mode="json", serialize_as_any=True)
-
-
-def _named_record(tree: dict[str, object], info: ValidationInfo) -> ModelRecord | None:
-    """What the file of the base model says that a case names. ValueError for one it cannot."""
-    training = tree.get("training")
-    name = training.get("model") if isinstance(training, dict) else None
-    if not isinstance(name, str):
-        return None
-    path = Path(beside_the_case(name, info))
-    try:
-        record = read_model(path).record
-    except CaseError as error:
-        raise ValueError(str(error)) from None
-    if not record.model_key.is_base:
-        raise ValueError(
-            f"training.model = {name!r} is the model {record.key}, re-trained for another system; "
-            "name a base model"
-        )
-    return record
-
-
-def _over(network: NetworkSettings, given: object) -> object:
-    """The network of a base model that is named, with what the case says itself laid over it."""
-    if given is None:
-        return network
-    stored = network.model_dump(mode="json")
-    if not isinstance(given, dict) or given.get("kind", stored["kind"]) != stored["kind"]:
-        return given
-    return {**stored, **given}
-
-
-def _nothing_simulated(tree: dict[str, object]) -> bool:
-    """Whether a case file names the dataset of every system that it has."""
-    systems = [tree[name] for name in SYSTEMS if tree.get(name)]
-    return bool(systems) and all(isinstance(s, dict) and s.get("dataset") for s in systems)
 
 
 def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
