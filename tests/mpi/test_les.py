@@ -75,7 +75,13 @@ def test_it_runs_by_the_transform_that_the_case_names(job, world, everywhere, mo
 
     monkeypatch.setattr(Mpi4pyFft, "to_points", counted)
     found = {}
-    for kind in ("fftw", "mpi4py_fft", "torch"):
+    for kind in ("fftw", "mpi4py_fft", "torch", "torch, in batches"):
+        kind, *batches = kind.split(", ")
+        if batches:  # as on a GPU
+            backend = "eddyscope.spectral.backends.torch"
+            monkeypatch.setattr(f"{backend}._one_by_one", lambda device: False)
+        plan = les.plan(job_of(world, job.out, f"transform.kind='{kind}'"))
+        everywhere(any("in one batch" in line for line in plan) == bool(batches), f"{plan}")
         only = [f"transform.kind='{kind}'", "les.closures=['none', 'base', 'l02']"]
         les.run(job_of(world, job.out, *only, fresh=True))
         for name in ("none", "base", "l02"):

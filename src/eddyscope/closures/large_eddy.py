@@ -1,8 +1,13 @@
-"""Large-eddy simulation of one member with one closure, on this rank alone, and its statistics."""
+"""Large-eddy simulation of some members with one closure, on this rank alone, and its statistics.
+
+Members come to a rank one at a time, or, on a GPU, in a batch: as `in_batches` of the transform's
+settings says. They know nothing of each other, and the steps are of one length for all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +24,7 @@ from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
+from eddyscope.parallel.world import block as share_of
 from eddyscope.solver.assemble import assemble
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.schedule import FixedSteps, whole_steps
@@ -79,24 +85,32 @@ class LargeEddySimulation:
             raise CaseError(f"les runs the target on n = {grid.n}: {error}") from None
 
     def run(
-        self, model: SubgridModel, member: int, start: RealArray, edges: FloatArray
-    ) -> MemberStatistics:
-        """Advance `start`, vorticity (layer, y, x), with a closure. Not collective."""
-        flow = self._flow_of(member)
+        self,
+        model: SubgridModel,
+        members: Sequence[int],
+        starts: Sequence[RealArray],
+        edges: FloatArray,
+    ) -> list[MemberStatistics]:
+        """Advance `starts`, the vorticity (layer, y, x) of each member, with a closure, all in one
+        batch. Not collective."""
+        flow = self._flow_of(members)
         closure = model.on(flow, self.filter_width)
         simulation = assemble(flow, self.time, self.schedule, closure)
-        simulation.omega_hat[0] = _modes(flow, start)
-
-        def states() -> Iterator[ComplexArray]:
-            yield simulation.omega_hat
+        for i, start in enumerate(starts):
+            simulation.omega_hat[i] = _modes(flow, start)
+        found = _Statistics(flow, len(members), edges)
+        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up: that is a result
+            found.add(simulation.omega_hat)
             for record in range(1, self.schedule.last + 1):
                 simulation.run(record, [])
-                if not flow.transform.loops.all_finite(simulation.omega_hat):
-                    return
-                yield simulation.omega_hat
-
-        with np.errstate(over="ignore", invalid="ignore"):  # a run may blow up: that is a result
-            return _statistics(flow, states(), np.asarray(self.schedule.times), edges)
+                for i in found.lost(simulation.omega_hat):
+                    for array in simulation.state.values():
+                        array[i] = 0  # it goes on from rest, unseen
+                if not found.going_on:
+                    break
+                found.add(simulation.omega_hat)
+        times = np.asarray(self.schedule.times)
+        return [found.of_member(i, times) for i in range(len(members))]
 
     def run_all(
         self,
@@ -109,35 +123,47 @@ class LargeEddySimulation:
         """Every model on every member, dealt to the ranks; all ranks get a list for each model.
         Collective."""
         self.transform.prepare(world.comm)
-        items = [(c, m) for c in range(len(models)) for m in range(len(members))]
+        together = world.on_root(self.transform.in_batches)
+        batches = _batches(together, len(models), len(members), world.size)
+        items = [(c, batch) for c in range(len(models)) for batch in batches]
         progress = Progress(world, "les", -(-len(items) // world.size))
         done = 0
 
-        def one(item: tuple[int, int]) -> MemberStatistics:
+        def one(item: tuple[int, slice]) -> list[MemberStatistics]:
             nonlocal done
-            c, m = item
-            found = self.run(models[c], members[m], starts[m], edges)
+            c, batch = item
+            found = self.run(models[c], members[batch], starts[batch], edges)
             done += 1
             progress.update(done, models[c].settings.text)
             return found
 
         results = map_in_order(world, one, items)
-        return [results[c * len(members) : (c + 1) * len(members)] for c in range(len(models))]
+        found = [of_member for of_batch in results for of_member in of_batch]
+        return [found[c * len(members) : (c + 1) * len(members)] for c in range(len(models))]
 
     def of_dns(
         self, member: int, fields: RealArray, times: FloatArray, edges: FloatArray
     ) -> MemberStatistics:
         """The statistics of a member's filtered DNS, vorticity (time, layer, y, x)."""
-        flow = self._flow_of(member)
-        states = (_modes(flow, field)[None] for field in fields)
-        return _statistics(flow, states, times, edges)
+        flow = self._flow_of([member])
+        found = _Statistics(flow, 1, edges)
+        for field in fields:
+            found.add(_modes(flow, field)[None])
+        return found.of_member(0, times)
 
-    def _flow_of(self, member: int) -> Flow:
-        """The flow of one member of the ensemble: random forcing is of that member."""
-        mesh = World.single().mesh(members=1, rows=self.grid.n // 2)
-        mesh = replace(mesh, members=slice(member, member + 1), ensemble=member + 1)
+    def _flow_of(self, members: Sequence[int]) -> Flow:
+        """The flow of some members of the ensemble: random forcing is of these members."""
+        mesh = World.single().mesh(len(members), self.grid.n // 2)
+        mesh = replace(mesh, names=tuple(members))
         settings = self.transform.estimated()
         return self.make_flow(TRANSFORMS.build(settings, self.grid, mesh, self.layers))
+
+
+def _batches(together: bool, models: int, members: int, ranks: int) -> list[slice]:
+    """The members that are advanced at once: each alone, or, together, as few batches as give all
+    ranks as many of all models'."""
+    count = min(members, ranks // math.gcd(ranks, models)) if together else members
+    return [share_of(members, count, i) for i in range(count)]
 
 
 def filtered_dns(
@@ -170,28 +196,51 @@ def _modes(flow: Flow, omega: RealArray) -> ComplexArray:
     return flow.transform.take(kept_modes(omega.astype(np.float64)))
 
 
-def _statistics(
-    flow: Flow, states: Iterable[ComplexArray], times: FloatArray, edges: FloatArray
-) -> MemberStatistics:
-    """Of the states (1, layer, kx, ky) of one member, taken one at a time."""
-    diagnostics, n = Diagnostics(flow), flow.transform.grid.n
-    energy, enstrophy = [], []
-    spectrum: FloatArray = np.zeros(flow.transform.grid.n_shells)
-    counts, omega = np.zeros(len(edges) - 1), np.zeros((1, n, n))
-    for state in states:
-        means = diagnostics.means(state, 0.0, 0)
-        energy.append(float(means["energy"][0]))
-        enstrophy.append(float(means["enstrophy"][0]))
-        spectrum = spectrum + diagnostics.energy_spectrum(state)[0]
-        (whole,) = flow.transform.gather(state, n).values()
-        omega = to_points(whole)
-        counts += np.histogram(omega, edges)[0]
-    width = np.diff(edges)
-    return MemberStatistics(
-        time=times,
-        energy=np.array(energy),
-        enstrophy=np.array(enstrophy),
-        energy_spectrum=spectrum / len(energy),
-        vorticity_pdf=counts / (len(energy) * omega.size * width),
-        omega=omega,
-    )
+class _Statistics:
+    """Of the states (member, layer, kx, ky) of some members, taken one at a time."""
+
+    def __init__(self, flow: Flow, members: int, edges: FloatArray):
+        """edges: of the bins of vorticity."""
+        n = flow.transform.grid.n
+        self.going_on = list(range(members))
+        """The members that have not blown up."""
+        self._flow = flow
+        self._diagnostics = Diagnostics(flow)
+        self._edges = edges
+        self._energy: list[list[float]] = [[] for _ in range(members)]
+        self._enstrophy: list[list[float]] = [[] for _ in range(members)]
+        self._spectrum = np.zeros((members, flow.transform.grid.n_shells))
+        self._counts = np.zeros((members, len(edges) - 1))
+        self._omega = np.zeros((members, flow.layers, n, n))
+
+    def lost(self, states: ComplexArray) -> list[int]:
+        """The members that went on and are not finite, from now on left out."""
+        finite = self._flow.transform.loops.all_finite
+        lost = [i for i in self.going_on if not finite(states[i])]
+        self.going_on = [i for i in self.going_on if i not in lost]
+        return lost
+
+    def add(self, states: ComplexArray) -> None:
+        """A record of the members that go on."""
+        transform = self._flow.transform
+        means = self._diagnostics.means(states, 0.0, 0)
+        spectra = self._diagnostics.energy_spectrum(states)
+        whole = transform.gather(states, transform.grid.n)
+        for i in self.going_on:
+            self._energy[i].append(float(means["energy"][i]))
+            self._enstrophy[i].append(float(means["enstrophy"][i]))
+            self._spectrum[i] += spectra[i]
+            self._omega[i] = to_points(whole[i])
+            self._counts[i] += np.histogram(self._omega[i], self._edges)[0]
+
+    def of_member(self, i: int, times: FloatArray) -> MemberStatistics:
+        """times: of all records that were meant."""
+        records, points = len(self._energy[i]), self._omega[i].size
+        return MemberStatistics(
+            time=times,
+            energy=np.array(self._energy[i]),
+            enstrophy=np.array(self._enstrophy[i]),
+            energy_spectrum=self._spectrum[i] / records,
+            vorticity_pdf=self._counts[i] / (records * points * np.diff(self._edges)),
+            omega=self._omega[i],
+        )

@@ -29,7 +29,7 @@ BEST = "best"
 """In place of a model: the best single layer, as evaluated."""
 
 BATCH = 8
-"""Members predicted at once, which bounds the memory of activations."""
+"""Members predicted at once on a CPU, which bounds the memory of activations."""
 
 
 class Learned(SubgridModel):
@@ -129,7 +129,7 @@ class Learned(SubgridModel):
         """The same of tensors, on the device where they are."""
         from eddyscope.learning.prediction import predict_tensors
 
-        return predict_tensors(self.model.network, self.normalisation, psi, omega, BATCH)
+        return predict_tensors(self.model.network, self.normalisation, psi, omega)
 
 
 def _check_best(models: Sequence[str]) -> None:

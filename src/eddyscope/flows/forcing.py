@@ -240,7 +240,7 @@ class Ring:
         self.check(settings, transform.grid)
         half = _half_of_ring(*settings.edges, transform.grid.n)
         self._seed = seed
-        self._first_member = transform.mesh.members.start
+        self._members = transform.mesh.streams
         self._count = len(half)
         k2 = (half**2).sum(axis=1)
         # Each mode of the half plane stands for itself and its conjugate.
@@ -264,8 +264,8 @@ class Ring:
 
     def kick(self, omega_hat: ComplexArray, step: int, dt: float) -> None:
         """ω̂ += Δω̂ of the step, and the work it does is added up."""
-        kx, ky, members = self._kx, self._ky, range(len(omega_hat))
-        of_members = np.stack([self._change(self._first_member + i, step, dt) for i in members])
+        kx, ky = self._kx, self._ky
+        of_members = np.stack([self._change(member, step, dt) for member in self._members])
         changes = self._transform.from_host(of_members[:, None] * self._response)
         for at in self._transform.together:
             field, work, change = omega_hat[at], self._kick_work[at], changes[at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -18,6 +19,9 @@ from eddyscope.networks.base import LayeredModel
 
 __all__ = ["normalisations", "predict", "predict_tensors"]
 
+POINTS = 2**22
+"""Points of a batch on a device: 64 channels of activations are 1 GiB then."""
+
 
 def predict(
     network: LayeredModel,
@@ -27,7 +31,8 @@ def predict(
 ) -> FloatArray:
     """A network's outputs, (sample, output channel, y, x), in physical units.
 
-    values: at least the fields that it takes, (sample, layer, y, x). It must be on the CPU.
+    values: at least the fields that it takes, (sample, layer, y, x). Batches go to the device that
+    the network is on, and what it gives comes back.
     """
     shape = next(iter(values.values())).shape
     result = np.empty((shape[0], len(network.channels.outputs), *shape[2:]), np.float64)
@@ -40,12 +45,16 @@ def predict_tensors(
     normalisation: Normalisation,
     psi: AnyArray,
     omega: AnyArray,
-    batch_size: int = 16,
+    points: int = POINTS,
 ) -> AnyArray:
     """`predict` of tensors ψ and ω (sample, layer, y, x), for a network that takes no other fields:
-    they stay on their device, and the network goes there."""
+    they stay on their device, and the network goes there.
+
+    points: of all samples that it is given at once, at the most."""
     result = torch.empty_like(cast(Tensor, psi), dtype=torch.float64)
-    network.module.to(result.device)
+    if network.device != result.device:
+        network.to(result.device)
+    batch_size = max(1, points // math.prod(result.shape[-2:]))
     _predict_into(result, network, normalisation, {"psi": psi, "omega": omega}, batch_size)
     return cast(AnyArray, result)
 
@@ -64,7 +73,8 @@ def _predict_into(
             part = slice(start, start + batch_size)
             chosen = {name: field[part] for name, field in values.items()}
             inputs = normalised_inputs(normalisation, chosen, channels)
-            output = network(inputs.contiguous(memory_format=network.memory_format)).double()
+            inputs = inputs.to(network.device, memory_format=network.memory_format)
+            output = network(inputs).double()
             for place, name in enumerate(channels.outputs):
                 found = normalisation.physical(name, cast(AnyArray, output[:, place]))
                 result[part, place] = cast(Tensor, found)

@@ -84,6 +84,15 @@ class LayeredModel:
         return replace(self, module=module, layers=layers)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes: where its parameters lie, and its inputs are to lie."""
+        return next(self.module.parameters()).device
+
+    def to(self, device: torch.device) -> None:
+        """Move it; the layers stay the same objects."""
+        self.module.to(device)
+
+    @property
     def paths(self) -> dict[str, str]:
         """Layer -> its full name in `module`."""
         names = {id(submodule): path for path, submodule in self.module.named_modules()}

@@ -10,7 +10,7 @@ columns in spectral space), so the second process axis is the ensemble.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -131,6 +131,14 @@ class Mesh:
     """This rank's members among all."""
     ensemble: int
     """How many members there are on all ranks."""
+    names: tuple[int, ...] = ()
+    """What this rank's members are called in streams of random numbers, where they are a choice of
+    another ensemble's; empty for their own places."""
+
+    @property
+    def streams(self) -> Sequence[int]:
+        """The numbers that this rank's members draw random numbers by."""
+        return self.names or range(self.members.start, self.members.stop)
 
 
 def _split(comm: Comm, group: int, place: int) -> Comm:

@@ -64,6 +64,11 @@ class TransformSettings(Section):
         """Whether it computes on a GPU. Not collective."""
         return False
 
+    def in_batches(self) -> bool:
+        """Whether members that know nothing of each other are best advanced together, as on a GPU,
+        and not one after the other. Not collective."""
+        return False
+
     def prepare(self, comm: Comm) -> None:
         """Settle what ranks must know of each other before any makes a transform, even one of its
         own. Collective."""

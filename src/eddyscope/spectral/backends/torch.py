@@ -80,6 +80,9 @@ class Torch(Distribution):
         def uses_gpu(self) -> bool:
             return _device_of(self).type == "cuda"
 
+        def in_batches(self) -> bool:
+            return not _one_by_one(_device_of(self))
+
         def prepare(self, comm: Comm) -> None:
             from eddyscope.parallel.torch_group import settle_device
 
