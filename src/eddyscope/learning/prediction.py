@@ -73,7 +73,7 @@ def _predict_into(
             part = slice(start, start + batch_size)
             chosen = {name: field[part] for name, field in values.items()}
             inputs = normalised_inputs(normalisation, chosen, channels)
-            inputs = inputs.to(network.device, memory_format=network.memory_format)
+            inputs = inputs.to(network.device).contiguous(memory_format=network.memory_format)
             output = network(inputs).double()
             for place, name in enumerate(channels.outputs):
                 found = normalisation.physical(name, cast(AnyArray, output[:, place]))

@@ -41,12 +41,12 @@ class Les(Stage):
         schedule = schedule_of(case, target)
         names, members = closures_of(case), case.test_members("target")
         LargeEddySimulation.check(target.flow, Grid(n, target.dealias))
-        together = job.world.on_root(case.transform.in_batches)
-        runs = f"{len(members) * len(names)} runs, dealt to {job.world.size} rank(s)"
+        batches = job.world.on_root(case.transform.in_batches)
         return [
             f"closures: {', '.join(names)}; {len(members)} test member(s) of the target",
             f"{schedule.total_steps} steps of dt = {schedule.dt:g} on {n} x {n} modes",
-            f"{runs}, a closure's members of a rank in one batch" if together else runs,
+            f"{len(members) * len(names)} runs, dealt to {job.world.size} rank(s)"
+            + batches * ", a closure's members of a rank in one batch",
         ]
 
     def left_out(self, job: Job) -> str:
