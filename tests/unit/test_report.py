@@ -28,6 +28,7 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile, read_model_file
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
+from eddyscope.learning.metrics import METRICS
 from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import World
 from eddyscope.report import figures, learning_figures, limits, outcome, setting, style, tables
@@ -323,6 +324,23 @@ def test_comparison_and_table_agree_with_the_evaluation(gathered: Results) -> No
     assert table.rows[2][-2:] == ("1", "3")  # ranks by the scores "good" and "bad"
     marked = [line for line in table.text().splitlines() if line.startswith("*")]
     assert marked[0].split()[1] == "l02"
+
+
+def test_every_metric_stands_on_the_page_and_is_defined(gathered: Results, page: str) -> None:
+    compared = compare(gathered)
+    table = tables.metric_table(compared)
+    shown = [name.replace(" ", "_") for name in table.header[1:]]
+    assert shown == [name for name in METRICS if name in compared.target["base"]]
+    assert len(shown) >= 12
+    assert [row[0] for row in table.rows] == [row[0] for row in tables.layer_table(compared).rows]
+    base = dict(zip(shown, table.rows[0][1:], strict=True))
+    for name in shown:
+        assert float(base[name]) == pytest.approx(compared.target["base"][name].mean, abs=5e-4)
+    layers = page[page.index("<details><summary>All metrics") :]
+    layers = layers[: layers.index("</details>")]
+    for name in shown:
+        meaning = html.escape(METRICS[name], quote=False)
+        assert f"<dt>{name.replace('_', ' ')}</dt><dd>{meaning}</dd>" in layers
 
 
 def test_the_summary_says_what_the_prediction_would_have_cost(gathered: Results) -> None:

@@ -181,8 +181,15 @@ def evaluate(
     channels = model.network.channels
     predicted = predict(model.network, normalisation, fields.values, batch_size)
     std = np.array([normalisation.std[name] for name in channels.outputs])[:, None, None]
-    exact, omega = exact_of(fields, channels), vorticity_of(fields, channels)
-    metrics = snapshot_metrics(predicted, exact, omega, std, fields.spectral)
+    known = {name: of_outputs(name, fields, channels) for name in ("omega", "psi")}
+    metrics = snapshot_metrics(
+        predicted,
+        exact_of(fields, channels),
+        std,
+        **known,
+        spectral=fields.spectral,
+        members=fields.numbers,
+    )
     spectrum = spectra_of_members(predicted, fields) if fields.spectral else None
     return Outcome(metrics, spectrum)
 
@@ -192,14 +199,14 @@ def exact_of(fields: Fields, channels: Channels) -> RealArray:
     return np.stack(list(fields.channels(channels.outputs).values()), axis=1)
 
 
-def vorticity_of(fields: Fields, channels: Channels) -> RealArray | None:
-    """ω̄ of each output, (sample, output channel, y, x), where all of them are subgrid terms of
-    layers whose vorticity is known; else None."""
-    if "omega" not in fields.values or "pi" not in fields.values:
+def of_outputs(name: str, fields: Fields, channels: Channels) -> RealArray | None:
+    """Field `name`, such as ω̄, of each output's layer, (sample, output channel, y, x), where all
+    outputs are subgrid terms and the field is known; else None."""
+    if name not in fields.values or "pi" not in fields.values:
         return None
-    layers = fields.values["omega"].shape[1]
-    of_pi = dict(zip(channel_names("pi", layers), channel_names("omega", layers), strict=True))
-    if not all(name in of_pi for name in channels.outputs):
+    layers = fields.values[name].shape[1]
+    of_pi = dict(zip(channel_names("pi", layers), channel_names(name, layers), strict=True))
+    if not all(output in of_pi for output in channels.outputs):
         return None
     return np.stack([fields.channels([of_pi[n]])[of_pi[n]] for n in channels.outputs], axis=1)
 

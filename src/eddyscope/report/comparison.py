@@ -129,6 +129,8 @@ class Comparison:
     """Model -> share of the base model's error that it removes."""
     members: int
     """Test runs of the target."""
+    meanings: Mapping[str, str]
+    """Metric -> what it is."""
     predictions: tuple[Prediction, ...] = ()
     advised_by: str = ""
     """The score whose order is the advice."""
@@ -229,6 +231,7 @@ def compare(results: Results) -> Comparison:
         measured=tuple(found.measured_ranking),
         error_removed=found.error_removed,
         members=len(found.members.get("target", [])),
+        meanings=found.metrics,
         predictions=tuple(
             Prediction(name, tuple(map(tuple, score.groups)), found.score_card.get(name, {}))
             for name, score in scores

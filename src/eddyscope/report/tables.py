@@ -12,7 +12,7 @@ from eddyscope.report.comparison import Comparison, fixed, in_percent, in_words
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import flow_settings
 
-__all__ = ["Table", "flow_table", "layer_table", "step_table"]
+__all__ = ["Table", "flow_table", "layer_table", "metric_table", "step_table"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Table:
     best_means: str = ""
     notes: tuple[str, ...] = ()
     """Sentences below the table."""
+    definitions: tuple[tuple[str, str], ...] = ()
+    """(column, what it is), for readers who ask."""
 
     def text(self) -> str:
         """For a terminal: columns aligned, the rows pointed out marked by a star."""
@@ -52,6 +54,29 @@ def layer_table(compared: Comparison) -> Table:
     distinct = compared.layers and not (compared.all_alike and len(compared.layers) > 1)
     best = (names.index(compared.best),) if distinct else ()
     return Table(header, rows, best, "the least error of the single layers", _notes(compared))
+
+
+def metric_table(compared: Comparison) -> Table:
+    """Every metric of every model on the target, each defined."""
+    names = _ordered(compared)
+    known = [m for m in compared.meanings if any(m in compared.target[name] for name in names)]
+    rows = tuple(
+        (compared.described(name), *(_mean(compared.target[name].get(m)) for m in known))
+        for name in names
+    )
+    notes = (
+        "Means over the test runs; evaluation.csv has those of each run. p is the prediction, Π "
+        "the truth, ψ̄ and ω̄ the filtered streamfunction and vorticity, ⟨·⟩ a mean over points.",
+    )
+    shown = [(m.replace("_", " "), compared.meanings[m]) for m in known]
+    header = ("re-trained", *(name for name, _ in shown))
+    return Table(header, rows, notes=notes, definitions=tuple(shown))
+
+
+def _mean(interval: Interval | None) -> str:
+    if interval is None:
+        return "not there"
+    return fixed(interval.mean, 3) if math.isfinite(interval.mean) else "not finite"
 
 
 def _ordered(compared: Comparison) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from eddyscope.artefacts.advice import Advice, read_advice
 from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.learning.metrics import METRICS
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS
@@ -41,7 +42,7 @@ class Evaluate(Stage):
         case = job.case
         models = (ModelKey(), *case.transfer_models)
         snapshots = {s: sum(map(len, case.test_members(s))) for s in SYSTEMS}
-        numbers = 10 * len(models) * sum(snapshots.values())
+        numbers = (len(METRICS) + 2) * len(models) * sum(snapshots.values())
         return [
             f"models: {len(models)}, dealt to {job.world.size} rank(s)",
             "test snapshots: " + ", ".join(f"{count} of {s}" for s, count in snapshots.items()),
