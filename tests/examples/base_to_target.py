@@ -33,6 +33,7 @@ class BaseToTarget:
     reads_base: ClassVar[bool] = True
     measures: ClassVar[str] = "the gradient on the target over that on the base"
     number_format: ClassVar[str] = ".2f"
+    least: ClassVar[float] = 0.0
 
     def __init__(self, settings: Settings):
         self.settings = settings

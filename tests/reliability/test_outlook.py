@@ -126,6 +126,17 @@ def test_a_dry_run_after_a_complete_one_says_so_of_every_step(launch, case, temp
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
+def test_what_several_stages_need_is_told_when_it_is_made_alone(launch, case, complete, ranks):
+    """Called again, each stage says what becomes of its own steps, not of those they share."""
+    command = [sys.executable, "-m", "eddyscope", "run", str(case), "--out", str(complete)]
+    again = launch(ranks, command, LIMIT)
+    own = [step for step in STEPS if not step.startswith("normalise.")]
+    assert told(again.stdout) == dict.fromkeys(own, "complete, unchanged")
+    (complete / "normalisation" / "target.json").unlink()
+    assert "normalise.target: going on" in launch(ranks, command, LIMIT).stdout
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize(
     ("change", "stage"),
     [("les.dt=0.02", "les"), ("advise.scores=[{kind='linearised_gain', iterations=3}]", "advise"),

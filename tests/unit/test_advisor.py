@@ -307,8 +307,9 @@ def test_without_an_error_all_layers_are_equal(score: str):
     ranking = ranked(base, Samples(x, base(x).detach()), iterations=3)[score]
     assert list(ranking.values.values()) == [0.0] * 4
     assert ranking.ties == [["l01", "l02", "l03", "l04"]]
-    assert "l01, l02, l03 and l04" in told(ranking, score)
-    assert "does not tell them apart" in told(ranking, score)
+    words = told(ranking, score)
+    assert "there is no advice: l01, l02, l03 and l04" in words and "promise nothing" in words
+    assert "first" not in words
 
 
 @pytest.mark.parametrize("score", [*SCORES])
@@ -356,16 +357,32 @@ def test_a_network_of_one_layer_is_scored():
             [["l01", "l02"], ["l03"]],
             "l02 (20.0%) come",
         ),
-        ({"l01": 0.0, "l02": 1e-12}, [["l02"], ["l01"]], "l02 (0.0%) comes first"),
+        ({"l01": 0.0, "l02": 1e-12}, [["l01", "l02"]], "no advice: l01 and l02 (0.0%) promise"),
+        ({"l01": 0.0, "l02": 4e-4}, [["l01", "l02"]], "no advice: l01 and l02 (0.0%) promise"),
+        (
+            {"l01": 0.0, "l02": 0.1, "l03": 4e-4},
+            [["l02"], ["l01", "l03"]],
+            "apart l01 and l03",
+        ),
+        ({"l01": 0.2, "l02": 0.2}, [["l01", "l02"]], "no advice: l01 and l02 (20.0%) are equal"),
         ({"l01": np.nan, "l02": 0.1, "l03": np.nan}, [["l02"], ["l01", "l03"]], "l01 and l03"),
         ({"l01": np.nan, "l02": np.inf}, [["l01", "l02"]], "gives no advice"),
-        ({"l01": -0.1, "l02": -0.2}, [["l01"], ["l02"]], "l01 (-10.0%) comes first"),
+        ({"l01": -0.1, "l02": -0.2}, [["l01", "l02"]], "no advice"),
     ],
 )
 def test_equals_are_never_ordered(values: dict, groups: list, words: str):
-    ranking = Ranking(values)
+    ranking = Ranking(values, least=SCORES["linearised_gain"].least)
     assert ranking.groups == groups and words in told(ranking)
     assert ranking.ties == [group for group in groups if len(group) > 1]
+
+
+def test_one_sample_is_called_one_and_layers_as_their_user_calls_them():
+    """Of a lone sample there are no other samples, but another half."""
+    score = SCORES.build(SCORES.settings("linearised_gain"))
+    ranking = Ranking({"l01": 0.1, "l02": 0.3}, least=score.least)
+    words = reason("gain", score, ranking, 1, {"l01": "enc.0", "l02": "dec"})
+    assert "on data it was not fitted to) on 1 target sample, l02 dec (30.0%)" in words
+    assert "samples" not in words and "l01 enc.0 (10.0%)" in words
 
 
 def test_advice_says_what_rankings_say():

@@ -114,10 +114,11 @@ def nan_in(omega: np.ndarray) -> np.ndarray:
         (lambda w: w + 1j, {}, "complex128"),
         (nan_in, {}, "1 values that are not finite"),
         (lambda w: w + 3.0, {}, "has a mean of 3"),
-        (lambda w: w, {"n": 64}, "at most the 32 points"),
-        (lambda w: w, {"n": 15}, "must be even"),
+        (lambda w: w, {"n": 64}, "from 4 to the 32 points"),
+        (lambda w: w, {"n": 15}, "^n = 15: give an even"),
+        (lambda w: w, {"n": "16"}, "^n = '16': give an even whole number"),
         (lambda w: w, {"filter": "gausian"}, "did you mean gaussian"),
-        (lambda w: w, {"width": -1.0}, "filter.width = -1.0"),
+        (lambda w: w, {"width": -1.0}, "^width = -1.0"),
         (lambda w: w, {"filter": None}, "filter = None: must be a table"),
         (lambda w: w, {"filter": {"kind": "box", "width": 3.0}}, "filter names width"),
         (lambda w: w * 1e200, {}, "would overflow"),
@@ -233,10 +234,13 @@ def test_a_model_is_a_closure_of_the_solver(made):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"n": 15}, "grid.n = 15.*use 14 or 16"),
-        ({"dt": 0.1, "cfl": 0.5}, "either dt"),
+        ({"n": 15}, "^n = 15.*use 14 or 16"),
+        ({"dt": 0.1, "cfl": 0.5}, "^dt, cfl: give either dt"),
+        ({"dt": -0.1}, "^dt = -0.1"),
+        ({"cfl": "fast"}, "^cfl = 'fast'"),
+        ({"precision": "half"}, "^precision = 'half'"),
         ({"members": 0}, "members = 0"),
-        ({"scheme": "rk4"}, "time.scheme"),
+        ({"scheme": "rk4"}, "^scheme = 'rk4'"),
         ({"flow": "navier_stokes"}, "flow.reynolds is missing"),
         ({"flow": {**FLOW, "forcing": {"kind": "deterministic", "wavenumber": 9}}}, "not resolved"),
         ({"omega": np.zeros((3, 16, 16))}, r"give \(y, x\), .* with 2 members"),
@@ -258,6 +262,9 @@ def test_what_a_run_cannot_do_is_told():
         run.advance(0.015)
     with pytest.raises(eddyscope.CaseError, match="leads on from"):
         run.advance(-1.0)
+    for wrong in ("1", None, True, 1j, [1.0, 2.0]):
+        with pytest.raises(eddyscope.CaseError, match=r"^duration = .*: give one real number"):
+            run.advance(wrong)
     assert run.time == 0.0
     shapeless = eddyscope.Solver(FLOW, n=16, dt=0.01, closure=lambda psi, omega: omega[0])
     with pytest.raises(eddyscope.CaseError, match=r"shape \(1, 16, 16\)"):
@@ -265,6 +272,19 @@ def test_what_a_run_cannot_do_is_told():
     wild = eddyscope.Solver(FLOW, n=16, dt=0.01, closure=lambda psi, omega: 1e6 * omega)
     with pytest.raises(eddyscope.BlewUp, match="not finite at t = "):
         wild.advance(10.0)
+
+
+@pytest.mark.parametrize("name", ["open_dataset", "load_model", "load_case"])
+def test_what_is_no_name_of_a_file_is_refused(name):
+    for wrong in (5, None):
+        with pytest.raises(eddyscope.CaseError, match=f"^path = {wrong}: give the name of a file"):
+            getattr(eddyscope, name)(wrong)
+
+
+def test_overrides_are_a_list_of_texts(made):
+    for wrong in ("grid.n=64", 3, [3]):
+        with pytest.raises(eddyscope.CaseError, match=r"^overrides = .*: give a list of texts"):
+            eddyscope.load_case(made / "synthetic.toml", wrong)
 
 
 # --- Artefacts -----------------------------------------------------------------------------
@@ -313,6 +333,11 @@ def test_a_model_computes_as_the_program_does(made):
     assert relative(model(fields).detach().numpy(), expected) < 1e-5
     with pytest.raises(eddyscope.CaseError, match="on 16 x 16 points"):
         model.predict(np.zeros((8, 8)), np.zeros((8, 8)))
+    with pytest.raises(eddyscope.CaseError, match="psi is of type <U1; give real numbers"):
+        model.predict("a", omega)
+    for wrong in (fields.numpy(), fields[:, :1], fields[0]):
+        with pytest.raises(eddyscope.CaseError, match=r"give a torch tensor .* psi, omega"):
+            model(wrong)
     model.outputs = ("u", "v")
     with pytest.raises(eddyscope.CaseError, match="gives u, v, not pi of 1 layers"):
         model.predict(psi, omega)
@@ -367,6 +392,18 @@ def test_advice_on_any_module():
     assert module.training
     chosen = eddyscope.advise(module, ["last", "down"], inputs, targets, score="relative_gradient")
     assert list(chosen.values) == ["down", "last"]
+
+
+def test_a_module_that_is_worse_than_nothing_is_called_that():
+    """What inputs it was trained on no one knows, but how far off it is can be measured."""
+    torch.manual_seed(0)
+    module, inputs = Awkward().eval(), torch.randn(4, 2, 16, 16)
+    with torch.no_grad():
+        targets = module(inputs) * 1.5
+    near = eddyscope.advise(module, None, inputs, targets).reason
+    assert "scaled" not in near
+    far = eddyscope.advise(module, None, 100.0 * inputs, targets).reason
+    assert "times that of predicting nothing" in far and "(their std is 98)" in far
 
 
 def test_samples_are_taken_however_they_lie_in_memory():
@@ -460,8 +497,11 @@ def test_fields_that_are_not_square_are_advised_on_but_have_no_spectra():
         ({"module": nn.Tanh}, "of type class Tanh; give a torch.nn.Module"),
         ({"module": torch.tanh}, "of type builtin_function_or_method; give a torch.nn.Module"),
         ({"inputs": torch.ones(4, 2, 16, 16) * 1j}, "inputs is of type complex64"),
-        ({"score": None}, "scores"),
-        ({"score": "linear"}, "advise.scores|did you mean|scores"),
+        ({"layers": 3}, "layers = 3: give a list"),
+        ({"score": None}, "^score = None"),
+        ({"score": {}}, "^score.kind is missing"),
+        ({"score": "linear"}, "^score = 'linear'.*did you mean"),
+        ({"score": {"kind": "linearised_gain", "iterations": 0}}, "^score.iterations = 0"),
     ],
 )
 def test_advice_refuses_in_one_line(options, words):

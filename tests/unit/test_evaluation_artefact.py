@@ -85,6 +85,16 @@ def _written(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_another_table_has_another_format():
+    """A reader goes by the format, so it must change with the columns."""
+    columns = (
+        "model,adaptation,role,words,layers,parameters,samples,training_seed,seed,normalisation,"
+        "system,metric,member,of,averaged,value"
+    )
+    known = {"eddyscope-evaluation-3": columns}
+    assert evaluation.as_csv([]).splitlines() == [known[evaluation.FORMAT]]
+
+
 def test_members_and_repeats_are_told_apart():
     found = summarise(ROWS)["l02"]["target"]["error"]
     assert (found.mean, found.low, found.high) == pytest.approx((0.4, 0.3, 0.5))

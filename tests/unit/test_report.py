@@ -536,14 +536,17 @@ def test_a_score_that_tells_nothing_apart_advises_nothing(
     partial = link_all_but(out, tmp_path, "advice.json", "analysis.h5")
     layers = list(values)
     flat = ScoredLayers(ranking=layers, values=values, ties=[layers])
-    advice = Advice(default_score="flat", scores={"flat": flat}, samples=2, reason="…")
+    advice = Advice(default_score="flat", scores={"flat": flat}, samples=2, reason="Why.")
     (partial / "advice.json").write_text(as_json(advice))
     results = gather(partial, case.resolved(), case.flows)
     said = " ".join(outcome.outcome(results))
-    assert "gave all layers the same value, so it advised nothing" in said
+    assert "told no layer from another, so there was no advice. Why." in said
     assert "first" not in said.split("Before any re-training")[1].split(".")[0]
     assert all(row[-1] == "" for row in tables.layer_table(compare(results)).rows)
-    assert len(outcome.headlines(results)) == 3  # none of a predicted layer
+    cards = {card.meaning: card.figure for card in outcome.headlines(results)}
+    told = "predicted beforehand: the score “flat” tells no layer from another"
+    assert cards[told] == "none"
+    assert not any("following it" in meaning for meaning in cards)
 
 
 def test_a_base_model_that_learnt_nothing_is_called_that(

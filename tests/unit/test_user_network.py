@@ -10,12 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from eddyscope.advisor.jacobian import LayerJacobian
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.models import Model, changed_layers, load_model, save_model
+from eddyscope.learning.retrain import Retraining
 from eddyscope.learning.trainer import Recipe, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build, layer_names, redrawn
@@ -389,3 +391,22 @@ def test_layers_that_are_no_convolutions_are_adapted(kind: str, file: Path):
     found.module.eval()
     torch.testing.assert_close(found(x), module(x))
     assert changed_layers(base, found) == ["l01", "l02"]
+
+
+def test_messages_call_layers_as_their_user_does():
+    """l02 alone says nothing to who wrote the module; of our networks no one knows the names."""
+    own, ours = made(), build(NETWORKS.settings("cnn", depth=2, width=2), ONE, (1,), N)
+    assert own.own_paths["l02"] == "down"
+    assert ours.own_paths == {}
+
+    def called(network: LayeredModel, text: str) -> str:
+        ones = dict.fromkeys(ONE.names, 1.0)
+        statistics = Normalisation(name="own", system="base", samples=1, mean=ones, std=ones)
+        base = Model(network, record_of("base", network.settings, statistics))
+        retraining = Retraining(base, None, {}, None, Path(), "")  # of these it needs none
+        return retraining._called(ModelKey.parse(text))
+
+    assert called(own, "l02") == "l02 (down)"
+    assert called(own, "l01+l02,seed=1") == "l01+l02,seed=1 (first+down)"
+    assert called(own, "gain") == "gain"
+    assert called(ours, "l02") == "l02"

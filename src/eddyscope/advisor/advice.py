@@ -71,7 +71,9 @@ def write_rankings(
 
     def write() -> None:
         for name, ranking in rankings.items():
-            advice = advice_of({name: scores[name]}, {name: ranking}, name, count, shift)
+            advice = advice_of(
+                {name: scores[name]}, {name: ranking}, name, count, shift, model.own_paths
+            )
             curves = {name: curves_of(ranking)}
             write_advice(folders[name], advice, spectrum, curves, attributes)
 
@@ -86,13 +88,14 @@ def advice_of(
     default: str,
     samples: int,
     shift_error: float | None = None,
+    paths: Mapping[str, str] | None = None,
 ) -> Advice:
-    """What `rankings` say, the default score's reason with it."""
+    """What `rankings` say, the default score's reason with it; paths: see `reason`."""
     return Advice(
         default_score=default,
         scores={name: _scored(ranking) for name, ranking in rankings.items()},
         samples=samples,
-        reason=reason(default, scores[default], rankings[default], samples),
+        reason=reason(default, scores[default], rankings[default], samples, paths),
         shift_error=shift_error,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eddyscope.advisor.scores.base import Curve, Evidence, LayerScore, Score
 from eddyscope.networks.base import LayeredModel
@@ -29,18 +29,26 @@ class Ranking:
     """Of computing, all layers together, on one rank."""
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     """Layer -> name -> curve."""
+    least: float = -math.inf
+    """Up to here a value promises nothing, see `Score`."""
+
+    @property
+    def promises_nothing(self) -> bool:
+        """Whether no layer has a value that promises anything."""
+        return not any(value > self.least for value in self.values.values())
 
     @property
     def groups(self) -> list[list[str]]:
-        """Layers in groups that the score does not tell apart, the best first; those for which
-        it is not defined come last. In a group, the order of the network."""
+        """Layers in groups that the score does not tell apart, the best first: of equal values, or
+        of values that promise nothing. Those for which it is not defined come last. In a group, the
+        order of the network."""
         known = [name for name in self.values if math.isfinite(self.values[name])]
         unknown = [name for name in self.values if name not in known]
         margin = SAME * max((abs(self.values[name]) for name in known), default=0.0)
         groups: list[list[str]] = []
         last = math.inf
         for name in sorted(known, key=lambda name: -self.values[name]):
-            if groups and last - self.values[name] <= margin:
+            if groups and (last - self.values[name] <= margin or last <= self.least):
                 groups[-1].append(name)
             else:
                 groups.append([name])
@@ -82,6 +90,7 @@ def rank_layers(
             return found, time.perf_counter() - began
 
         rankings[name] = _ranking(list(model.layers), map_in_order(world, timed, [*model.layers]))
+        rankings[name] = replace(rankings[name], least=score.least)
     return rankings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from eddyscope.advisor.ranking import Ranking
 from eddyscope.advisor.scores.base import Score
@@ -12,23 +12,37 @@ from eddyscope.config.words import listed
 __all__ = ["reason"]
 
 
-def reason(name: str, score: Score, ranking: Ranking, samples: int) -> str:
+def reason(
+    name: str,
+    score: Score,
+    ranking: Ranking,
+    samples: int,
+    paths: Mapping[str, str] | None = None,
+) -> str:
     """Which layers come first and last by the score called `name`, and which it does not
-    tell apart."""
+    tell apart; or that it gives no advice, and why.
+
+    paths: layer -> what its user calls it, where that is another name.
+    """
     groups = [group for group in ranking.groups if _is_known(ranking, group)]
     unknown = [group for group in ranking.groups if not _is_known(ranking, group)]
-    by = f"By {name} ({score.measures}) on {samples} target sample(s)"
+    counted = f"{samples} target sample{'s' if samples > 1 else ''}"
+    by = f"By {name} ({score.measures}) on {counted}"
     undefined = f" It is not defined for {listed(unknown[0])}." if unknown else ""
     if not groups:
         return f"{name} is not defined for any layer: it gives no advice."
 
+    known = paths or {}
+
     def told(group: Sequence[str]) -> str:
-        return f"{listed(group)} ({format(ranking.values[group[0]], score.number_format)})"
+        names = [f"{layer} {known[layer]}" if layer in known else layer for layer in group]
+        return f"{listed(names)} ({format(ranking.values[group[0]], score.number_format)})"
 
     if len(groups) == 1:
-        alone = len(groups[0]) == 1
-        words = "is the only layer" if alone else "are equal: the score does not tell them apart"
-        return f"{by}, {told(groups[0])} {words}.{undefined}"
+        if len(groups[0]) == 1:
+            return f"{by}, {told(groups[0])} is the only layer.{undefined}"
+        why = "promise nothing" if ranking.promises_nothing else "are equal"
+        return f"{by} there is no advice: {told(groups[0])} {why}.{undefined}"
     best, second, last = groups[0], groups[1], groups[-1]
     words = f"{told(best)} {_verb(best)} first"
     if len(groups) > 2:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -18,7 +20,16 @@ from eddyscope.parallel.world import World
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Choosing", "alone", "numbers", "require_no_mean", "square_field", "validated"]
+__all__ = [
+    "Choosing",
+    "alone",
+    "number",
+    "numbers",
+    "require_no_mean",
+    "square_field",
+    "validated",
+    "with_arguments",
+]
 
 S = TypeVar("S", bound=Section)
 
@@ -27,6 +38,9 @@ Choosing = str | Mapping[str, object]
 
 SAME = 1e-6
 """Share of a field's root mean square that its mean may be, as rounding leaves it."""
+
+SHOWN = 80
+"""Characters of a wrong value that are shown."""
 
 LARGEST = 1e100
 """Of a field that is multiplied with others."""
@@ -46,6 +60,31 @@ def validated(schema: type[S], given: Mapping[str, object]) -> S:
     except ValidationError as error:
         first, *more = (fault.words for fault in explain(error, schema, tree))
         raise CaseError(first, more) from None
+
+
+@contextmanager
+def with_arguments(names: Mapping[str, str]) -> Iterator[None]:
+    """For the time of a `with` block, let errors name the caller's arguments in place of settings
+    of a case file: setting -> argument, as in {"grid.n": "n"}."""
+    longest_first = sorted(names, key=len, reverse=True)
+    setting = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, longest_first))})(?!\w)")
+    try:
+        yield
+    except CaseError as error:
+        words = (setting.sub(lambda found: names[found[0]], w) for w in (str(error), *error.more))
+        first, *more = words
+        raise CaseError(first, more) from None
+
+
+def number(value: object, what: str) -> float:
+    """One number, as Python, numpy or torch has it. CaseError for anything else."""
+    try:
+        array = numbers(value, what)
+    except CaseError:
+        array = np.empty(0)
+    if array.size != 1:
+        raise CaseError(f"{what} = {one_line(repr(value))[:SHOWN]}: give one real number")
+    return float(array.item())
 
 
 def numbers(values: object, what: str) -> AnyArray:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import xarray as xr
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import as_path
 
 __all__ = ["open_dataset"]
 
@@ -26,7 +26,7 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> xr.DataTr
     >>> data["n032"].pi.sel(member=0).dims
     ('sample', 'y', 'x')
     """
-    dataset = Dataset(os.fspath(path))
+    dataset = Dataset(as_path(path))
     damaged = dataset.verify() if verify else []
     if damaged:
         n, member, sample = damaged[0]
@@ -35,4 +35,6 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> xr.DataTr
             f"sample {sample}: make the dataset again"
         )
     options = {"locking": False}  # as the rest of this package opens it, at the same time
-    return xr.open_datatree(Path(path), engine="h5netcdf", decode_times=False, driver_kwds=options)
+    return xr.open_datatree(
+        as_path(path), engine="h5netcdf", decode_times=False, driver_kwds=options
+    )

@@ -8,7 +8,13 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from eddyscope.api.checks import Choosing, require_no_mean, square_field, validated
+from eddyscope.api.checks import (
+    Choosing,
+    require_no_mean,
+    square_field,
+    validated,
+    with_arguments,
+)
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
@@ -39,7 +45,7 @@ def subgrid(omega: AnyArray, n: int, filter: Choosing = "gaussian", width: float
 
     omega: vorticity at equal distances, axes (…, y, x), shape (…, N, N), N even; its mean is 0, and
         its Nyquist modes are left out.
-    n: points a side of the coarse grid, even, at most N.
+    n: points a side of the coarse grid, even, from 4 to N.
     filter: "gaussian", exp(−k²Δ²/24), "box", "sharp", or another of `eddyscope settings filter`.
     width: Δ in spacings 2π/n of the coarse grid.
 
@@ -55,9 +61,12 @@ def subgrid(omega: AnyArray, n: int, filter: Choosing = "gaussian", width: float
     field = square_field(omega, "omega")
     require_no_mean(field, "omega")
     points = field.shape[-1]
-    if not isinstance(n, int | np.integer) or n > points:
-        raise CaseError(f"n = {n}: give a whole number, at most the {points} points of omega")
-    settings = validated(Chosen, {"filter": _table(filter, int(n), width)})
+    if not isinstance(n, int | np.integer) or n % 2 or not 4 <= n <= points:
+        raise CaseError(
+            f"n = {n!r}: give an even whole number from 4 to the {points} points of omega"
+        )
+    with with_arguments({"filter.width": "width"}):
+        settings = validated(Chosen, {"filter": _table(filter, int(n), width)})
     filtering = _filtering(points, settings.filter.model_dump_json())
     made = [filtering.filtered(each)[n] for each in field.reshape(-1, points, points)]
     shape = (*field.shape[:-2], n, n)

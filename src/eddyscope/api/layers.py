@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -19,7 +19,7 @@ from eddyscope.analysis.activation_spectra import Subject, measure
 from eddyscope.analysis.convolutions import kernels_of
 from eddyscope.analysis.kernel_spectra import KINDS
 from eddyscope.analysis.kernel_survey import survey
-from eddyscope.api.checks import Choosing, alone, numbers, validated
+from eddyscope.api.checks import Choosing, alone, numbers, validated, with_arguments
 from eddyscope.artefacts.analysis import activation_group, kernel_group
 from eddyscope.artefacts.key import BASE
 from eddyscope.config.arrays import AnyArray
@@ -142,7 +142,8 @@ def advise(
     layers: names in `module.named_modules()`; None for every convolution and linear layer that a
         forward pass meets; of layers that share weights there is one.
     inputs, targets: a few samples, (sample, channel, y, x), as the module takes and gives them:
-        normalised, if it was trained on normalised ones. What is wrong by a factor is part of e.
+        normalised, if it was trained on normalised ones. What is wrong by a factor is part of e;
+        where e is larger than y, `reason` asks whether they are.
 
     The module is used as in `eval()` and stays as it is; it computes on the CPU. Raises CaseError
     for samples that do not fit it, and for layers that it does not have.
@@ -155,7 +156,9 @@ def advise(
     (['0', '2'], ['0', '2'])
     """
     name = score.get("kind") if isinstance(score, Mapping) else score
-    settings = validated(AdviseSettings, {"scores": [score], "default_score": name})
+    table = {"scores": [score], **({"default_score": name} if isinstance(name, str) else {})}
+    with with_arguments({"scores.0": "score"}):
+        settings = validated(AdviseSettings, table)
     judge: Score = SCORES.build(settings.scores[0])
     if judge.reads_base:
         raise CaseError(f"score {name!r} needs samples of the base system too; use another here")
@@ -170,9 +173,23 @@ def advise(
     model = _layered(copied, chosen)
     evidence = Evidence(Samples(fields, wanted), spectral=_is_square(wanted))
     ranking = rank_layers(model, evidence, {str(name): judge}, alone())[str(name)]
-    words = reason(str(name), judge, ranking, len(fields))
+    words = reason(str(name), judge, ranking, len(fields)) + _scaling(copied, fields, wanted)
     values = dict(ranking.values)
     return LayerAdvice(ranking.layers, values, ranking.ties, words, dict(left_out))
+
+
+def _scaling(module: nn.Module, fields: Tensor, wanted: Tensor) -> str:
+    """A sentence where the module does worse than 0 would: often its samples are not scaled as
+    those that it was trained on, which cannot be known from here."""
+    with torch.no_grad():
+        error = float((wanted - module(fields)).square().mean() / wanted.square().mean())
+    if not 1.0 < error < float("inf"):  # targets of 0 have no size to compare with
+        return ""
+    return (
+        f" The module's error is {error:.3g} times that of predicting nothing: are inputs (their "
+        f"std is {float(fields.std()):.2g}) and targets ({float(wanted.std()):.2g}) scaled as "
+        "those that it was trained on?"
+    )
 
 
 # --- Modules of users ----------------------------------------------------------------------
@@ -242,7 +259,7 @@ def _chosen(
     if not any(parameter.requires_grad for parameter in module.parameters()):
         module.requires_grad_()  # frozen for use, not layer by layer
     one = inputs[:1]
-    if isinstance(layers, str):
+    if isinstance(layers, str) or not isinstance(layers, Iterable | None):
         raise CaseError(f"layers = {layers!r}: give a list of names, or None")
     if layers is None:
         chosen = find_layers(module, one)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eddyscope.api.checks import numbers
 from eddyscope.artefacts.dataset.derived import require_fields, with_derived
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.config.errors import CaseError
+from eddyscope.config.files import as_path
 from eddyscope.learning import models
 from eddyscope.learning.prediction import predict
 from eddyscope.networks.settings import Channels
@@ -46,7 +47,14 @@ class LoadedModel(nn.Module):
         self._model = model
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Outputs in physical units, (sample, output channel, y, x)."""
+        """Outputs in physical units, (sample, output channel, y, x). CaseError for anything but a
+        tensor of the input channels."""
+        shape = tuple(fields.shape) if isinstance(fields, Tensor) else type(fields).__name__
+        if not isinstance(fields, Tensor) or fields.dim() != 4 or len(self.inputs) != shape[1]:
+            raise CaseError(
+                f"fields: {shape}; give a torch tensor (sample, channel, y, x) with the channels "
+                f"{', '.join(self.inputs)}"
+            )
         mean, std = (
             torch.tensor([table[name] for name in self.inputs]).to(fields)[:, None, None]
             for table in (self.normalisation.mean, self.normalisation.std)
@@ -63,10 +71,11 @@ class LoadedModel(nn.Module):
     def predict(self, psi: AnyArray, omega: AnyArray) -> FloatArray:
         """Π of ψ̄ and ω̄, all (y, x), (sample, y, x) or (sample, layer, y, x), float64; it may be
         the closure of an `eddyscope.Solver`. CaseError on another grid than the model's."""
-        shape = np.shape(psi)
-        if shape != np.shape(omega) or len(shape) not in (2, 3, 4) or shape[-2:] != (self.n,) * 2:
+        psi, omega = numbers(psi, "psi"), numbers(omega, "omega")
+        shape = psi.shape
+        if shape != omega.shape or len(shape) not in (2, 3, 4) or shape[-2:] != (self.n,) * 2:
             raise CaseError(
-                f"psi and omega have shapes {shape} and {np.shape(omega)}; give both as (y, x), "
+                f"psi and omega have shapes {shape} and {omega.shape}; give both as (y, x), "
                 f"(sample, y, x) or (sample, layer, y, x) on {self.n} x {self.n} points: kernels "
                 "reach a number of points, not a length"
             )
@@ -96,6 +105,6 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     (('psi', 'omega'), ('pi',))
     >>> pi = model(torch.zeros(1, 2, model.n, model.n))   # (sample, channel, y, x)
     """
-    loaded = LoadedModel(models.load_model(Path(path)))
+    loaded = LoadedModel(models.load_model(as_path(path)))
     loaded.eval()
     return loaded

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from eddyscope.api.checks import Choosing, alone, numbers, require_no_mean, square_field, validated
+from eddyscope.api.checks import (
+    Choosing,
+    alone,
+    number,
+    numbers,
+    require_no_mean,
+    square_field,
+    validated,
+    with_arguments,
+)
 from eddyscope.api.marks import FixedPace, Marks
 from eddyscope.closures.on_points import OnPoints
 from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray
@@ -37,6 +46,17 @@ __all__ = ["PiFunction", "Solver"]
 
 PiFunction = Callable[[FloatArray, FloatArray], AnyArray]
 """Π of ψ and ω, all (member, layer, y, x)."""
+
+
+ARGUMENTS = {
+    "grid.n": "n",
+    "grid.precision": "precision",
+    "time.scheme": "scheme",
+    "time.dt": "dt",
+    "time.cfl": "cfl",
+    "time:": "dt, cfl:",
+}
+"""Setting of a case file -> the argument of `Solver` that it is here."""
 
 
 class SolverSettings(Section):
@@ -101,7 +121,8 @@ class Solver:
             "members": members,
             "seed": seed,
         }
-        settings = validated(SolverSettings, given)
+        with with_arguments(ARGUMENTS):
+            settings = validated(SolverSettings, given)
         if closure is not None and not callable(closure):
             raise CaseError(f"closure = {closure!r}: give a function of psi and omega, or None")
         self.simulation = _simulation(settings, closure)
@@ -115,8 +136,9 @@ class Solver:
         self._diagnostics = Diagnostics(made)
 
     def advance(self, duration: float) -> None:
-        """Advance by `duration`, the last step ending there. CaseError if that is no whole number
-        of fixed steps; BlewUp once the state is not finite."""
+        """Advance by `duration`, the last step ending there. CaseError if that is no number, or no
+        whole number of fixed steps; BlewUp once the state is not finite."""
+        duration = number(duration, "duration")
         marks, pace = self.simulation.schedule, self.simulation.pace
         assert isinstance(marks, Marks)
         if isinstance(pace, FixedPace):

@@ -211,7 +211,8 @@ def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
         return [f"kind: {tree['format']}", *_origin(tree), f"keys: {shortened(list(tree), SHOWN)}"]
     if {"ranking", "scores"} <= tree.keys():
         advice = read_advice(path)
-        ranking = " > ".join(advice.by_default.ranking)
+        groups = advice.by_default.groups
+        ranking = " > ".join(map(" = ".join, groups)) if len(groups) > 1 else "none"
         return [
             "kind: advice",
             f"advice: {ranking} (by {advice.default_score})",

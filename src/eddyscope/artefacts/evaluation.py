@@ -70,7 +70,8 @@ MEANING = (
     "how many trainings, and the least and the largest of their means"
 )
 
-FORMAT = "eddyscope-evaluation-2"
+FORMAT = "eddyscope-evaluation-3"
+"""Another number whenever the table's columns or the groups' variables change."""
 
 REDO = "make it again with `eddyscope evaluate --fresh`"
 

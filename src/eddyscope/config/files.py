@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from eddyscope.config.errors import CaseError
 
-__all__ = ["FileName", "beside_the_case", "read_file", "require_file"]
+__all__ = ["FileName", "as_path", "beside_the_case", "read_file", "require_file"]
 
 
 def require_file(path: Path, what: str, hint: str = "", largest: int | None = None) -> None:
@@ -36,6 +36,13 @@ def require_file(path: Path, what: str, hint: str = "", largest: int | None = No
         raise CaseError(
             f"{path}: cannot be read as a {what}: its {found.st_size} bytes are more than {largest}"
         )
+
+
+def as_path(name: object) -> Path:
+    """The path that a caller gives. CaseError for what is none."""
+    if not isinstance(name, str | os.PathLike):
+        raise CaseError(f"path = {name!r}: give the name of a file")
+    return Path(name)
 
 
 def read_file(path: Path) -> bytes:

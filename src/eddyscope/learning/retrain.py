@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from eddyscope.artefacts.dataset.reader import Dataset
-from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved, read_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import Adapted
@@ -117,12 +117,12 @@ class Retraining:
 
             def report(epoch: int, note: str, before: int = before, key: ModelKey = key) -> None:
                 if speaks:
-                    progress.update(before + epoch, f"{key}, {note}")
+                    progress.update(before + epoch, f"{self._called(key)}, {note}")
 
             try:
                 self.make(key, group, report)
             except BlewUp as error:
-                failed.append(BlewUp(f"{key}: {error}"))
+                failed.append(BlewUp(f"{self._called(key)}: {error}"))
             except (CannotWrite, CaseError) as error:
                 return [*failed, error]  # the next model would meet it too
             before += epochs[key]
@@ -183,7 +183,7 @@ class Retraining:
         return ModelRecord(
             key=str(key),
             resolved=self._resolved(key),
-            adapted=Adapted(role=adaptation.role, words=adaptation.words),
+            adapted=Adapted(role=adaptation.role, words=self._own_words(key) or adaptation.words),
             network=base.network,
             channels=base.channels,
             normalisation=target.normalisation,
@@ -197,6 +197,17 @@ class Retraining:
                 "trained_on": [asdict(stretch) for stretch in history.stretches],
             },
         )
+
+    def _own_words(self, key: ModelKey) -> str:
+        """What a user calls the layers that a model names; empty where there are no such names."""
+        paths = self.base.network.own_paths
+        named = key.kind == LAYERS and paths
+        return "+".join(paths[layer] for layer in key.layers) if named else ""
+
+    def _called(self, key: ModelKey) -> str:
+        """A model's name in messages, as in "l02 (dec.1)"."""
+        own = self._own_words(key)
+        return f"{key} ({own})" if own else str(key)
 
     def _resolved(self, key: ModelKey) -> Resolved:
         return Resolved.of(

@@ -99,6 +99,11 @@ class LayeredModel:
         return {name: names[id(layer)] for name, layer in self.layers.items()}
 
     @property
+    def own_paths(self) -> dict[str, str]:
+        """The same where the module is a user's own; else nothing, since no user knows them."""
+        return self.paths if self.settings.of_user else {}
+
+    @property
     def memory_format(self) -> torch.memory_format:
         """How tensors should lie in memory that it is given."""
         return torch.channels_last if self.channels_last else torch.contiguous_format

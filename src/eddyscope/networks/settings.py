@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, field_validator
 
@@ -19,6 +19,9 @@ def _as_tuple(names: object) -> object:
 
 class NetworkSettings(Section):
     """`[network]`: what maps the filtered fields to the subgrid term."""
+
+    of_user: ClassVar[bool] = False
+    """Whether the module, and so the names of its layers in it, are a user's own."""
 
     n: int | None = None
     """Coarse grid it works on, among filter.n; by default the smallest."""

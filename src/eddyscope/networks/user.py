@@ -24,7 +24,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -64,6 +64,8 @@ class User:
 
     class Settings(NetworkSettings):
         """`[network]` of kind "user": a torch module of your own."""
+
+        of_user: ClassVar[bool] = True
 
         kind: Literal["user"] = "user"
         path: Annotated[FileName, CHANGES_NO_RESULT]

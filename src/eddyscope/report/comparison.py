@@ -134,6 +134,8 @@ class Comparison:
     predictions: tuple[Prediction, ...] = ()
     advised_by: str = ""
     """The score whose order is the advice."""
+    reason: str = ""
+    """Why it is that, in words."""
     controls: Mapping[str, Card] = field(default_factory=dict)
     """Advice that needs no data ("first_layer", …) -> its card."""
     by_member: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -237,6 +239,7 @@ def compare(results: Results) -> Comparison:
             for name, score in scores
         ),
         advised_by=advice.default_score if advice is not None else "",
+        reason=advice.reason if advice is not None else "",
         controls=found.controls,
         by_member=_by_member(results, singles),
     )

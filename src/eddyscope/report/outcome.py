@@ -100,7 +100,10 @@ def _advice_headline(compared: Comparison) -> list[Headline]:
     layer = advice.first[0]
     if len(compared.layers) < 2:
         return []
-    if not advice.tells or len(advice.first) > 1 or layer not in compared.layers:
+    if not advice.tells:
+        text = f"predicted beforehand: the score “{advice.words}” tells no layer from another"
+        return [Headline("none", text)]
+    if len(advice.first) > 1 or layer not in compared.layers:
         return []
     cost = percent(compared.excess(layer))
     text = f"predicted beforehand; following it leaves {cost} % more error than the best"
@@ -220,7 +223,7 @@ def _predicted(compared: Comparison) -> str:
     advice = compared.advice
     words = f"Before any re-training, the score “{advice.words}”"
     if not advice.tells:
-        return f"{words} gave all layers the same value, so it advised nothing."
+        return f"{words} told no layer from another, so there was no advice. {compared.reason}"
     if len(advice.first) > 1:
         return f"{words} put {', '.join(advice.first)} first, without telling them apart."
     first = advice.first[0]

@@ -28,6 +28,7 @@ from eddyscope.artefacts.model import ModelRecord
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError, together
+from eddyscope.config.files import as_path
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.streams import integer_seed
@@ -317,4 +318,6 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
     >>> case.grid.n, case.target.ensemble.members
     (64, 4)
     """
-    return load(path, Case, overrides)
+    if not isinstance(overrides, list | tuple) or not all(isinstance(o, str) for o in overrides):
+        raise CaseError(f'overrides = {overrides!r}: give a list of texts, as in ["grid.n=64"]')
+    return load(as_path(path), Case, overrides)

@@ -178,7 +178,9 @@ def perform(performances: Sequence[Performance], work: Work, world: World) -> No
         begun = world.on_root(lambda: [each.begin(segment, locks) for each in performances])
         pending: list[tuple[Performance, Status]] = []
         for each, status in zip(performances, begun, strict=True):
-            world.say(f"{each.step.name}: {status.message if status else 'complete, unchanged'}")
+            if status is not None or not each.step.is_shared:
+                told = status.message if status else "complete, unchanged"
+                world.say(f"{each.step.name}: {told}")
             if status is not None:
                 pending.append((each, status))
         if not pending:

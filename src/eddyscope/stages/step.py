@@ -41,6 +41,11 @@ class Step:
     """The stage that redoes it; by default the first word of its name."""
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several stages have it before their own: done once, it is news to none."""
+        return bool(self.stage)
+
+    @property
     def redo(self) -> str:
         """How it is redone, for messages."""
         return f"`eddyscope {self.stage or self.name.split('.')[0]} … --fresh`"

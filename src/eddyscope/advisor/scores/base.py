@@ -7,6 +7,7 @@
         reads_base: ClassVar[bool] = False
         measures: ClassVar[str] = "what the number is"
         number_format: ClassVar[str] = ".3g"
+        least: ClassVar[float] = 0.0
 
         def __init__(self, settings: Settings): …
         def of_layer(self, model, evidence, layer) -> LayerScore: …
@@ -75,6 +76,8 @@ class Score(Protocol):
     """What its number is, in words that fit between brackets."""
     number_format: ClassVar[str]
     """How people read the number, as in `format(value, number_format)`."""
+    least: ClassVar[float]
+    """Up to here the number promises nothing: layers that have no more are not told apart."""
 
     def of_layer(self, model: LayeredModel, evidence: Evidence, layer: str) -> LayerScore:
         """The score of layer `layer` of the base network `model`. Not collective."""

@@ -37,7 +37,7 @@ PATIENCE = 6
 
 
 class LinearisedGain:
-    """R²_l on held-out samples; samples may be as few as one.
+    """R²_l on held-out samples, or on the held-out half of a lone one.
 
     Curves: `fitted` and `held_out`, R² after each iteration (0 first, NaN once it has
     stopped); `removed`, the share of the error's power that goes in each shell
@@ -47,7 +47,8 @@ class LinearisedGain:
 
     class Settings(Section):
         """A score of kind "linearised_gain": the share of the target error that a small change
-        of a layer removes on samples it was not fitted to."""
+        of a layer removes on data it was not fitted to: other samples, or of a lone sample its
+        other half."""
 
         kind: Literal["linearised_gain"] = "linearised_gain"
         iterations: int = Field(default=30, ge=1)
@@ -55,10 +56,11 @@ class LinearisedGain:
 
     reads_base: ClassVar[bool] = False
     measures: ClassVar[str] = (
-        "the share of the base model's error that a small change of a layer removes on samples "
-        "it was not fitted to"
+        "the share of the base model's error that a small change of a layer removes on data it "
+        "was not fitted to"
     )
     number_format: ClassVar[str] = ".1%"
+    least: ClassVar[float] = 0.0005  # what is written as 0.0%
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -93,10 +95,10 @@ def _fits(fitted: FloatArray, held_out: FloatArray) -> dict[str, Curve]:
     iterations = np.arange(float(len(fitted)))
     return {
         "fitted": Curve(
-            fitted, "iteration", iterations, "share of the error removed on samples fitted to"
+            fitted, "iteration", iterations, "share of the error removed on data fitted to"
         ),
         "held_out": Curve(
-            held_out, "iteration", iterations, "share of the error removed on samples held out"
+            held_out, "iteration", iterations, "share of the error removed on data held out"
         ),
     }
 

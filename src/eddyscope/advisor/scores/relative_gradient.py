@@ -29,6 +29,7 @@ class RelativeGradient:
     reads_base: ClassVar[bool] = False
     measures: ClassVar[str] = "the target error's gradient in a layer's parameters, over their size"
     number_format: ClassVar[str] = ".3g"
+    least: ClassVar[float] = 0.0
 
     def __init__(self, settings: Settings):
         self.settings = settings
