@@ -36,8 +36,7 @@ class Les(Stage):
     summary = "run closures back in large-eddy simulation"
 
     def plan(self, job: Job) -> list[str]:
-        case, n = job.case, job.case.network_grid
-        target = Target.of(case)
+        case, n, target = job.case, job.case.network_grid, Target.of(job.case)
         schedule = schedule_of(case, target)
         names, members = closures_of(case), case.test_members("target")
         LargeEddySimulation.check(target.flow, Grid(n, target.dealias))
