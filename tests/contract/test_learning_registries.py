@@ -10,7 +10,8 @@ from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.models import changed_layers
-from eddyscope.learning.trainer import Recipe, train
+from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.trainer import train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build
 from eddyscope.networks.state import state_of
@@ -52,7 +53,7 @@ def test_adaptations(kind: str, network: str):
     kept = {k: b.clone() for k, b in module.named_buffers()}
 
     def trained(module: torch.nn.Module) -> None:
-        recipe = Recipe(1, 2, 1e-2, (0,))
+        recipe = Recipe(2, 2, 1e-2, (0,))
         train(module, samples(), None, recipe, World.single(), channels_last=base.channels_last)
 
     adaptation.fit(module, Task(samples(), 2, trained))

@@ -14,7 +14,8 @@ from eddyscope.learning.batches import Samples
 from eddyscope.learning.device import configure_torch
 from eddyscope.learning.history import Stretch
 from eddyscope.learning.models import weights_of
-from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
+from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.trainer import Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import NETWORKS, build
@@ -27,10 +28,8 @@ pytestmark = pytest.mark.mpi
 SETTINGS = Cnn.Settings(depth=3, width=6, kernel_size=3)
 
 # Seven samples in batches of three: blocks are uneven, and the last batch (one sample)
-# leaves ranks with nothing on any rank count above one.
-RECIPE = Recipe(
-    epochs=4, batch_size=3, learning_rate=3e-3, key=(5,), rotations=True, checkpoint_every=2
-)
+# leaves ranks with nothing on any rank count above one. Four passes; checkpoints within some.
+RECIPE = Recipe(steps=12, batch_size=3, rate=3e-3, key=(5,), rotations=True, checkpoint_every=5)
 
 Everywhere = Callable[[bool, str], None]
 
@@ -84,11 +83,11 @@ def test_killed_training_goes_on_to_the_same_bits(
     whole, broken = network(settings), network(settings)
     history = train(whole.module, samples(), samples(2), RECIPE, world)
 
-    # Stopped after the third epoch, it leaves the checkpoint of the second, as a kill would.
-    train(broken.module, samples(), samples(2), replace(RECIPE, epochs=3), world, saved)
+    # Stopped after the third pass, it leaves the checkpoint of step 5, as a kill would.
+    train(broken.module, samples(), samples(2), replace(RECIPE, steps=9), world, saved)
     everywhere(saved.path.exists(), "no checkpoint was left")
     resumed = network(settings)
-    epochs: list[int] = []
+    points: list[int] = []
     found = train(
         resumed.module,
         samples(),
@@ -96,9 +95,9 @@ def test_killed_training_goes_on_to_the_same_bits(
         RECIPE,
         world,
         saved,
-        lambda epoch, note: epochs.append(epoch),
+        lambda step, note: points.append(step),
     )
-    everywhere(epochs == [3, 4], f"it trained epochs {epochs}, not those after the checkpoint")
+    everywhere(points == [6, 9, 12], f"it trained to {points}, not from the checkpoint on")
     everywhere(digest(resumed) == digest(whole), "the weights have other bits")
     everywhere(found == history, f"the history is {found}, not {history}")
 
@@ -112,12 +111,12 @@ def test_going_on_with_other_threads_is_said_and_kept(
 ):
     saved = Saved(shared_tmp_path / "l02.ckpt", "a")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    train(network().module, samples(), None, replace(RECIPE, epochs=3), world, saved)
+    train(network().module, samples(), None, replace(RECIPE, steps=9), world, saved)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     history = train(network().module, samples(), None, RECIPE, world, saved)
-    expected = [Stretch(0, world.size, 1), Stretch(2, world.size, 2)]
+    expected = [Stretch(0, world.size, 1), Stretch(5, world.size, 2)]
     everywhere(history.stretches == expected, f"{history.stretches}")
-    said = f"l02: goes on on {world.size} rank(s) of 2 thread(s) after epochs on {world.size} rank"
+    said = f"l02: goes on on {world.size} rank(s) of 2 thread(s) after steps on {world.size} rank"
     everywhere(not world.is_root or said in capsys.readouterr().out, "it did not say so")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     configure_torch(world)
@@ -144,7 +143,7 @@ def test_checkpoint_of_another_training_is_not_used(
     trained, fresh = network(), network()
     history = train(trained.module, samples(), None, RECIPE, world, Saved(path, "this"))
     train(fresh.module, samples(), None, RECIPE, world)
-    everywhere(len(history.train) == RECIPE.epochs, f"{history}")
+    everywhere(history.steps == [3, 6, 9, 12], f"{history}")
     everywhere(digest(trained) == digest(fresh), "the stale checkpoint was used")
 
 
@@ -180,8 +179,8 @@ def test_blow_up_is_met_by_all_ranks(world: World, everywhere: Everywhere):
         train(network().module, poisoned, None, RECIPE, world)
         blew_up = False
     except BlewUp as error:
-        blew_up = "epoch 1" in str(error)
-    everywhere(blew_up, "no BlewUp in epoch 1")
+        blew_up = "step 3" in str(error)
+    everywhere(blew_up, "no BlewUp")
 
 
 def test_mean_loss_does_not_depend_on_ranks(world: World, everywhere: Everywhere):

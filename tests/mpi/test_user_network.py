@@ -14,7 +14,8 @@ import torch
 from eddyscope.__main__ import make_job, parse
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.trainer import Recipe, Saved, train
+from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.trainer import Saved, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import build
 from eddyscope.networks.state import state_of
@@ -25,7 +26,7 @@ from synthetic import write_case
 pytestmark = pytest.mark.mpi
 
 # Seven samples in batches of three: the last batch leaves ranks with nothing.
-RECIPE = Recipe(epochs=4, batch_size=3, learning_rate=1e-2, key=(5,), checkpoint_every=2)
+RECIPE = Recipe(steps=12, batch_size=3, rate=1e-2, key=(5,), checkpoint_every=5)
 
 Everywhere = Callable[[bool, str], None]
 
@@ -84,7 +85,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     saved = Saved(shared_tmp_path / "a.ckpt", "a")
     whole, broken, resumed = network(True), network(True), network(True)
     history = run(whole, world)
-    run(broken, world, replace(RECIPE, epochs=3), saved)
+    run(broken, world, replace(RECIPE, steps=9), saved)
     torch.manual_seed(99)  # another process has other random numbers
     found = run(resumed, world, saved=saved)
     everywhere(found == history, f"the history is {found}, not {history}")

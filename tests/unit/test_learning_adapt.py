@@ -10,9 +10,10 @@ from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.models import changed_layers
+from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.selection import adaptations_of, check_transfer, transfer_models
 from eddyscope.learning.settings import TransferSettings
-from eddyscope.learning.trainer import Recipe, train
+from eddyscope.learning.trainer import train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
@@ -21,7 +22,7 @@ from eddyscope.networks.state import state_of
 from eddyscope.parallel.world import World
 
 SETTINGS = Cnn.Settings(depth=3, width=4, kernel_size=3)
-RECIPE = Recipe(epochs=2, batch_size=3, learning_rate=1e-2, key=(1,))
+RECIPE = Recipe(steps=4, batch_size=3, rate=1e-2, key=(1,))
 NAMES = ["l01", "l02", "l03"]
 
 

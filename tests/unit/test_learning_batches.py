@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from eddyscope.learning.batches import (
     load_fields,
     normalised_inputs,
 )
-from eddyscope.learning.order import batches, rotated
+from eddyscope.learning.order import Order, rotated
 from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
 from synthetic import make_case, write_datasets
@@ -161,24 +162,34 @@ def test_velocity_and_strain_follow_from_the_streamfunction():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_ranks_share_out_the_same_batches(size: int):
-    def whole(epoch: int) -> list[np.ndarray]:
-        return [b.indices for b in batches(10, 4, (1,), epoch)]
+    order = Order(10, 4, (1,), rotations=True)
+    whole = list(itertools.islice(order.batches(), 12))
+    for batch in whole:
+        parts = [batch.part(rank, size) for rank in range(size)]
+        assert np.array_equal(np.concatenate([part.indices for part in parts]), batch.indices)
+        assert all(part.total == len(batch.indices) for part in parts)
+    assert [batch.epoch for batch in whole] == sorted([0, 1, 2, 3] * 3)
+    assert sorted(np.concatenate([batch.indices for batch in whole[6:9]])) == list(range(10))
+    assert not np.array_equal(whole[6].indices, whole[9].indices)
 
-    per_rank = [list(batches(10, 4, (1,), 2, r, size, rotations=True)) for r in range(size)]
-    for i, batch in enumerate(whole(2)):
-        together = np.concatenate([mine[i].indices for mine in per_rank])
-        assert np.array_equal(together, batch)
-        assert all(mine[i].total == len(batch) for mine in per_rank)
-    assert sorted(np.concatenate(whole(2))) == list(range(10))
-    assert not np.array_equal(whole(2)[0], whole(3)[0])
+
+def test_the_order_goes_on_at_any_step():
+    order = Order(10, 4, (1,), rotations=True)
+    whole = list(itertools.islice(order.batches(), 9))
+    for step in range(9):
+        rest = list(itertools.islice(order.batches(step), 9 - step))
+        for one, other in zip(rest, whole[step:], strict=True):
+            assert np.array_equal(one.indices, other.indices)
+            assert np.array_equal(one.turns, other.turns)
 
 
 def test_rotations_belong_to_samples_not_ranks():
     def turns(size: int) -> dict[int, int]:
         found = {}
-        for rank in range(size):
-            for batch in batches(40, 8, (5, 1), 3, rank, size, rotations=True):
-                found |= dict(zip(batch.indices.tolist(), batch.turns.tolist(), strict=True))
+        order = Order(40, 8, (5, 1), rotations=True)
+        for batch in itertools.islice(order.batches(15), 5):
+            for part in (batch.part(rank, size) for rank in range(size)):
+                found |= dict(zip(part.indices.tolist(), part.turns.tolist(), strict=True))
         return found
 
     assert turns(1) == turns(3)

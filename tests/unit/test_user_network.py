@@ -17,8 +17,9 @@ from eddyscope.learning.adaptations.base import Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.models import Model, changed_layers, load_model, save_model
+from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.retrain import Retraining
-from eddyscope.learning.trainer import Recipe, train
+from eddyscope.learning.trainer import train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build, layer_names, redrawn
 from eddyscope.networks.state import state_of
@@ -326,7 +327,7 @@ def samples() -> Samples:
 
 
 def train_alone(module: nn.Module) -> None:
-    train(module, samples(), None, Recipe(2, 2, 1e-2, (1,)), World.single(), channels_last=False)
+    train(module, samples(), None, Recipe(4, 2, 1e-2, (1,)), World.single(), channels_last=False)
 
 
 def trained(model: LayeredModel) -> LayeredModel:

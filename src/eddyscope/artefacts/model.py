@@ -67,12 +67,14 @@ class ModelGrid(_Part):
 
 
 class Curves(_Part):
-    """Mean squared error of the normalised Π after each epoch."""
+    """Mean squared error of the normalised Π, at points between steps, often after each epoch."""
 
     train: list[float] = []
-    """Met on the way through the epoch, so before its last steps."""
+    """Met on the way to the point, so before the last steps."""
     validation: list[float] = []
-    """After the epoch, over validation samples; empty if there are none."""
+    """At the point, over validation samples; empty if there are none."""
+    steps: list[int] = []
+    """Done at each point."""
 
 
 class Resolved(_Part):

@@ -15,8 +15,9 @@ from eddyscope.artefacts.role import NOT_ADAPTED
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
+from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.retrain import metrics_of
-from eddyscope.learning.trainer import Recipe, Saved, train
+from eddyscope.learning.trainer import Saved, train
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
 from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
@@ -59,7 +60,7 @@ class BaseTraining:
             world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
         )
         history = History()
-        if self.recipe.epochs:  # else the model is what training would begin with
+        if self.recipe.steps:  # else the model is what training would begin with
             of_training = samples, validation, self.recipe, world, saved, report
             history = train(network.module, *of_training, network.channels_last)
         count = sum(parameter.numel() for parameter in network.module.parameters())

@@ -12,10 +12,10 @@ __all__ = ["History", "Stretch"]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Epochs that were trained alike; another number of ranks or threads gives other last bits."""
+    """Steps that were trained alike; another number of ranks or threads gives other last bits."""
 
-    epochs_before: int
-    """Epochs done when it began."""
+    steps_before: int
+    """Steps done when it began."""
     ranks: int
     threads: int
     """Of each rank."""
@@ -30,21 +30,29 @@ class Stretch:
 
 @dataclass
 class History:
-    """Mean squared error of the normalised Π after each epoch."""
+    """Mean squared error of the normalised Π, at points between steps: after each epoch, unless the
+    recipe says otherwise."""
 
     train: list[float] = field(default_factory=list)
-    """Met on the way through the epoch, so before its last steps."""
+    """Met on the way to the point, so before the last steps."""
     validation: list[float] = field(default_factory=list)
-    """After the epoch, over validation samples; empty if there are none."""
+    """At the point, over validation samples; empty if there are none."""
+    steps: list[int] = field(default_factory=list)
+    """Done at each point."""
+    travel: float | None = None
+    """How far weights went, of what the rates allow: the largest over all tensors of
+    max |Δθ| / Σ rate, Δθ from where the training began to where it ended. Adam moves no weight by
+    much more than its rate a step, so what ends near 1 was held back by rate × steps."""
     stretches: list[Stretch] = field(default_factory=list)
     """In their order; more than one where training went on on another number of ranks."""
 
-    def go_on(self, ranks: int, threads: int) -> str:
-        """Note what the next epochs are trained on; words if it differs from the last ones."""
-        new = Stretch(len(self.train), ranks, threads)
+    def go_on(self, step: int, ranks: int, threads: int) -> str:
+        """Note what the steps from `step` on are trained on; words if it differs from those
+        before."""
+        new = Stretch(step, ranks, threads)
         if self.stretches and new.is_like(self.stretches[-1]):
             return ""
-        words = f"on {new} after epochs on {self.stretches[-1]}" if self.stretches else ""
+        words = f"on {new} after steps on {self.stretches[-1]}" if self.stretches else ""
         self.stretches.append(new)
         return words
 
@@ -59,7 +67,7 @@ class History:
     @property
     def curves(self) -> Curves:
         """As models carry them."""
-        return Curves(train=self.train, validation=self.validation)
+        return Curves(train=self.train, validation=self.validation, steps=self.steps)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,4 +76,4 @@ class History:
     def from_dict(cls, tree: dict[str, Any]) -> History:
         """The inverse of `as_dict`."""
         stretches = [Stretch(**stretch) for stretch in tree["stretches"]]
-        return cls(tree["train"], tree["validation"], stretches)
+        return cls(**{**tree, "stretches": stretches})

@@ -1,12 +1,13 @@
 """The order in which training sees samples, and their rotations.
 
-Nothing here depends on the rank but which slice of a batch it takes.
+It depends on the seed and the step alone: a training that goes on at any step, on any number of
+ranks, sees what an unbroken one sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,41 +17,58 @@ from torch import Tensor
 from eddyscope.config.streams import stream
 from eddyscope.parallel.world import block
 
-__all__ = ["Batch", "batches", "rotated"]
+__all__ = ["Batch", "Order", "rotated"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's part of a global batch: indices of samples, and quarter turns of each."""
+    """A batch or a part of one: indices of samples, and quarter turns of each."""
 
+    epoch: int
+    """Passes through the samples before this one."""
     indices: NDArray[np.int64]
     turns: NDArray[np.int64]
     total: int
-    """Samples of the batch on all ranks."""
+    """Samples of the whole batch."""
+
+    def part(self, index: int, parts: int) -> Batch:
+        """One of `parts` contiguous parts, the larger ones first; it may have no samples."""
+        mine = block(len(self.indices), parts, index)
+        return replace(self, indices=self.indices[mine], turns=self.turns[mine])
 
 
-def batches(
-    count: int,
-    batch_size: int,
-    key: Sequence[int],
-    epoch: int,
-    rank: int = 0,
-    size: int = 1,
-    rotations: bool = False,
-) -> Iterator[Batch]:
-    """The batches of an epoch, as rank `rank` of `size` sees them.
+@dataclass(frozen=True)
+class Order:
+    """One permutation of all samples an epoch, cut into batches; the last may be smaller.
 
-    One permutation of all samples an epoch; every rank takes its block of each batch. The
-    last batch may be smaller, and a rank's block empty. Rotations belong to the sample.
+    Rotations belong to the sample and the epoch.
     """
-    order = stream("order", *key, epoch).permutation(count)
-    turns = np.zeros(count, np.int64)
-    if rotations:
-        turns = stream("rotation", *key, epoch).integers(0, 4, count)
-    for start in range(0, count, batch_size):
-        whole = order[start : start + batch_size]
-        mine = whole[block(len(whole), size, rank)]
-        yield Batch(mine, turns[mine], len(whole))
+
+    count: int
+    """Of all samples."""
+    batch_size: int
+    key: Sequence[int]
+    rotations: bool = False
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def batches(self, step: int = 0) -> Iterator[Batch]:
+        """The batches of this step, counted from 0, and of all after it, without end."""
+        epoch, first = divmod(step, self.steps_an_epoch)
+        while True:
+            yield from self._of_epoch(epoch, first)
+            epoch, first = epoch + 1, 0
+
+    def _of_epoch(self, epoch: int, first: int) -> Iterator[Batch]:
+        order = stream("order", *self.key, epoch).permutation(self.count)
+        turns = np.zeros(self.count, np.int64)
+        if self.rotations:
+            turns = stream("rotation", *self.key, epoch).integers(0, 4, self.count)
+        for start in range(first * self.batch_size, self.count, self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            yield Batch(epoch, chosen, turns[chosen], len(chosen))
 
 
 def rotated(fields: Tensor, turns: NDArray[np.int64]) -> Tensor:

@@ -20,7 +20,8 @@ from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, changed_layers, save_model
-from eddyscope.learning.trainer import Recipe, Saved, mean_loss, train
+from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.trainer import Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error
@@ -109,15 +110,15 @@ class Retraining:
     def _make_each(self, keys: Sequence[ModelKey], group: World, speaks: bool) -> list[Exception]:
         """Make models on a group of ranks; gives the errors of those that failed. Collective
         over the group, of which one speaks for all: their shares are alike."""
-        epochs = {key: self.recipe.epochs * self.models[key].is_trained for key in keys}
-        progress = Progress(group, "transfer: epoch", max(1, sum(epochs.values())))
+        steps = {key: self.recipe.steps * self.models[key].is_trained for key in keys}
+        progress = Progress(group, "transfer: step", max(1, sum(steps.values())))
         failed: list[Exception] = []
         before = 0
         for key in keys:
 
-            def report(epoch: int, note: str, before: int = before, key: ModelKey = key) -> None:
+            def report(step: int, note: str, before: int = before, key: ModelKey = key) -> None:
                 if speaks:
-                    progress.update(before + epoch, f"{self._called(key)}, {note}")
+                    progress.update(before + step, f"{self._called(key)}, {note}")
 
             try:
                 self.make(key, group, report)
@@ -125,7 +126,7 @@ class Retraining:
                 failed.append(BlewUp(f"{self._called(key)}: {error}"))
             except (CannotWrite, CaseError) as error:
                 return [*failed, error]  # the next model would meet it too
-            before += epochs[key]
+            before += steps[key]
         return failed
 
     def is_made(self, key: ModelKey) -> bool:
@@ -164,7 +165,7 @@ class Retraining:
         world.on_root(lambda: saved.path.unlink(missing_ok=True))
 
     def _measure(self, network: LayeredModel, history: History, world: World) -> None:
-        """The losses of what took no epochs. Collective."""
+        """The losses of what took no steps. Collective."""
         for part, losses in (
             (self.target.samples, history.train),
             (self.target.validation, history.validation),
@@ -242,4 +243,6 @@ def metrics_of(
         "validation_loss": history.validation[-1] if history.validation else None,
         "ranks": world.size,
         "threads": last.threads if last else None,
+        "steps": history.steps[-1] if history.steps else None,
+        "travel": history.travel,
     }

@@ -4,9 +4,9 @@ which only read the case start fast on many ranks."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.config.case import Section
@@ -15,8 +15,12 @@ from eddyscope.config.files import FileName
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
+from eddyscope.learning.schedule import Schedule
 
 __all__ = ["Seeds", "TrainingSettings", "TransferSettings"]
+
+EPOCHS = 50
+"""Of transfer, where neither epochs nor steps are given."""
 
 
 class Seeded(Section):
@@ -54,7 +58,10 @@ class TrainingSettings(Seeded):
     batch_size: int = Field(default=16, ge=1)
     """Samples a step on all ranks together."""
     learning_rate: float = Field(default=5e-5, gt=0.0)
-    """Of Adam."""
+    """Of Adam, the same for all weights."""
+    schedule: Schedule = "constant"
+    """Of the learning rate: "cosine" rises over the first 5 % of the steps and falls to 0 over the
+    others."""
     samples: int | None = Field(default=None, ge=1)
     """Base samples to train on, taken evenly from the training members; by default all."""
     rotations: bool = False
@@ -78,14 +85,57 @@ class TransferSettings(Seeded):
     ]  # fmt: skip
     """Compared with them: one factor a channel; all layers; all layers from random weights;
     one factor in all, without training. Adaptations with parameters are tables."""
-    epochs: int = Field(default=50, ge=1)
-    """Passes through the samples."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes through the samples; by default 50, unless steps is given."""
+    steps: int | None = Field(default=None, ge=1)
+    """Updates of the weights, in place of epochs."""
     batch_size: int | None = Field(default=None, ge=1)
     """By default training.batch_size."""
+    rates: list[Annotated[float, Field(gt=0.0)]] = [0.005, 0.01, 0.02]
+    """How far a step may move what a layer gives, about: the learning rate of a weight tensor is
+    rate / √fan_in, fan_in the inputs of one of the layer's output values; gains and others without
+    inputs count as 400. So 0.02 is 0.001 for 16 channels and a kernel of 5 x 5. Of several, the one
+    in the middle is taken."""
     learning_rate: float | None = Field(default=None, gt=0.0)
-    """By default training.learning_rate."""
+    """Of Adam, the same for all weights; in place of rates."""
+    schedule: Schedule = "cosine"
+    """Of the learning rate, see training.schedule."""
     seeds: Annotated[int, CHANGES_NO_RESULT] = Field(default=1, ge=1, le=1000)
     """Repeats with other orders of the samples (and other random weights for scratch)."""
+
+    @field_validator("rates")
+    @classmethod
+    def _ordered(cls, rates: list[float]) -> list[float]:
+        if not rates:
+            raise ValueError("is empty; give at least one rate, as in [0.01]")
+        return sorted(set(rates))
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(
+                f"epochs = {self.epochs} and steps = {self.steps} both say how long; give one"
+            )
+        if self.learning_rate is not None and "rates" in self.model_fields_set:
+            raise ValueError(
+                f"learning_rate = {self.learning_rate:g} and rates = {self.rates} both say how "
+                "fast; give one"
+            )
+        return self
+
+    @property
+    def grid(self) -> list[float]:
+        """The rates to choose from, the least first."""
+        return self.rates if self.learning_rate is None else [self.learning_rate]
+
+    @property
+    def scaled_by_fan_in(self) -> bool:
+        """Whether they are in units of 1/√fan_in."""
+        return self.learning_rate is None
+
+    def steps_of(self, batch_size: int) -> int:
+        """Updates of the weights that a model takes."""
+        return self.steps or (self.epochs or EPOCHS) * -(-self.samples // batch_size)
 
     @field_validator("layers")
     @classmethod

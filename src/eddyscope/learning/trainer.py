@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.checkpoint import restore, save_checkpoint
+from eddyscope.learning.checkpoint import Position, restore, save_checkpoint
+from eddyscope.learning.descent import Descent
 from eddyscope.learning.device import configure_torch
 from eddyscope.learning.history import History
-from eddyscope.learning.order import Batch, batches, rotated
+from eddyscope.learning.order import Batch, Order, rotated
+from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.training_mode import (
     Counted,
     buffers_of,
@@ -41,20 +43,6 @@ __all__ = ["Recipe", "Saved", "mean_loss", "train"]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train; decides the result together with the network and the samples."""
-
-    epochs: int
-    batch_size: int
-    """Samples a step on all ranks together."""
-    learning_rate: float
-    key: tuple[int, ...]
-    """Key of the samples' order and rotations."""
-    rotations: bool = False
-    checkpoint_every: int = 10
-
-
-@dataclass(frozen=True)
 class Saved:
     """Where training leaves its checkpoints, and whose they are."""
 
@@ -70,7 +58,7 @@ def train(
     recipe: Recipe,
     world: World,
     saved: Saved | None = None,
-    report: Callable[[int, str], None] = lambda epoch, note: None,
+    report: Callable[[int, str], None] = lambda step, note: None,
     channels_last: bool = True,
 ) -> History:
     """Train those parameters of `network` that require gradients, in place. Collective.
@@ -80,7 +68,7 @@ def train(
     is left as it is. channels_last: whether its tensors may lie so in memory, which is faster.
 
     An interrupted training that is called again on as many ranks and threads ends with the
-    same bits. On other numbers it goes on as well, since no user would rather lose the epochs
+    same bits. On other numbers it goes on as well, since no user would rather lose the steps
     than the last bits; it says so, and the history keeps what each stretch was trained on.
     Raises BlewUp on all ranks if a loss or a parameter is no longer finite.
     """
@@ -92,12 +80,13 @@ def train(
     samples = samples.to(device)
     validation = None if validation is None else validation.to(device)
     with used_parameters(network, samples.inputs[:1]) as trained:
-        training = _Training(network, trained, samples, validation, recipe, world, saved, layout)
-        history = training.run(threads, device, report)
+        descent = Descent(network, trained, recipe)
+        data = samples, validation, recipe, world, saved, layout, device, report
+        history = _Training(network, descent, *data).run(threads)
     network.to("cpu")
     if not _is_finite(trained, history, world):
         raise BlewUp(
-            f"training: the loss is no longer finite in epoch {len(history.train)}; lower the "
+            f"training: the loss is no longer finite after step {history.steps[-1]}; lower the "
             "learning rate, or look for samples that are not finite"
         )
     return history
@@ -108,48 +97,81 @@ class _Training:
     """A training on its device."""
 
     network: nn.Module
-    trained: Mapping[str, nn.Parameter]
+    descent: Descent
     samples: Samples
     validation: Samples | None
     recipe: Recipe
     world: World
     saved: Saved | None
     layout: torch.memory_format
+    device: torch.device
+    report: Callable[[int, str], None]
 
-    def run(
-        self, threads: int, device: torch.device, report: Callable[[int, str], None]
-    ) -> History:
-        """All epochs that are not done yet. Collective."""
-        network, recipe, world, saved = self.network, self.recipe, self.world, self.saved
-        optimiser = torch.optim.Adam(self.trained.values(), lr=recipe.learning_rate)
-        buffers, history = buffers_of(network), History()
-        if saved is not None:
-            history = restore(saved.path, saved.identity, self.trained, buffers, optimiser, world)
-        changed = history.go_on(world.size, threads)
+    def run(self, threads: int) -> History:
+        """All steps that are not done yet. Collective."""
+        recipe, world, saved = self.recipe, self.world, self.saved
+        position = self._restored()
+        changed = position.history.go_on(position.step, world.size, threads)
         if changed and saved is not None:
             name = saved.path.stem
             world.say(f"{name}: goes on {changed}; the last bits will be of neither alone")
+        order = Order(len(self.samples), recipe.batch_size, recipe.key, recipe.rotations)
 
         def loop(model: nn.Module, counted: Counted) -> None:
-            step = _Step(model, self.samples, self.layout, counted, optimiser)
-            for epoch in range(len(history.train), recipe.epochs):
-                with random_numbers("training", (*recipe.key, epoch, world.rank), device):
-                    history.train.append(_epoch(step, recipe, epoch, world))
-                same_buffers(network, world)
-                if self.validation is not None:
-                    loss = mean_loss(network, self.validation, recipe.batch_size, world)
-                    history.validation.append(loss)
-                if not _is_finite(self.trained, history, world):
+            step = _Step(model, self.samples, self.layout, counted)
+            numbers = range(position.step, recipe.steps)
+            for number, batch in zip(numbers, order.batches(position.step), strict=False):
+                with random_numbers("training", (*recipe.key, number, world.rank), self.device):
+                    position.met += step.gradient(batch, world)
+                self.descent.take(number)
+                same_buffers(self.network, world)
+                position.met_samples += batch.total
+                position.step = number + 1
+                if not self._after_step(position, order.steps_an_epoch):
                     return
-                done = epoch + 1
-                due = done % recipe.checkpoint_every == 0 and done < recipe.epochs
-                if saved is not None and due:
-                    state = self.trained, buffers, optimiser, history
-                    save_checkpoint(saved.path, saved.identity, *state, world)
-                report(done, history.words)
 
-        _on_all_ranks(network, self.samples, world, device, loop)
-        return history
+        _on_all_ranks(self.network, self.samples, world, self.device, loop)
+        position.history.travel = self.descent.travel(position.step)
+        return position.history
+
+    def _restored(self) -> Position:
+        """Where the checkpoint left it. Collective."""
+        if self.saved is None:
+            return Position()
+        path, identity = self.saved.path, self.saved.identity
+        return restore(path, identity, *self._state, self.world)
+
+    @property
+    def _state(
+        self,
+    ) -> tuple[Mapping[str, nn.Parameter], Mapping[str, Tensor], torch.optim.Optimizer]:
+        return self.descent.trained, buffers_of(self.network), self.descent.optimiser
+
+    def _after_step(self, position: Position, steps_an_epoch: int) -> bool:
+        """Measure, keep and report where it is time to; whether all is finite. Collective."""
+        recipe, step = self.recipe, position.step
+        ended = step == recipe.steps
+        if ended or step % (recipe.evaluate_every or steps_an_epoch) == 0:
+            self._evaluate(position)
+            if not _is_finite(self.descent.trained, position.history, self.world):
+                return False
+            self.report(step, position.history.words)
+        due = recipe.checkpoint_every and step % recipe.checkpoint_every == 0
+        if self.saved is not None and due and not ended:
+            path, identity = self.saved.path, self.saved.identity
+            save_checkpoint(path, identity, *self._state, position, self.world)
+        return True
+
+    def _evaluate(self, position: Position) -> None:
+        """A point of the curves. Collective."""
+        history, values = position.history, self.samples.targets[0].numel()
+        met = float(self.world.comm.allreduce(position.met))
+        history.train.append(met / (position.met_samples * values))
+        history.steps.append(position.step)
+        position.met, position.met_samples = 0.0, 0
+        if self.validation is not None:
+            size = self.recipe.batch_size
+            history.validation.append(mean_loss(self.network, self.validation, size, self.world))
 
 
 def mean_loss(network: nn.Module, samples: Samples, batch_size: int, world: World) -> float:
@@ -172,20 +194,19 @@ class _Step:
     samples: Samples
     layout: torch.memory_format
     counted: Counted
-    optimiser: torch.optim.Optimizer
 
-    def take(self, batch: Batch, ranks: int) -> Tensor:
-        """One step; gives the sum of squared errors over this rank's part of the batch."""
-        self.optimiser.zero_grad()
-        error = self._squared_error(batch)
-        scale = ranks / (batch.total * self.samples.targets[0].numel())
+    def gradient(self, batch: Batch, world: World) -> float:
+        """Give the parameters the gradient of the mean over the batch; returns the sum of squared
+        errors over this rank's part of it. Collective."""
+        self.model.zero_grad()
+        error = self._squared_error(batch.part(world.rank, world.size))
+        scale = world.size / (batch.total * self.samples.targets[0].numel())
         (error * scale).backward()
-        self.optimiser.step()
-        return error.detach()
+        return float(error.detach())
 
-    def _squared_error(self, batch: Batch) -> Tensor:
-        self.counted.here = len(batch.indices) > 0
-        indices, turns = batch.indices, batch.turns
+    def _squared_error(self, part: Batch) -> Tensor:
+        self.counted.here = len(part.indices) > 0
+        indices, turns = part.indices, part.turns
         if not self.counted.here:  # not every network takes a batch of no samples
             indices, turns = np.zeros(1, np.int64), np.zeros(1, np.int64)
         chosen = torch.from_numpy(indices).to(self.samples.inputs.device)
@@ -194,17 +215,6 @@ class _Step:
         prediction = self.model(inputs.contiguous(memory_format=self.layout))
         error: Tensor = (prediction - targets).square().sum()
         return error if self.counted.here else error * 0.0
-
-
-def _epoch(step: _Step, recipe: Recipe, epoch: int, world: World) -> float:
-    """One pass over all samples; gives the mean loss met on the way. Collective."""
-    samples = step.samples
-    total = torch.zeros((), dtype=torch.float64, device=samples.inputs.device)
-    for batch in batches(
-        len(samples), recipe.batch_size, recipe.key, epoch, world.rank, world.size, recipe.rotations
-    ):
-        total += step.take(batch, world.size)
-    return float(world.comm.allreduce(float(total))) / samples.targets.numel()
 
 
 def _on_all_ranks(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.learning.recipe import recipe_of_training
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
@@ -74,7 +75,7 @@ class Train(Stage):
         def train(_: Sequence[Step]) -> None:
             training = training_of(case, job.base_model, job.identity(step), facts)
             normalisation = agree(world.comm, lambda: read_normalisation(own))
-            progress = Progress(world, "train: epoch", case.training.epochs)
+            progress = Progress(world, "train: step", training.recipe.steps)
             training.make(job.source("base"), normalisation, world, progress.update)
 
         return [*normalise(job, self.name, ["base"]), Work([step], train, by_training())]
@@ -95,17 +96,9 @@ class Train(Stage):
 def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, object]) -> BaseTraining:
     """How a case's base model is made; path, identity, facts: see there."""
     from eddyscope.learning.base_model import BaseTraining
-    from eddyscope.learning.trainer import Recipe
 
-    training = case.training
-    recipe = Recipe(
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        key=(case.seeds.training, 0),
-        rotations=training.rotations,
-        checkpoint_every=training.checkpoint_every,
-    )
+    training, count = case.training, case.training_samples("base")
+    recipe = recipe_of_training(training, count, case.seeds)
     return BaseTraining(
         network=case.network,
         channels=case.channels,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.learning.recipe import recipe_of_transfer
 from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from eddyscope.learning.models import Model
     from eddyscope.learning.retrain import Retraining, Target
 
-SECTIONS = ("network", "training.batch_size", "training.learning_rate", "training.rotations",
+SECTIONS = ("network", "training.batch_size", "training.rotations",
             "transfer", "seeds.transfer", "filter", "target.ensemble.split")  # fmt: skip
 
 
@@ -46,19 +47,18 @@ class Transfer(Stage):
         case.training_samples("target")
         transfer, models = case.transfer, case.transfer_models
         groups = min(job.world.size, len(models))
-        batch = transfer.batch_size or case.training.batch_size
-        steps = -(-transfer.samples // batch)
+        recipe = recipe_of_transfer(transfer, case.training, case.seeds)
         network = case.network, case.channels, case.network_grid
         flops = training_flops(*network)
         trained = sum(adaptation.is_trained for adaptation in models.values())
-        work = transfer.epochs * trained * transfer.samples * flops
+        work = recipe.steps * min(recipe.batch_size, transfer.samples) * trained * flops
         weights = 4 * total_parameters(*network)
         names = dict.fromkeys(key.adaptation for key in models)
         return [
             f"models: {len(models)} ({', '.join(names)}; {transfer.seeds} seed(s))",
             f"samples: {transfer.samples} of the target",
-            f"steps: {transfer.epochs} epochs x {steps} batches of {batch} a model, in {groups} "
-            f"group(s) of ranks (at most {-(-job.world.size // groups)} rank(s) each)",
+            f"steps: {recipe.steps} batches of {recipe.batch_size} a model, in {groups} group(s) "
+            f"of ranks (at most {-(-job.world.size // groups)} rank(s) each)",
             f"time: about {duration(work / CORE_RATE / job.world.size)} on CPU cores, one a rank",
             f"writes {len(models)} files of {weights / 2**20:.2f} MiB to models/transfer/",
         ]
@@ -103,17 +103,8 @@ def _retraining(
 ) -> Retraining:
     """What all models have in common; folder, identity, facts: see there."""
     from eddyscope.learning.retrain import Retraining
-    from eddyscope.learning.trainer import Recipe
 
-    training, transfer = case.training, case.transfer
-    recipe = Recipe(
-        epochs=transfer.epochs,
-        batch_size=transfer.batch_size or training.batch_size,
-        learning_rate=transfer.learning_rate or training.learning_rate,
-        key=(case.seeds.transfer,),
-        rotations=training.rotations,
-        checkpoint_every=training.checkpoint_every,
-    )
+    recipe = recipe_of_transfer(case.transfer, case.training, case.seeds)
     return Retraining(base, target, case.transfer_models, recipe, folder, identity, facts)
 
 
