@@ -14,6 +14,7 @@ from eddyscope.config.errors import CaseError, apart, in_lines, together
 from eddyscope.config.explain import names_of
 from eddyscope.config.registry import Choice, Registry
 from eddyscope.networks.registry import NETWORKS
+from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.stages.case import load_case
 from small_flows import write_case
 
@@ -315,6 +316,17 @@ def test_differences_name_each_leaf():
         "grid.n was 128, is now 256",
         "list was [1], is now [1, 2]",
     ]
+    one, other = {"kind": "fftw"}, {"compile": True, "kind": "torch"}
+    kind = 'transform.kind was "fftw", is now "torch"'
+    assert provenance.differences(one, other, "transform")[0] == kind
+
+
+def test_a_mesh_that_a_device_cannot_have_is_refused_with_what_to_do():
+    settings = TRANSFORMS.settings("torch", mesh=[1, 2])
+    with pytest.raises(CaseError, match='mesh = "auto", or'):
+        settings.mesh_shape(2, 4, 64)
+    with pytest.raises(CaseError, match=r"start at most 1 rank\(s\), or"):
+        settings.mesh_shape(2, 1, 64)
 
 
 def test_versions_are_known():

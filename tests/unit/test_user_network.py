@@ -330,6 +330,23 @@ def train_alone(module: nn.Module) -> None:
     train(module, samples(), None, Recipe(4, 2, 1e-2, (1,)), World.single(), channels_last=False)
 
 
+@pytest.mark.parametrize(("batch", "words"), [(2, "a batch of 1 sample(s) (ValueError: "), (3, "")])
+def test_a_batch_that_batch_normalisation_cannot_take(file: Path, batch: int, words: str):
+    """Statistics of one number a channel are none: three samples in batches of two leave one."""
+    start = "self.c = nn.Conv2d(2, 1, 1); self.n = nn.BatchNorm1d(2)"
+    model = made(write(file, "return self.c(x + self.n(x.mean((2, 3)))[:, :, None, None])",
+                       init=start), "Net")  # fmt: skip
+    recipe = Recipe(1, batch, 1e-2, (1,))
+
+    def run() -> None:
+        train(model.module, samples(), None, recipe, World.single(), channels_last=False)
+
+    if words:
+        refused(run, words, "change batch_size or samples")
+    else:
+        run()
+
+
 def trained(model: LayeredModel) -> LayeredModel:
     train_alone(model.module)
     return model

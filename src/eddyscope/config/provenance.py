@@ -33,10 +33,11 @@ def file_digest(path: Path) -> str:
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Where two JSON-like trees differ, one line a leaf: "grid.n was 128, is now 256"."""
+    """Where two JSON-like trees differ, one line a leaf: "grid.n was 128, is now 256"; of another
+    kind the kind first, of which the other settings follow."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines = []
-        for key in sorted(old.keys() | new.keys()):
+        for key in sorted(old.keys() | new.keys(), key=lambda key: (key != "kind", key)):
             name = f"{prefix}.{key}" if prefix else str(key)
             lines += differences(old.get(key), new.get(key), name)
         return lines

@@ -79,7 +79,10 @@ def train(
     network.to(memory_format=layout)  # type: ignore[call-overload]
     samples = samples.to(device)
     validation = None if validation is None else validation.to(device)
-    with used_parameters(network, samples.inputs[:1]) as trained:
+    # Batch normalisation may not take one sample, which a rank alone meets as the last batch.
+    alone = world.size == 1 and len(samples) % recipe.batch_size == 1
+    tried = samples.inputs[: 1 if alone or recipe.batch_size == 1 else 2]
+    with used_parameters(network, tried) as trained:
         descent = Descent(network, trained, recipe)
         data = samples, validation, recipe, world, saved, layout, device, report
         history = _Training(network, descent, *data).run(threads)

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, one_line
 from eddyscope.config.streams import integer_seed
 from eddyscope.parallel.world import World
 
@@ -62,9 +62,17 @@ def untouched(network: nn.Module, device: torch.device) -> Iterator[None]:
 @contextmanager
 def used_parameters(network: nn.Module, x: Tensor) -> Iterator[dict[str, nn.Parameter]]:
     """Of the parameters that require gradients, those that the output for `x` depends on, by full
-    name; meanwhile the others require none. Raises CaseError if there are none."""
+    name; meanwhile the others require none. Raises CaseError if there are none, or the network
+    fails on `x`, as batch normalisation does on one number a channel."""
     with untouched(network, x.device):
-        output = network(x).sum()
+        try:
+            output = network(x).sum()
+        except (ValueError, RuntimeError) as error:
+            raise CaseError(
+                f"the network fails in training on a batch of {len(x)} sample(s) "
+                f"({type(error).__name__}: {one_line(error)}); change batch_size or samples, of "
+                "which the last batch takes what is left, or the network"
+            ) from None
         if output.requires_grad:
             output.backward()
         used = {name: p for name, p in network.named_parameters() if p.grad is not None}

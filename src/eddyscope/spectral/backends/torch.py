@@ -259,10 +259,11 @@ def _parts(total: int, width: int) -> list[slice]:
 
 def _no_pencils(shape: tuple[int, int], ranks: int, members: int) -> str:
     """Why a mesh is refused, and what to do."""
+    way = 'set transform.mesh = "auto"' if ranks <= members else f"start at most {members} rank(s)"
     return (
         f'transform.kind = "torch" keeps a field whole on one device, so {ranks} ranks as a mesh '
-        f"[{shape[0]}, {shape[1]}] do not suit {members} member(s): it has no y-pencils; start at "
-        f'most {members} rank(s), or set transform.kind = "fftw"'
+        f"[{shape[0]}, {shape[1]}] do not suit {members} member(s): it has no y-pencils; {way}, "
+        'or set transform.kind = "fftw"'
     )
 
 
