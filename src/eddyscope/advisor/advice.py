@@ -21,6 +21,7 @@ from eddyscope.learning.metrics import shell_spectrum
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
+from eddyscope.parallel.torch_group import pick_device
 from eddyscope.parallel.world import World
 
 __all__ = ["advice_of", "curves_of", "error_spectrum", "evidence_of", "write_rankings"]
@@ -60,8 +61,11 @@ def write_rankings(
     world: World,
     attributes: Mapping[str, str | int],
 ) -> None:
-    """Rank the layers by every score and write the advice of each alone, to its own folder.
-    Collective. Raises CannotWrite."""
+    """Rank the layers by every score, on the rank's device, where network and samples go, and write
+    the advice of each alone, to its own folder. Collective. Raises CannotWrite."""
+    device = pick_device(world.comm)
+    model.to(device)
+    evidence = evidence.to(device)
     rankings = rank_layers(
         model, evidence, scores, world, lambda name: world.say(f"advise: {name}")
     )
@@ -134,6 +138,6 @@ def error_spectrum(model: LayeredModel, evidence: Evidence) -> FloatArray:
     if not evidence.spectral:
         return np.empty(0)
     with torch.no_grad():
-        error = (samples.targets - model(samples.inputs)).double().numpy()
+        error = (samples.targets - model(samples.inputs)).double().cpu().numpy()
     spectrum: FloatArray = shell_spectrum(error, power=2).sum(axis=1).mean(axis=0)
     return spectrum

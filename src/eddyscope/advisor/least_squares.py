@@ -29,7 +29,7 @@ def fold_masks(error: Tensor) -> Tensor:
     count, _, rows, _ = error.shape
     shape = (count, 1, 1, 1) if count > 1 else (1, 1, rows, 1)
     parts = min(count, FOLDS) if count > 1 else 2
-    label = torch.arange(max(shape))
+    label = torch.arange(max(shape), device=error.device)
     owner = label % parts if count > 1 else label * parts // rows
     masks = [(owner != part).to(error.dtype).reshape(shape) for part in range(parts)]
     return torch.stack(masks)

@@ -28,6 +28,7 @@ from torch import Tensor
 from eddyscope.config.arrays import FloatArray, IntArray
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayerCall, LayeredModel
+from eddyscope.parallel.torch_group import pick_device
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 from eddyscope.spectral.shells import shell_counts, sums_over_plane
@@ -97,8 +98,12 @@ def measure(world: World, subjects: Mapping[str, Subject]) -> dict[str, LayerSpe
     """Activation spectra of every subject, averaged over its samples. Collective.
 
     Pieces of `CHUNK` samples are dealt to the ranks and summed in their order, so the
-    result is the same, bit for bit, on any number of ranks.
+    result is the same, bit for bit, on any number of ranks with the same devices. The networks go
+    to the rank's device, and each piece when its turn comes.
     """
+    device = pick_device(world.comm)
+    for subject in subjects.values():
+        subject.model.to(device)
     pieces = [
         (name, slice(start, min(start + CHUNK, len(subject))))
         for name, subject in subjects.items()
@@ -113,7 +118,7 @@ def measure(world: World, subjects: Mapping[str, Subject]) -> dict[str, LayerSpe
 
 def _sum_over(subject: Subject, samples: slice) -> LayerSpectra:
     """Spectra summed over some samples, averaged over channels. Not collective."""
-    inputs = subject.inputs[samples]
+    inputs = subject.inputs[samples].to(subject.model.device)
     calls, output = _recorded(subject.model, inputs)
     passed = (field for call in calls for field in (call.input, call.output))
     given = [inputs, *passed, output]

@@ -24,6 +24,7 @@ from eddyscope.learning.models import Model, load_model
 from eddyscope.learning.prediction import normalisations, predict
 from eddyscope.networks.settings import Channels, NetworkSettings, channel_names
 from eddyscope.parallel.failure import agree
+from eddyscope.parallel.torch_group import pick_device
 from eddyscope.parallel.work import map_in_order
 from eddyscope.parallel.world import World
 from eddyscope.spectral.grid import BOX
@@ -147,11 +148,15 @@ def evaluate_all(
     tests: Mapping[str, Fields],
     batch_size: int,
 ) -> Evaluation:
-    """Try every model on every system's test fields, the work dealt to the ranks. Collective.
+    """Try every model on every system's test fields, the work dealt to the ranks, whose devices
+    the models go to. Collective.
 
     subjects: the base model first; own: system -> its own statistics.
     """
     ways = agree(world.comm, lambda: normalisations(own["base"], own["target"]))
+    device = pick_device(world.comm)
+    for subject in subjects:
+        subject.model.network.to(device)
     items = [(subject, system, own[system]) for system in tests for subject in subjects]
     items += [(subjects[0], "target", way) for way in ways.values()]
 

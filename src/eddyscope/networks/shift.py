@@ -25,8 +25,10 @@ def shift_error(model: LayeredModel, inputs: Tensor) -> float:
     input should give the shifted output. Convolutions with circular padding see to it exactly;
     padding with zeros, strides and pooling do not.
 
-    inputs: normalised samples, (sample, channel, y, x). Not collective.
+    inputs: normalised samples, (sample, channel, y, x), which go to the network's device. Not
+    collective.
     """
+    inputs = inputs.to(model.device)
     with evaluating(model.module):
         output = model(inputs)
         shifted = [model(torch.roll(inputs, 1, axis)) for axis in (2, 3)]

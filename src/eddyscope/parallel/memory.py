@@ -11,7 +11,7 @@ from mpi4py import MPI
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.reduce import largest
 
-__all__ = ["require_memory", "resident"]
+__all__ = ["require_device_memory", "require_memory", "resident"]
 
 
 def resident() -> int:
@@ -39,4 +39,29 @@ def require_memory(comm: MPI.Intracomm, name: str, a_rank: float) -> None:
         raise CaseError(
             f"{name} needs {needed / 2**20:.0f} MiB a rank, with {ranks:.0f} rank(s) on a machine "
             f"of {-negative / 2**20:.0f} MiB; use more machines, or a smaller grid.n"
+        )
+
+
+def require_device_memory(
+    comm: MPI.Intracomm, name: str, a_rank: float, available: float | None = None
+) -> None:
+    """Raise CaseError, on all ranks together, where a rank's part does not fit on its GPU.
+    Collective.
+
+    name: of what needs it; a_rank: the bytes of it that a rank needs at the most, 0 on CPUs;
+    available: those that it has, by default what torch says is free.
+    """
+    needed = largest(comm, a_rank)
+    if not needed:
+        return
+    if available is None:
+        from eddyscope.parallel.torch_group import free_memory
+
+        available = free_memory(comm)
+    least = -largest(comm, -available)
+    if needed > least:
+        raise CaseError(
+            f"{name} needs {needed / 2**20:.0f} MiB of a GPU for a rank's members, but there are "
+            f"{least / 2**20:.0f} MiB; use more ranks with a GPU each, a smaller grid.n, or "
+            'transform.device = "cpu"'
         )

@@ -19,7 +19,7 @@ from mpi4py import MPI
 from eddyscope.parallel.threads import threads_of_a_rank
 from eddyscope.parallel.world import Comm, World
 
-__all__ = ["finds_gpu", "pick_device", "process_group", "settle_device"]
+__all__ = ["finds_gpu", "free_memory", "pick_device", "process_group", "settle_device"]
 
 TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for the others before it fails."""
@@ -38,6 +38,17 @@ def pick_device(comm: Comm) -> torch.device:
 def finds_gpu() -> bool:
     """Whether torch can compute on a GPU here. Not collective."""
     return torch.cuda.is_available()
+
+
+def free_memory(comm: Comm) -> float:
+    """Bytes that are free for this rank on its GPU, which the ranks that share it share alike.
+    Collective."""
+    device = pick_device(comm)
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    sharing = -(-node.size // torch.cuda.device_count())
+    node.Free()
+    free: int = torch.cuda.mem_get_info(device)[0]
+    return free / sharing
 
 
 def settle_device(comm: Comm, wants_gpu: bool = True) -> None:

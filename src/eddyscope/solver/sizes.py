@@ -47,6 +47,13 @@ class Sizes:
     """Members whose whole fields are gathered on the rank."""
     checkpoint: int
     """One file."""
+    device: int
+    """Of the rank's GPU, at the peak of a step or a sample; 0 on CPUs."""
+
+    @property
+    def of_gpu(self) -> str:
+        """That in words, to go on with; empty on CPUs."""
+        return f"; {self.device / 2**20:.0f} MiB of its GPU" if self.device else ""
 
 
 def sizes_of(setup: Setup, ranks: int, coarse: Sequence[int], full_fields: bool) -> Sizes:
@@ -60,6 +67,10 @@ def sizes_of(setup: Setup, ranks: int, coarse: Sequence[int], full_fields: bool)
         _sample_work(share, coarse, layers),
         UNFILTERED_WORK * FLOAT64 * grid.n**2 if full_fields else 0.0,
     )
+    device = setup.transform.device_memory(grid, share)
+    if device:
+        device += _fields(setup, traits, share)
+        device += sum(_batch_of_samples(setup, Grid(n, grid.dealias), share) for n in coarse)
     return Sizes(
         solver=_solver(setup, traits, share),
         coarse=sum(_coarse(setup, Grid(n, grid.dealias), traits) for n in coarse),
@@ -68,10 +79,20 @@ def sizes_of(setup: Setup, ranks: int, coarse: Sequence[int], full_fields: bool)
         checkpoint=checkpoint_size(
             _state(setup, traits), (setup.members, layers, grid.n // 2, grid.n)
         ),
+        device=device,
     )
 
 
 def _solver(setup: Setup, traits: Traits, share: Share) -> int:
+    # Of the diagnostics: k², the weights of the energy, the rates of loss.
+    weights = 1 + traits.energy_pairs + traits.different_rates
+    work = _fields(setup, traits, share) + weights * share.columns * setup.grid.n * FLOAT64
+    transform: int = TRANSFORMS[setup.transform.kind].memory(setup.grid, share)
+    return transform + work
+
+
+def _fields(setup: Setup, traits: Traits, share: Share) -> int:
+    """What lies where the transform's arrays do, all members' fields and factors of each mode."""
     grid, scheme = setup.grid, SCHEMES[setup.time.scheme.kind]
     real, complex_ = grid.real.itemsize, grid.complex.itemsize
     modes = share.columns * grid.n
@@ -79,12 +100,18 @@ def _solver(setup: Setup, traits: Traits, share: Share) -> int:
     fields = 2 + len(scheme.history_names) + scheme.work_fields  # the state, its advection, …
     factors = scheme.factors(traits.has_waves) * traits.different_rates + traits.factors
     kicks = share.members * share.layers * modes * FLOAT64 if traits.has_kicks else 0
-    # Of the diagnostics: the forcing; k², the weights of the energy, the rates of loss.
-    weights = 1 + traits.energy_pairs + traits.different_rates
-    diagnostics = field + weights * modes * FLOAT64
-    work: int = fields * field + factors * modes * real + kicks + diagnostics
-    transform: int = TRANSFORMS[setup.transform.kind].memory(grid, share)
-    return transform + work
+    forcing_of_diagnostics = field
+    work: int = fields * field + factors * modes * real + kicks + forcing_of_diagnostics
+    return work
+
+
+def _batch_of_samples(setup: Setup, grid: Grid, share: Share) -> int:
+    """Of a GPU, while all members' samples are made on a coarse grid: ω̂, ψ̂, Ĵ, Π̂, two filtered
+    fields, and its transform."""
+    owned = Share.largest(grid, (1, 1), share.members, share.layers)
+    fields: int = 6 * share.members * share.layers * owned.columns * grid.n * grid.complex.itemsize
+    transform: int = setup.transform.device_memory(grid, owned)
+    return fields + transform
 
 
 def _coarse(setup: Setup, grid: Grid, traits: Traits) -> int:

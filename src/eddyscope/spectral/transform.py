@@ -18,6 +18,7 @@ from eddyscope.config.arrays import AnyArray, ComplexArray, FloatArray, RealArra
 from eddyscope.config.case import Section
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.parallel.world import Comm, Mesh, check_mesh, choose_mesh
+from eddyscope.spectral.distribution import Share
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.kernels.loops import Loops
 
@@ -63,6 +64,11 @@ class TransformSettings(Section):
     def uses_gpu(self) -> bool:
         """Whether it computes on a GPU. Not collective."""
         return False
+
+    def device_memory(self, grid: Grid, share: Share) -> int:
+        """Bytes of a GPU that a transform takes at the peak; 0 where it computes on CPUs. Not
+        collective."""
+        return 0
 
     def in_batches(self) -> bool:
         """Whether members that know nothing of each other are best advanced together, as on a GPU,

@@ -19,7 +19,7 @@ from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step, Work, by_cpus
+from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 
@@ -92,7 +92,7 @@ class Advise(Stage):
             advice = world.on_root(lambda: join_advice(job.out, folders, default, facts))
             world.say(f"advise: {advice.reason}")
 
-        scoring = Work([*each.values()], score, by_cpus())
+        scoring = Work([*each.values()], score, by_networks())
         return [*normalise(job, self.name, ["target"]), scoring, Work([together], join)]
 
 

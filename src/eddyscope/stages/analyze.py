@@ -21,7 +21,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS, Case
-from eddyscope.stages.job import Job, Step, Work, by_cpus
+from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 from eddyscope.storage.small import Attribute
@@ -76,7 +76,7 @@ class Analyze(Stage):
             best = world.on_root(lambda: read_summary(evaluation).best)
             _analyze(case, models, datasets, own, best, path, world, facts)
 
-        return [*normalise(job, self.name), Work([step], analyze, by_cpus())]
+        return [*normalise(job, self.name), Work([step], analyze, by_networks())]
 
 
 def _adapted(case: Case) -> list[ModelKey]:

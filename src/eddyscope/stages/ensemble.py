@@ -10,6 +10,7 @@ from pathlib import Path
 from eddyscope.artefacts.dataset.schema import VISCOSITY
 from eddyscope.artefacts.dataset.writer import Layout, capacity, size
 from eddyscope.flows.registry import FLOWS
+from eddyscope.parallel.memory import require_device_memory
 from eddyscope.parallel.world import World
 from eddyscope.solver.assemble import Setup, make_schedule
 from eddyscope.solver.sizes import Sizes, sizes_of
@@ -43,14 +44,13 @@ class Ensemble:
         """CaseError where the case has no such system, or its times do not fit its steps."""
         case, settings = self.case, self.case.system(self.system)
         ensemble, (grid, time) = settings.ensemble, case.solver
-        schedule = make_schedule(f"{self.system}.ensemble", ensemble, time.dt)
         return Setup(
             flow=settings.flow,
             grid=Grid.of(grid),
             time=time,
             transform=case.transform,
             members=ensemble.members,
-            schedule=schedule,
+            schedule=make_schedule(f"{self.system}.ensemble", ensemble, time.dt),
             seed=case.flow_seed(self.system),
         )
 
@@ -104,6 +104,7 @@ class Ensemble:
         """Raise CaseError for all that a run would refuse. Collective."""
         for check in (STORAGE_DRIVERS[self.case.storage.driver.kind].require, self.setup.check):
             self.world.on_root(check)
+        require_device_memory(self.world.comm, f"dns.{self.system}", self.sizes.device)
 
     @property
     def fields(self) -> float:
@@ -120,7 +121,7 @@ class Ensemble:
         return [
             *self.setup.description(self.system, self.world.size),
             f"  memory: {(program + fields) / 2**20:.0f} MiB a rank at the peak, "
-            f"{fields / 2**20:.0f} MiB of it for fields",
+            f"{fields / 2**20:.0f} MiB of it for fields{sizes.of_gpu}",
             f"  {self.layout.in_words(dataset)}",
             f"  checkpoints: up to {checkpoints // sizes.checkpoint} of {sizes.checkpoint} bytes "
             f"({checkpoints / 2**20:.1f} MiB)",

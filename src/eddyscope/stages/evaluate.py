@@ -20,7 +20,7 @@ from eddyscope.learning.metrics import METRICS
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS
-from eddyscope.stages.job import Job, Step, Work, by_cpus
+from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 from eddyscope.storage.small import Attribute
@@ -84,7 +84,7 @@ class Evaluate(Stage):
             sources = agree(world.comm, read)
             _evaluate(sources, given, case.training.batch_size, job.out, world, facts)
 
-        return [*normalise(job, self.name), Work([step], evaluate, by_cpus())]
+        return [*normalise(job, self.name), Work([step], evaluate, by_networks())]
 
 
 def _evaluate(

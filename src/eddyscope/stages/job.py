@@ -17,9 +17,9 @@ from eddyscope.stages.outlook import Outlook
 from eddyscope.stages.perform import Performance, perform
 from eddyscope.stages.review import Review
 from eddyscope.stages.step import Step, decisions
-from eddyscope.stages.work import Work, by_cpus, by_solver, by_training
+from eddyscope.stages.work import Work, by_networks, by_solver
 
-__all__ = ["Job", "Step", "Work", "by_cpus", "by_solver", "by_training"]
+__all__ = ["Job", "Step", "Work", "by_networks", "by_solver"]
 
 
 @dataclass(frozen=True)

@@ -114,13 +114,12 @@ def closures_of(case: Case) -> list[str]:
 def simulation_of(case: Case) -> LargeEddySimulation:
     """What all runs have in common."""
     n, target = case.network_grid, Target.of(case)
-    settings = target.flow
     response, seed = FILTERS.build(target.filter, n).response, case.flow_seed("target")
     return LargeEddySimulation(
-        make_flow=partial(FLOWS.build, settings, forcing_response=response, seed=seed),
+        make_flow=partial(FLOWS.build, target.flow, forcing_response=response, seed=seed),
         grid=Grid(n, target.dealias),
         transform=case.transform,
-        layers=FLOWS[settings.kind].layers,
+        layers=FLOWS[target.flow.kind].layers,
         filter_width=target.filter.delta(n),
         time=target.time,
         schedule=schedule_of(case, target),

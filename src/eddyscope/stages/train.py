@@ -17,7 +17,7 @@ from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_paramete
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step, Work, by_training
+from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 
@@ -78,7 +78,7 @@ class Train(Stage):
             progress = Progress(world, "train: step", training.recipe.steps)
             training.make(job.source("base"), normalisation, world, progress.update)
 
-        return [*normalise(job, self.name, ["base"]), Work([step], train, by_training())]
+        return [*normalise(job, self.name, ["base"]), Work([step], train, by_networks())]
 
     def notes(self, job: Job) -> list[str]:
         case = job.case

@@ -23,7 +23,7 @@ from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.stages.case import Case
-from eddyscope.stages.job import Job, Step, Work, by_training
+from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 
@@ -80,7 +80,7 @@ class Transfer(Stage):
             shared = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
             _retraining(case, *shared, job.models, job.identity(step), facts).make_all(world)
 
-        return [*normalise(job, self.name, ["target"]), Work([step], make, by_training())]
+        return [*normalise(job, self.name, ["target"]), Work([step], make, by_networks())]
 
 
 def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Target]:

@@ -9,7 +9,7 @@ from eddyscope.parallel.processors import Computing
 from eddyscope.stages.case import Case
 from eddyscope.stages.step import Step
 
-__all__ = ["Work", "by_cpus", "by_solver", "by_training"]
+__all__ = ["Work", "by_networks", "by_solver"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def by_solver(case: Case, precision: str = "float64") -> Computing:
     return Computing(precision, case.transform.uses_gpu, use)
 
 
-def by_training() -> Computing:
-    """Of networks that learn, on GPUs where torch finds any."""
+def by_networks() -> Computing:
+    """Of networks that learn or are looked at, on GPUs where torch finds any."""
 
     def uses_gpu() -> bool:
         from eddyscope.parallel.torch_group import finds_gpu
@@ -38,8 +38,3 @@ def by_training() -> Computing:
         return finds_gpu()
 
     return Computing("float32", uses_gpu, "torch finds none; install a torch with CUDA")
-
-
-def by_cpus() -> Computing:
-    """Of networks that are looked at."""
-    return Computing("float32")

@@ -20,12 +20,14 @@ change the network, and imports torch only inside `of_layer`. One file and one l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from eddyscope.config.arrays import FloatArray
 
 if TYPE_CHECKING:
+    import torch
+
     from eddyscope.learning.batches import Samples
     from eddyscope.networks.base import LayeredModel
 
@@ -34,7 +36,7 @@ __all__ = ["Curve", "Evidence", "LayerScore", "Score"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What scores look at: normalised samples, the same on every rank."""
+    """What scores look at: normalised samples, the same on every rank, on the network's device."""
 
     target: Samples
     """Target samples, the first of those that re-training would use."""
@@ -42,6 +44,10 @@ class Evidence:
     """As many samples that the base model was trained on; None unless a score reads them."""
     spectral: bool = True
     """Whether the fields have spectra by shells: periodic, as many points along y as along x."""
+
+    def to(self, device: torch.device) -> Evidence:
+        base = None if self.base is None else self.base.to(device)
+        return replace(self, target=self.target.to(device), base=base)
 
 
 @dataclass(frozen=True)

@@ -118,5 +118,5 @@ def _removed_by_shell(error: Tensor, remaining: Tensor) -> FloatArray:
 
 def _power_spectrum(field: Tensor) -> FloatArray:
     """Σ|f̂|² by shell, all samples and channels together; field: (sample, channel, y, x)."""
-    spectrum: FloatArray = shell_spectrum(field.double().numpy(), power=2).sum(axis=(0, 1))
+    spectrum: FloatArray = shell_spectrum(field.double().cpu().numpy(), power=2).sum(axis=(0, 1))
     return spectrum

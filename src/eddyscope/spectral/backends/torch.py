@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Torch"]
+__all__ = ["Torch", "batch_memory"]
 
 CACHE = 2**20
 """Bytes that the columns or rows at work may take on a CPU."""
@@ -79,6 +79,9 @@ class Torch(Distribution):
 
         def uses_gpu(self) -> bool:
             return _device_of(self).type == "cuda"
+
+        def device_memory(self, grid: Grid, share: Share) -> int:
+            return batch_memory(grid, share) if self.uses_gpu() else 0
 
         def in_batches(self) -> bool:
             return not _one_by_one(_device_of(self))
@@ -280,6 +283,15 @@ def _device_of(settings: Torch.Settings) -> torch.device:
             'or "cpu", or install a torch with CUDA on a machine with a GPU'
         )
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def batch_memory(grid: Grid, share: Share) -> int:
+    """Bytes that `map_points` takes with all members at once, at its peak: a pair of fields in
+    columns, padded and transformed; the rows, on points, and their modes again; and as much for
+    the FFT library to work in (counted, but for that last one, which is a guess)."""
+    width, size = grid.n // 2, grid.n_product
+    columns, rows = width * size, (size // 2 + 1) * size
+    return 2 * share.members * share.layers * (2 * columns + 3 * rows) * grid.complex.itemsize
 
 
 def _one_by_one(device: torch.device) -> bool:
