@@ -76,9 +76,11 @@ def test_a_dataset_is_that_of_the_default_but_for_rounding(
     world.comm.Barrier()
 
 
-def simulation_on(world: World, scheme: str, kind: str) -> Simulation:
+def simulation_on(world: World, scheme: str, kind: str, precision: str = "float64") -> Simulation:
     """22 modes, stirred at random, a mark at every step; at its start. Collective."""
-    transform = make_transform_on(world, 22, MEMBERS, (world.size, 1), kind=kind)
+    transform = make_transform_on(
+        world, 22, MEMBERS, (world.size, 1), precision=precision, kind=kind
+    )
     forcing = {"kind": "ring", "wavenumber": 4.0, "energy_input": 0.1}
     flow = make_flow(transform, beta=1.0, forcing=forcing)
     schedule = FixedSteps.of(0, 1, 20, 1, 0.01)
@@ -86,19 +88,21 @@ def simulation_on(world: World, scheme: str, kind: str) -> Simulation:
     return Simulation(flow, stepper, NoClosure(), state_of(transform), schedule, pace)
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("scheme", list(SCHEMES))
-def test_a_restart_has_the_same_bits(world, shared_tmp_path, scheme):
-    whole = simulation_on(world, scheme, "torch")
+def test_a_restart_has_the_same_bits(world, shared_tmp_path, scheme, precision):
+    whole = simulation_on(world, scheme, "torch", precision)
     whole.run(6, [])
-    first = simulation_on(world, scheme, "torch")
+    first = simulation_on(world, scheme, "torch", precision)
     first.run(3, [])
     checkpoints_of(first, shared_tmp_path).save(first.clock.as_dict(), first.state)
-    second = simulation_on(world, scheme, "torch")
+    second = simulation_on(world, scheme, "torch", precision)
     found = checkpoints_of(second, shared_tmp_path).load(second.clock.as_dict(), second.state)
     assert found is not None
     second.clock.restore(found)
     second.run(6, [])
     to_host = whole.flow.transform.to_host
+    assert to_host(whole.omega_hat).real.dtype == precision
     for name, array in whole.state.items():
         assert to_host(array).tobytes() == to_host(second.state[name]).tobytes(), name
 

@@ -41,7 +41,7 @@ def test_a_stage_computes_on_the_ranks_device(stage, tmp_path, monkeypatch):
     case = synthetic.make_case(tmp_path)
     synthetic.write_datasets(case, tmp_path, World.single())
     synthetic_models.write_models(case, tmp_path)
-    job = Job(case=case, world=World.single(), out=tmp_path)
+    job = Job(case=case, world=World.single(), out=tmp_path, fresh=True)
     STAGES[stage].run(job)
     expected = read(stage, tmp_path)
     for home in HOMES:
@@ -54,7 +54,7 @@ def test_a_stage_computes_on_the_ranks_device(stage, tmp_path, monkeypatch):
 
     monkeypatch.setattr(LayeredModel, "__call__", watched)
     with PretendedDevice():
-        STAGES[stage].run(Job(case=case, world=World.single(), out=tmp_path, fresh=True))
+        STAGES[stage].run(job)
     assert seen == {DEVICE.type}, "computed elsewhere"
     found = read(stage, tmp_path)
     assert found.keys() == expected.keys() and len(found) > 2

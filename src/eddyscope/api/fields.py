@@ -44,7 +44,8 @@ def subgrid(omega: AnyArray, n: int, filter: Choosing = "gaussian", width: float
     with both J dealiased (3/2 rule), a bar for the filter and the cut to the modes |k| < n/2.
 
     omega: vorticity at equal distances, axes (…, y, x), shape (…, N, N), N even; its mean is 0, and
-        its Nyquist modes are left out.
+        its Nyquist modes are left out. An array of main memory: of a tensor on a GPU give
+        `omega.cpu()`, and what comes back is numpy's.
     n: points a side of the coarse grid, even, from 4 to N.
     filter: "gaussian", exp(−k²Δ²/24), "box", "sharp", or another of `eddyscope settings filter`.
     width: Δ in spacings 2π/n of the coarse grid.

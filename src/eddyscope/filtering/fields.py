@@ -25,7 +25,8 @@ class GivenFields:
 
         Π = J(ω̄, ψ̄) − bar J(ω, ψ),   ∇²ψ = −ω
 
-    Π does not depend on the length of the box; ψ does, as its square.
+    Π does not depend on the length of the box; ψ does, as its square. Fields are numpy's, and the
+    transform is `fftw`, on CPUs.
     """
 
     def __init__(self, n: int, settings: FilterSettings, dealias: float = 1.5):
