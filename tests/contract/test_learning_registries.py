@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
@@ -20,6 +23,9 @@ from small_networks import ONE, small_network
 
 ADAPTATION_PARAMETERS = {"layers": {"layers": ["l02", "l03"]}, "lora": {"rank": 2}}
 """Of adaptations that need some."""
+
+OF_ALL = ("all", "scratch", "joint", "auto_rgn")
+"""Adaptations that keep nothing as it is."""
 
 
 def samples() -> Samples:
@@ -49,20 +55,40 @@ def test_adaptations(kind: str, network: str):
     module = adaptation.module(base, (2,))
     trainable = {k for k, p in module.named_parameters() if p.requires_grad}
     assert trainable
+    numbers = sum(p.numel() for k, p in module.named_parameters() if k in trainable)
+    assert adaptation.count(module) == numbers
     before = {k: p.detach().clone() for k, p in module.named_parameters()}
     kept = {k: b.clone() for k, b in module.named_buffers()}
 
-    def trained(module: torch.nn.Module) -> None:
-        recipe = Recipe(2, 2, 1e-2, (0,))
-        train(module, samples(), None, recipe, World.single(), channels_last=base.channels_last)
+    def trained(
+        module: torch.nn.Module,
+        *,
+        samples: Samples | None = None,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        recipe = Recipe(2, 2, 1e-2, (0,), factors=factors or {})
+        last = base.channels_last
+        train(module, samples or target, None, recipe, World.single(), channels_last=last)
 
-    adaptation.fit(module, Task(samples(), 2, trained))
+    target, asked = samples(), list[int]()
+
+    def of_base(count: int) -> Samples:
+        asked.append(count)
+        return Samples(target.inputs[:count], target.targets[:count])
+
+    task = Task(target, 2, trained, of_base)
+    if kind == "least_squares" and network == "user":  # whose output is squashed
+        with pytest.raises(CaseError, match="not linear in l05"):
+            adaptation.fit(module, task)
+        return
+    adaptation.fit(module, task)
+    assert bool(asked) == adaptation.reads_base
     moved = {k for k, p in module.named_parameters() if not torch.equal(p, before[k])}
     assert moved <= trainable, "something frozen moved"
     first_step_is_zero = {k for k in trainable if kind == "lora" and k.endswith("_a")}
     idle = {k for k, p in module.named_parameters() if k.startswith("spare.")}
     assert moved >= trainable - first_step_is_zero - idle, "something trainable is not in the graph"
-    if kind not in ("all", "scratch"):
+    if kind not in OF_ALL:
         assert all(torch.equal(b, kept[k]) for k, b in module.named_buffers()), "not frozen"
     module.eval()
     folded = adaptation.folded(module, base)
@@ -76,6 +102,17 @@ def test_adaptations(kind: str, network: str):
     named = ModelKey(adaptation.text).layers
     changed = changed_layers(base, folded)
     assert changed == list(named) if named else changed or kind == "scale", changed
+
+
+@pytest.mark.parametrize("network", NETWORKS.entries)
+@pytest.mark.parametrize("kind", ADAPTATIONS.entries)
+def test_what_is_adapted_depends_on_the_key_alone(kind: str, network: str):
+    base, adaptation = base_model(network), adaptation_named(kind)
+    untouched = {k: t.clone() for k, t in state_of(base.module).items()}
+    first, again = (adaptation.module(base, (2, 1)).state_dict() for _ in range(2))
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert all(torch.equal(t, untouched[k]) for k, t in state_of(base.module).items())
 
 
 @pytest.mark.parametrize("kind", ADAPTATIONS.entries)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
+from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
+from eddyscope.learning.adaptations.auto_rgn import relative_gradients
 from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
@@ -30,8 +38,8 @@ def base_model() -> LayeredModel:
     return build(SETTINGS, Channels.of_flow(), (1,))
 
 
-def samples(count: int = 4) -> Samples:
-    generator = torch.Generator().manual_seed(3)
+def samples(count: int = 4, seed: int = 3) -> Samples:
+    generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(count, 2, 8, 8, generator=generator)
     return Samples(inputs, torch.randn(count, 1, 8, 8, generator=generator))
 
@@ -42,12 +50,23 @@ def adaptation_of(kind: str, **parameters: object) -> Adaptation:
 
 def adapted(adaptation: Adaptation, base: LayeredModel) -> LayeredModel:
     """The base adapted to the samples."""
+    return adapted_to(adaptation, base, samples())
 
-    def trained(module: torch.nn.Module) -> None:
-        train(module, samples(), None, RECIPE, World.single())
+
+def adapted_to(adaptation: Adaptation, base: LayeredModel, target: Samples) -> LayeredModel:
+
+    def trained(
+        module: torch.nn.Module,
+        *,
+        samples: Samples | None = None,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        recipe = replace(RECIPE, factors=factors or {})
+        train(module, samples or target, None, recipe, World.single())
 
     module = adaptation.module(base, (1, 2))
-    adaptation.fit(module, Task(samples(), RECIPE.batch_size, trained))
+    of_base = partial(samples, seed=4)
+    adaptation.fit(module, Task(target, RECIPE.batch_size, trained, of_base))
     return adaptation.folded(module, base)
 
 
@@ -62,6 +81,11 @@ def adapted(adaptation: Adaptation, base: LayeredModel) -> LayeredModel:
         (adaptation_of("scale"), ["l03"]),
         (adaptation_of("lora", layers=["l02"], rank=1), ["l02"]),
         (adaptation_of("lora", rank=2), NAMES),
+        (adaptation_of("layers", layers=["l02"], parameters=100), ["l02"]),
+        (adaptation_of("gain_shift"), NAMES),
+        (adaptation_of("joint"), NAMES),
+        (adaptation_of("auto_rgn"), NAMES),
+        (adaptation_of("least_squares"), ["l03"]),
     ],
     ids=lambda value: value.text if not isinstance(value, list) else "",
 )
@@ -126,6 +150,190 @@ def test_scale_multiplies_whatever_follows_the_last_layer(end: torch.nn.Module):
         torch.testing.assert_close(found.copy()(data.inputs), factor * base(data.inputs))
     assert changed_layers(base, found) == []
     assert set(state_of(found.module)) - set(state_of(base.module)) == {"eddyscope_scale"}
+
+
+def test_biases_alone_move():
+    base = base_model()
+    found = adapted(adaptation_of("bias"), base)
+    for name, value in base.module.state_dict().items():
+        assert torch.equal(found.module.state_dict()[name], value) == name.endswith("weight"), name
+    assert adaptation_of("bias").count(adaptation_of("bias").module(base, (0,))) == 4 + 4 + 1
+
+
+def test_a_network_without_biases_has_none_to_train():
+    base = base_model()
+    for layer in base.layers.values():
+        layer.register_parameter("bias", None)
+    with pytest.raises(CaseError, match="the network has no biases"):
+        adaptation_of("bias").module(base, (0,))
+
+
+def test_gains_and_shifts_transform_what_a_layer_gives():
+    base, x = base_model(), samples().inputs
+    module = adaptation_of("gain_shift").module(base, (0,))
+    assert torch.equal(module(x), base(x)), "it begins at the base model"
+    assert sum(p.numel() for p in module.parameters() if p.requires_grad) == 2 * (4 + 4 + 1)
+    with torch.no_grad():
+        module.trained["l03"].fill_(3.0)
+        module.trained["l03_shift"].fill_(0.5)
+        torch.testing.assert_close(module(x), 3.0 * base(x) + 0.5)
+        torch.testing.assert_close(adaptation_of("gain_shift").folded(module, base)(x), module(x))
+    for layer in base.layers.values():
+        layer.register_parameter("bias", None)
+    assert not any(
+        "shift" in n for n, _ in adaptation_of("gain_shift").module(base, (0,)).named_parameters()
+    )
+
+
+def test_so_many_weights_of_a_layer_move():
+    base, adaptation = base_model(), adaptation_of("layers", layers=["l02"], parameters=40)
+    found = [adapted(adaptation, base) for _ in range(2)]
+    before = torch.cat([p.flatten() for p in base.layers["l02"].parameters()])
+    after = [torch.cat([p.flatten() for p in f.layers["l02"].parameters()]) for f in found]
+    assert int((after[0] != before).sum()) == 40
+    assert torch.equal(*after), "they are drawn from the key"
+    assert changed_layers(base, found[0]) == ["l02"]
+    chosen = []
+    for key in ((1,), (2,)):
+        module = adaptation.module(base, key)
+        module(samples().inputs).sum().backward()
+        chosen.append(module.l02.weight.grad != 0)
+    assert not torch.equal(*chosen)
+    assert adaptation.count(adaptation.module(base, (1,))) == 40
+    assert adaptation.text == "layers(layers=l02,parameters=40)"
+    assert not ModelKey(adaptation.text).is_single_layer, "it is ranked with whole layers"
+    whole = 4 * 4 * 9 + 4
+    more = adaptation_of("layers", layers=["l02"], parameters=whole + 1)
+    with pytest.raises(CaseError, match=f"{whole + 1} weights, but there are {whole}"):
+        more.module(base, (1,))
+
+
+def test_joint_training_sees_both_systems():
+    base, seen = base_model(), list[Samples]()
+
+    def trained(module: torch.nn.Module, *, samples: Samples | None = None, **_: Any) -> None:
+        assert samples is not None
+        seen.append(samples)
+
+    for adaptation, count in (
+        (adaptation_of("joint"), 4),
+        (adaptation_of("joint", base_samples=7), 7),
+    ):
+        task = Task(samples(4), 2, trained, partial(samples, seed=4))
+        adaptation.fit(adaptation.module(base, (0,)), task)
+        assert torch.equal(
+            seen[-1].inputs, torch.cat([samples(4).inputs, samples(count, 4).inputs])
+        )
+        assert torch.equal(
+            seen[-1].targets, torch.cat([samples(4).targets, samples(count, 4).targets])
+        )
+
+
+def test_relative_gradients_are_those_of_the_whole_loss():
+    base, data = base_model(), samples(5)
+    found = relative_gradients(base.module, data, 2)
+    loss = (base(data.inputs) - data.targets).square().mean()
+    loss.backward()
+    ratios = {}
+    for name, layer in base.layers.items():
+        slope = sum(float(p.grad.double().square().sum()) for p in layer.parameters())
+        size = sum(float(p.detach().double().square().sum()) for p in layer.parameters())
+        ratios[name] = (slope / size) ** 0.5
+    for name, layer in base.layers.items():
+        wanted = pytest.approx(ratios[name] / max(ratios.values()), rel=1e-5)
+        for own, _ in layer.named_parameters():
+            assert found[f"{name}.{own}"] == wanted
+    assert max(found.values()) == 1.0
+
+
+def test_rates_are_multiplied_by_their_factors():
+    """Adam's first step has the length of the rate, whatever the gradient."""
+    base, module = base_model(), base_model().module
+    factors = {"l01.weight": 0.25, "l02.weight": 0.5, "l03.bias": 0.0}
+    train(module, samples(3), None, Recipe(1, 3, 1e-2, (1,), factors=factors), World.single())
+    for name, before in base.module.named_parameters():
+        moved = float((module.get_parameter(name) - before).detach().abs().median())
+        assert moved == pytest.approx(1e-2 * factors.get(name, 1.0), rel=0.05), name
+
+
+def test_least_squares_is_that_of_numpy():
+    """On the convolution's circular patches, a column a weight and one of ones for the bias."""
+    base, data = base_model(), samples(6)
+    found = adapted_to(adaptation_of("least_squares"), base, data)
+    last = base.layers["l03"]
+    with torch.no_grad():
+        given = base.recorded(data.inputs)[-1].input.double()
+        padded = torch.nn.functional.pad(given, (1, 1, 1, 1), mode="circular")
+        patches = torch.nn.functional.unfold(padded, 3).transpose(1, 2).reshape(-1, 4 * 9)
+    columns = np.hstack([patches.numpy(), np.ones((len(patches), 1))])
+    wanted = np.linalg.lstsq(columns, data.targets.double().reshape(-1).numpy(), rcond=None)[0]
+    solved = found.layers["l03"]
+    mine = torch.cat([solved.weight.flatten(), solved.bias]).detach().numpy()
+    assert last.weight.shape == (1, 4, 3, 3)
+    np.testing.assert_allclose(mine, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_least_squares_of_what_is_not_determined_stays_near_the_base():
+    """A channel that is the same everywhere: its weights and the bias cannot be told apart."""
+    base, data = base_model(), samples(6)
+    with torch.no_grad():
+        base.layers["l02"].weight[1] = 0.0
+        base.layers["l02"].bias[1] = 2.0
+    found = adapted_to(adaptation_of("least_squares"), base, data)
+    with torch.no_grad():
+        given = base.recorded(data.inputs)[-1].input.double()
+        padded = torch.nn.functional.pad(given, (1, 1, 1, 1), mode="circular")
+        patches = torch.nn.functional.unfold(padded, 3).transpose(1, 2).reshape(-1, 4 * 9)
+        residual = (data.targets - base(data.inputs)).double().reshape(-1)
+    columns = np.hstack([patches.numpy(), np.ones((len(patches), 1))])
+    wanted = np.linalg.lstsq(columns, residual.numpy(), rcond=None)[0]  # of least norm
+    before, after = (
+        torch.cat([n.layers["l03"].weight.flatten(), n.layers["l03"].bias]) for n in (base, found)
+    )
+    np.testing.assert_allclose((after - before).detach().numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_least_squares_goes_through_what_follows_the_layer():
+    """The layer's output is differenced and doubled: still linear."""
+    plain, data = base_model(), samples(6)
+    module = torch.nn.Sequential(*plain.module, Differenced())
+    base = LayeredModel(module, plain.layers, SETTINGS, plain.channels)
+    found = adapted_to(adaptation_of("least_squares", layer="l03"), base, data)
+    with torch.no_grad():
+        best = (found(data.inputs) - data.targets).double().square().sum()
+        for scale in (0.999, 1.001):
+            other = found.copy()
+            other.layers["l03"].weight.mul_(scale)
+            assert (other(data.inputs) - data.targets).double().square().sum() > best
+    weight = found.layers["l03"].weight.detach()
+    weight.requires_grad_(True)
+    output = torch.func.functional_call(found.module, {"4.weight": weight}, (data.inputs,))
+    slope = torch.autograd.grad((output - data.targets).square().sum(), weight)[0]
+    assert slope.abs().max() < 1e-3
+
+
+class Differenced(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2.0 * (x - x.roll(1, dims=-1))
+
+
+@pytest.mark.parametrize("layer", ["l01", "l02"])
+def test_least_squares_of_a_layer_that_is_not_linear_is_refused(layer: str):
+    adaptation = adaptation_of("least_squares", layer=layer)
+    with pytest.raises(CaseError, match=f"output is not linear in {layer}; name the layer"):
+        adapted(adaptation, base_model())
+
+
+def test_layers_by_shorthand():
+    def texts(layers: object) -> list[str]:
+        transfer = TransferSettings.model_validate({"layers": layers, "controls": []})
+        return [adaptation.text for adaptation in adaptations_of(transfer, NAMES)]
+
+    pairs = ["l01+l02", "l01+l03", "l02+l03"]
+    assert texts("pairs") == pairs
+    assert texts(["first", "last"]) == ["l01", "l03"]
+    assert texts(["last+l02", "first"]) == ["l02+l03", "l01"]
+    assert texts(["each", "pairs", "l01+l02+l03"]) == [*NAMES, *pairs, "l01+l02+l03"]
 
 
 def test_a_case_names_each_model_once_and_in_order():

@@ -114,6 +114,28 @@ def test_another_training_seed_trains_anew_on_the_same_data(tmp_path: Path):
     assert same.model(ModelKey("l02")).read_bytes() == written
 
 
+def test_models_that_see_the_base_again_are_made_in_a_step_of_their_own(tmp_path: Path):
+    alone = 'transfer.controls=["scale"]'
+    first = job_of(tmp_path, "transfer.layers=['l02']", alone)
+    write_datasets(first.case, tmp_path, first.world)
+    for stage in (train, transfer):
+        stage.run(first)
+    before = first.model(ModelKey("l02")).stat().st_mtime_ns
+    both = 'transfer.controls=["scale", "joint", {kind = "joint", base_samples = 2}]'
+    more = job_of(tmp_path, "transfer.layers=['l02']", both)
+    transfer.run(more)
+    assert first.model(ModelKey("l02")).stat().st_mtime_ns == before, "the others are left alone"
+    losses = []
+    for name in ("joint", "joint(base_samples=2)"):
+        record = read_model(more.model(ModelKey(name))).record
+        assert record.retrained == more.case.layer_names and record.history.train
+        assert record.resolved.samples == more.case.transfer.samples
+        losses.append(record.history.train)
+    assert losses[0] != losses[1]
+    with pytest.raises(CaseError, match=r"base/dataset.h5 \(train\): 99 samples are asked for"):
+        transfer.run(job_of(tmp_path, 'transfer.controls=[{kind = "joint", base_samples = 99}]'))
+
+
 def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):
     job = job_of(tmp_path)
     write_datasets(job.case, tmp_path, job.world)

@@ -119,7 +119,7 @@ class ModelKey:
     @property
     def is_single_layer(self) -> bool:
         """Whether one layer alone was re-trained, all of its weights."""
-        return self.kind == LAYERS and len(self.layers) == 1
+        return self.kind == LAYERS and len(self.layers) == 1 and not self.parameters
 
     def _has(self, name: str) -> bool:
         return getattr(self, name) is not None

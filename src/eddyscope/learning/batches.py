@@ -76,6 +76,12 @@ class Samples:
             _stacked([normalisation.target(name, field) for name, field in targets.items()]),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """All samples of the parts, one part after the other."""
+        inputs, targets = [p.inputs for p in parts], [p.targets for p in parts]
+        return cls(torch.cat(inputs), torch.cat(targets))
+
     def __len__(self) -> int:
         return len(self.inputs)
 

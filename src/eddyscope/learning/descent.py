@@ -18,11 +18,12 @@ def rates_of(
     network: nn.Module, trained: Mapping[str, nn.Parameter], recipe: Recipe
 ) -> dict[str, float]:
     """Full rate of each of the `trained` parameters of `network`, by full name."""
+    factors = {name: recipe.factors.get(name, 1.0) for name in trained}
     if not recipe.scaled_by_fan_in:
-        return dict.fromkeys(trained, recipe.rate)
+        return {name: recipe.rate * times for name, times in factors.items()}
     owners = {id(p): m for m in network.modules() for p in m.parameters(recurse=False)}
     return {
-        name: tensor_rate(recipe.rate, _fan_in(owners[id(parameter)], parameter))
+        name: factors[name] * tensor_rate(recipe.rate, _fan_in(owners[id(parameter)], parameter))
         for name, parameter in trained.items()
     }
 
@@ -67,4 +68,5 @@ class Descent:
         moved = {
             name: float((p - self.began[name]).abs().max()) for name, p in self.trained.items()
         }
-        return max(way / (self.rates[name] * steps) for name, way in moved.items())
+        rates = {name: rate for name, rate in self.rates.items() if rate > 0.0}
+        return max((moved[name] / (rate * steps) for name, rate in rates.items()), default=0.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from eddyscope.learning.schedule import Schedule
 from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
@@ -32,6 +33,8 @@ class Recipe:
     """Steps between the points of the curves; 0: one pass through the samples."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0: none."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """Full name of a parameter -> what its rate is multiplied by; 1 for those not named."""
 
 
 def recipe_of_training(training: TrainingSettings, samples: int, seeds: Seeds) -> Recipe:

@@ -25,12 +25,12 @@ from eddyscope.learning.trainer import Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error
-from eddyscope.parallel.failure import BlewUp, CannotWrite
+from eddyscope.parallel.failure import BlewUp, CannotWrite, agree
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import World
 
-__all__ = ["Retraining", "Target", "metrics_of"]
+__all__ = ["Retraining", "Target", "metrics_of", "samples_of_base"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class Retraining:
     """Of all models."""
     identity: str
     """Of all that decides the models together; a checkpoint of another identity is not used."""
+    base_samples: Callable[[int], Samples]
+    """Loads so many training samples of the base. Not collective; raises CaseError."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def make_all(self, world: World) -> None:
@@ -141,18 +143,25 @@ class Retraining:
         path, base, adaptation = key.path(self.folder), self.base.network, self.models[key]
         recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
         saved = Saved(path.with_suffix(".ckpt"), provenance.digest([self.identity, str(key)]))
-        history = History()
+        history, target = History(), self.target
 
-        def trained(module: nn.Module) -> None:
+        def trained(
+            module: nn.Module,
+            *,
+            samples: Samples | None = None,
+            factors: Mapping[str, float] | None = None,
+        ) -> None:
             nonlocal history
-            samples, validation = self.target.samples, self.target.validation
-            history = train(
-                module, samples, validation, recipe, world, saved, report, base.channels_last
-            )
+            both = samples or target.samples, target.validation
+            mine = replace(recipe, factors=world.comm.bcast(factors or {}))  # one on all ranks
+            history = train(module, *both, mine, world, saved, report, base.channels_last)
+
+        def of_base(count: int) -> Samples:
+            return agree(world.comm, lambda: self.base_samples(count))
 
         module = adaptation.module(base, recipe.key)
-        count = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        adaptation.fit(module, Task(self.target.samples, recipe.batch_size, trained))
+        count = adaptation.count(module)
+        adaptation.fit(module, Task(target.samples, recipe.batch_size, trained, of_base))
         network = adaptation.folded(module, base)
         if not history.train:
             self._measure(network, history, world)
@@ -219,6 +228,16 @@ class Retraining:
             transfer_seed=self.recipe.key[0],
             base=self.base.digest,
         )
+
+
+def samples_of_base(opened: Callable[[], Dataset], model: Model, count: int) -> Samples:
+    """So many training samples of the base system as its `model` saw them. Not collective.
+
+    Raises CaseError.
+    """
+    dataset, channels, n = opened(), model.network.channels, model.record.grid.n
+    fields = load_fields(dataset, n, "train", count, channels.fields(dataset.layers))
+    return Samples.of(fields, model.normalisation, channels)
 
 
 def raise_together(errors: Sequence[Exception]) -> None:

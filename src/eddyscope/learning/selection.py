@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
@@ -19,10 +20,20 @@ def adaptations_of(transfer: TransferSettings, layers: Sequence[str]) -> list[Ad
 
     layers: names of the network's.
     """
-    named = layers if isinstance(transfer.layers, str) else transfer.layers
-    chosen = [Layers.Settings(layers=list(ModelKey(text).layers)) for text in named]
+    named = [transfer.layers] if isinstance(transfer.layers, str) else transfer.layers
+    chosen = [Layers.Settings(layers=list(part)) for n in named for part in _meant(n, layers)]
     built = [ADAPTATIONS.build(settings) for settings in [*chosen, *transfer.controls]]
     return list({adaptation.text: adaptation for adaptation in built}.values())
+
+
+def _meant(text: str, layers: Sequence[str]) -> list[tuple[str, ...]]:
+    """The lists of layers that an entry of `transfer.layers` stands for."""
+    if text == "each":
+        return [(name,) for name in layers]
+    if text == "pairs":
+        return list(combinations(layers, 2))
+    ends = {"first": layers[0], "last": layers[-1]}
+    return [ModelKey("+".join(ends.get(part, part) for part in text.split("+"))).layers]
 
 
 def check_transfer(transfer: TransferSettings, layers: Sequence[str]) -> None:

@@ -78,8 +78,9 @@ class TransferSettings(Seeded):
     """Target samples to re-train on, taken evenly from the training members."""
     # These three say which models there are; each of them is decided by the rest. So one more
     # model leaves the others as they are.
-    layers: Annotated[Literal["each"] | list[str], CHANGES_NO_RESULT] = "each"
-    """Which layers to re-train: each alone, or a list such as ["l02", "l02+l05"]."""
+    layers: Annotated[Literal["each", "pairs"] | list[str], CHANGES_NO_RESULT] = "each"
+    """Which layers to re-train: each alone, all pairs, or a list such as ["l02", "l02+l05"], in
+    which "first" and "last" stand for the network's, and "each" and "pairs" for all of them."""
     controls: Annotated[list[Annotated[Any, Choice(ADAPTATIONS)]], CHANGES_NO_RESULT] = [
         "gain", "all", "scratch", "scale"
     ]  # fmt: skip
@@ -144,14 +145,20 @@ class TransferSettings(Seeded):
             return layers
         for text in layers:
             if not _names_layers(text):
-                raise ValueError(f'{text!r} is not of the form "l02" or "l02+l05"')
+                raise ValueError(
+                    f'{text!r} is not of the form "l02" or "l02+l05", nor "first", "last", "each" '
+                    'or "pairs"'
+                )
         if not layers:
             raise ValueError('is empty; name layers, or set layers = "each"')
         return layers
 
 
 def _names_layers(text: str) -> bool:
+    if text in ("each", "pairs"):
+        return True
+    parts = ["l00" if part in ("first", "last") else part for part in text.split("+")]
     try:
-        return ModelKey(text).kind == LAYERS and "(" not in text
+        return ModelKey("+".join(parts)).kind == LAYERS and "(" not in text
     except CaseError:
         return False

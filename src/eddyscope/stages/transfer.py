@@ -1,6 +1,7 @@
 """`eddyscope transfer`: adapt the base model to a few target samples, in every way asked for.
 
-Reads models/base.safetensors, target/dataset.h5 and normalisation/target.json. Writes one
+Reads models/base.safetensors, target/dataset.h5 and normalisation/target.json; base/dataset.h5
+for those models that see samples of the base again, in a step of their own. Writes one
 artefact a model (`artefacts/model.py`), as soon as it is done, under its name
 (`artefacts/key.py`): models/transfer/l02.safetensors, "l02+l05", gain, all, scratch, scale, …,
 repeats as "l02,seed=1". Each holds its training curves, `retrained` layers and `metrics`.
@@ -12,7 +13,8 @@ whose case asks for more models.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ from eddyscope.stages.stage import Stage
 
 if TYPE_CHECKING:
     from eddyscope.learning.models import Model
-    from eddyscope.learning.retrain import Retraining, Target
+    from eddyscope.learning.retrain import Target
 
 SECTIONS = ("network", "training.batch_size", "training.rotations",
             "transfer", "seeds.transfer", "filter", "target.ensemble.split")  # fmt: skip
@@ -64,23 +66,38 @@ class Transfer(Stage):
         ]
 
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
-        """One step for all models. Collective."""
-        case, world, facts = job.case, job.world, job.provenance()
+        """One step for all models that see the target alone, one for the others. Collective."""
+        case = job.case
         case.training_samples("target")
-        base, dataset, own = job.base_model, job.dataset("target"), job.normalisation("target")
-        step = Step(
-            self.name,
-            sections=SECTIONS,
-            inputs=(base, dataset, own),
-            outputs=tuple(job.model(key) for key in case.transfer_models),
-            scratch=(job.transfer_folder,),
-        )
+        kinds = sorted({made.reads_base for made in case.transfer_models.values()})
+        return [*normalise(job, self.name, ["target"]), *(_work(job, kind) for kind in kinds)]
 
-        def make(_: Sequence[Step]) -> None:
-            shared = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
-            _retraining(case, *shared, job.models, job.identity(step), facts).make_all(world)
 
-        return [*normalise(job, self.name, ["target"]), Work([step], make, by_networks())]
+def _work(job: Job, with_base: bool) -> Work:
+    """The step of those models that see samples of the base again, or of the others."""
+    case, world, facts = job.case, job.world, job.provenance()
+    base, own = job.base_model, job.normalisation("target")
+    models = {k: a for k, a in case.transfer_models.items() if a.reads_base == with_base}
+    outputs = tuple(job.model(key) for key in models)
+    checkpoints = [path.with_suffix(".ckpt") for path in outputs]
+    step = Step(
+        "transfer.with_base" if with_base else "transfer",
+        sections=SECTIONS,
+        inputs=(base, job.dataset("target"), own, *[job.source("base").path] * with_base),
+        outputs=outputs,
+        scratch=checkpoints if with_base else (job.transfer_folder,),
+    )
+
+    def make(_: Sequence[Step]) -> None:
+        from eddyscope.learning.retrain import Retraining, samples_of_base
+
+        model, target = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
+        recipe = recipe_of_transfer(case.transfer, case.training, case.seeds)
+        told = models, recipe, job.models, job.identity(step)
+        of_base = partial(samples_of_base, lambda: job.source("base").open(), model)
+        Retraining(model, target, *told, of_base, facts).make_all(world)
+
+    return Work([step], make, by_networks())
 
 
 def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Target]:
@@ -91,21 +108,6 @@ def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Ta
     model = load_model(base, case.network)
     n, count = case.network_grid, case.transfer.samples
     return model, Target.of(dataset.open(), n, count, read_normalisation(own), case.channels)
-
-
-def _retraining(
-    case: Case,
-    base: Model,
-    target: Target,
-    folder: Path,
-    identity: str,
-    facts: Mapping[str, object],
-) -> Retraining:
-    """What all models have in common; folder, identity, facts: see there."""
-    from eddyscope.learning.retrain import Retraining
-
-    recipe = recipe_of_transfer(case.transfer, case.training, case.seeds)
-    return Retraining(base, target, case.transfer_models, recipe, folder, identity, facts)
 
 
 STAGE = Transfer()

@@ -7,7 +7,7 @@ architecture (`folded`), so that every model on the disk is of one kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     from eddyscope.learning.batches import Samples
     from eddyscope.networks.base import LayeredModel
 
-__all__ = ["Adaptation", "Task", "Usual", "check_layers"]
+__all__ = ["Adaptation", "Task", "Train", "Usual", "check_layers"]
+
+
+class Train(Protocol):
+    """Trains those parameters of a module that require gradients, in place. Collective."""
+
+    def __call__(
+        self,
+        module: nn.Module,
+        *,
+        samples: Samples | None = None,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        """samples: by default the task's. factors: of the learning rate, by the full names of
+        parameters in `module`; 1 for those that are not named."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +46,10 @@ class Task:
     samples: Samples
     batch_size: int
     """Samples a step, and a forward pass."""
-    train: Callable[[nn.Module], None]
-    """Trains those parameters of a module that require gradients, in place. Collective."""
+    train: Train
+    base_samples: Callable[[int], Samples] | None = None
+    """Loads so many training samples of the base system, normalised as the base model's file says;
+    there for adaptations that read them. Collective; raises CaseError."""
 
 
 class Adaptation(Protocol):
@@ -44,6 +60,9 @@ class Adaptation(Protocol):
     has no random part, and is made once."""
     role: ClassVar[Role]
     """Its role in a comparison; kept with each model, where the report finds it."""
+
+    reads_base: ClassVar[bool]
+    """Whether it looks at samples of the base system too."""
 
     @property
     def text(self) -> str:
@@ -60,6 +79,9 @@ class Adaptation(Protocol):
         """A module apart from `base` in which only what is adapted requires gradients; its
         random weights, if any, are drawn from `key`."""
 
+    def count(self, module: nn.Module) -> int:
+        """How many numbers are adapted in a `module` of `self.module`."""
+
     def fit(self, module: nn.Module, task: Task) -> None:
         """Adapt `module` to the samples, by training or by a closed form. Collective."""
 
@@ -73,6 +95,7 @@ class Usual:
 
     is_trained: ClassVar[bool] = True
     role: ClassVar[Role] = "control"
+    reads_base: ClassVar[bool] = False
 
     def __init__(self, settings: Section):
         self.settings = settings
@@ -87,6 +110,9 @@ class Usual:
 
     def check(self, layers: Sequence[str]) -> None:
         """Every network can be adapted so."""
+
+    def count(self, module: nn.Module) -> int:
+        return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
     def fit(self, module: nn.Module, task: Task) -> None:
         task.train(module)

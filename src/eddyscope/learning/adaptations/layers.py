@@ -29,6 +29,9 @@ class Layers(Usual):
         kind: Literal["layers"] = "layers"
         layers: list[str] = Field(min_length=1)
         """Names such as "l02", in any order."""
+        parameters: int | None = Field(default=None, ge=1)
+        """Re-train so many of their weights, drawn at random, the others kept: for layers compared
+        at equal numbers of parameters. By default all."""
 
         @field_validator("layers")
         @classmethod
@@ -41,12 +44,27 @@ class Layers(Usual):
 
     @property
     def text(self) -> str:
-        return adaptation_text(LAYERS, {"layers": layers_text(self.settings.layers)})
+        named: dict[str, object] = {"layers": layers_text(self.settings.layers)}
+        if self.settings.parameters is not None:
+            named["parameters"] = self.settings.parameters
+        return adaptation_text(LAYERS, named)
+
+    @property
+    def words(self) -> str:
+        named, some = layers_text(self.settings.layers), self.settings.parameters
+        return named if some is None else f"{some} weights of {named}"
 
     def check(self, layers: Sequence[str]) -> None:
         check_layers(self.settings.layers, layers)
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
-        from eddyscope.learning.adaptations.replaced import frozen_but
+        from eddyscope.learning.adaptations.replaced import frozen_but, some_trained
 
-        return frozen_but(base, self.settings.layers).module
+        module = frozen_but(base, self.settings.layers).module
+        if self.settings.parameters is not None:
+            some_trained(module, self.settings.parameters, key, self.text)
+        return module
+
+    def count(self, module: nn.Module) -> int:
+        whole = super().count(module)
+        return whole if self.settings.parameters is None else self.settings.parameters

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from eddyscope.config.errors import CaseError
 from eddyscope.config.streams import integer_seed
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
@@ -20,6 +21,7 @@ __all__ = [
     "best_factor",
     "frozen_but",
     "own_names",
+    "some_trained",
     "uniform",
     "with_scales",
 ]
@@ -45,6 +47,28 @@ def frozen_but(base: LayeredModel, layers: Iterable[str]) -> LayeredModel:
         for key, parameter in network.parameters_of(name).items():
             parameter.requires_grad_(as_made[key].requires_grad)
     return network
+
+
+def some_trained(module: nn.Module, count: int, key: Sequence[int], name: str) -> None:
+    """Let only `count` of the weights of `module` that require gradients have any, drawn from
+    `key`: Adam does not move what never has a gradient. Raises CaseError if there are fewer."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    whole = sum(p.numel() for p in trained)
+    if count > whole:
+        raise CaseError(
+            f"{name} asks for {count} weights, but there are {whole}; set parameters = {whole} or "
+            "less, or leave it out for all"
+        )
+    generator = torch.Generator().manual_seed(integer_seed("adaptation", *key))
+    chosen = torch.zeros(whole)
+    chosen[torch.randperm(whole, generator=generator)[:count]] = 1.0
+    parts = chosen.split([p.numel() for p in trained])
+    for parameter, part in zip(trained, parts, strict=True):
+        parameter.register_hook(_masked(part.reshape(parameter.shape)))
+
+
+def _masked(mask: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda gradient: gradient * mask.to(gradient.device)
 
 
 class Replaced(nn.Module):

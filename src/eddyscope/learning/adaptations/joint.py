@@ -1,0 +1,58 @@
+"""Every weight, from the base model's, on samples of both systems: what keeps the base's skill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from eddyscope.artefacts.key import adaptation_text
+from eddyscope.config.case import Section
+from eddyscope.learning.adaptations.base import Task, Usual
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eddyscope.networks.base import LayeredModel
+
+__all__ = ["Joint"]
+
+
+class Joint(Usual):
+    """Re-trains all layers on the target's samples and on some of the base's together.
+
+    Samples of either count alike; those of the base are normalised as the base model's file says.
+    """
+
+    class Settings(Section):
+        """All weights of all layers, on samples of both systems."""
+
+        kind: Literal["joint"] = "joint"
+        base_samples: int | None = Field(default=None, ge=1)
+        """Samples of the base, taken evenly from its training members; by default as many as of the
+        target."""
+
+    reads_base: ClassVar[bool] = True
+
+    settings: Settings
+
+    @property
+    def text(self) -> str:
+        count = self.settings.base_samples
+        return adaptation_text("joint", {} if count is None else {"base_samples": count})
+
+    @property
+    def words(self) -> str:
+        count = self.settings.base_samples
+        return f"all layers, on {count or 'as many'} base samples too"
+
+    def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
+        return base.copy().module.train()
+
+    def fit(self, module: nn.Module, task: Task) -> None:
+        from eddyscope.learning.batches import Samples
+
+        assert task.base_samples is not None
+        of_base = task.base_samples(self.settings.base_samples or len(task.samples))
+        task.train(module, samples=Samples.joined([task.samples, of_base]))
