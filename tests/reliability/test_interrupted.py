@@ -376,7 +376,7 @@ def test_a_dataset_that_was_put_in_the_place_of_ours_is_not_overwritten(
     content = bytearray(uninterrupted.read_bytes())
     content[-3000] ^= 1  # damaged metadata cannot say whose it is
     path.write_bytes(content)
-    for options, words in (((), "damaged"), (("--fresh",), "move it away")):
+    for options, words in (((), "move it away and make it again"), (("--fresh",), "move it away")):
         status, _, errors = call(out, *options)
         assert status == 2 and words in errors and path.read_bytes() == content, errors
     path.unlink()

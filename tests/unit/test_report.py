@@ -8,8 +8,10 @@ import html.parser
 import json
 import re
 import tomllib
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +33,16 @@ from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.metrics import METRICS
 from eddyscope.parallel.failure import CannotWrite
 from eddyscope.parallel.world import World
-from eddyscope.report import figures, learning_figures, limits, outcome, setting, style, tables
+from eddyscope.report import (
+    figures,
+    learning_figures,
+    limits,
+    outcome,
+    prediction_figures,
+    setting,
+    style,
+    tables,
+)
 from eddyscope.report.axes import spread_apart
 from eddyscope.report.comparison import compare, in_words, percent
 from eddyscope.report.figures import SECTIONS, NotDrawn, draw
@@ -582,6 +593,53 @@ BASE_ALONE += synthetic.CASE[synthetic.CASE.index("[network]") :]
 
 
 @pytest.mark.parametrize("with_data", [False, True])
+@pytest.mark.parametrize("system", ["imported", "base"])
+def test_of_a_dataset_that_is_named_the_report_says_what_it_says(
+    gathered: Results, system: str
+) -> None:
+    """Defaults of the case are no facts of data that it did not make."""
+    held = gathered.datasets["base"]
+    dataset: Any = SimpleNamespace(
+        system=system, ensemble=held.ensemble, count=held.count, filter_width={16: 0.5}
+    )
+    section = {**gathered.case["base"], "dataset": "base.h5", "flow": None}
+    case = {**gathered.case, "base": section}
+    named = replace(gathered, case=case, datasets={**gathered.datasets, "base": dataset})
+    found = setting.flow_settings(named, "base")
+    assert found["dataset"] == "base.h5"
+    assert found["filter width, n = 16"] == "0.5"
+    assert found["ensemble.members"] == str(held.members)
+    assert found["test"] == f"{held.count('test')} samples"
+    assert ("ensemble.diagnostics" in found) == (system == "base"), "another case's own"
+    shown = setting.shown_case(named)
+    assert list(shown["base"]["ensemble"]) == ["split"]
+    assert "filter" in shown, "of the target, which is simulated"
+    both = {**case, "target": {**gathered.case["target"], "dataset": "target.h5"}}
+    assert "filter" not in setting.shown_case(replace(named, case=both))
+    assert "diagnostics" in gathered.case["base"]["ensemble"], "what is given stays as it is"
+
+
+def test_a_training_of_one_epoch_is_drawn_without_a_warning(gathered: Results) -> None:
+    """A curve of one point is no curve, so a legend would have nothing to name."""
+    short = {
+        key: replace(model, metadata={**model.metadata, "history": {"train": [1.0]}})
+        for key, model in gathered.models.items()
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = draw(learning_figures.training, replace(gathered, models=short))
+    assert isinstance(drawn, figures.Drawn)
+
+
+def test_the_legend_of_spectra_lies_on_no_curve(gathered: Results) -> None:
+    picture = prediction_figures.spectra(gathered)
+    picture.png()
+    legend = picture.figure.legends[0].get_window_extent()
+    for panel in picture.figure.axes:
+        assert panel.get_legend() is None
+        assert not panel.get_window_extent().overlaps(legend)
+
+
 def test_a_case_with_the_base_alone(
     made: tuple[Case, Path], tmp_path: Path, with_data: bool
 ) -> None:

@@ -9,6 +9,7 @@ import xarray as xr
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import as_path
+from eddyscope.storage.opening import REMAKE
 
 __all__ = ["open_dataset"]
 
@@ -32,7 +33,7 @@ def open_dataset(path: str | os.PathLike[str], verify: bool = True) -> xr.DataTr
         n, member, sample = damaged[0]
         raise CaseError(
             f"{path}: {len(damaged)} samples are damaged, the first is grid {n}, member {member}, "
-            f"sample {sample}: make the dataset again"
+            f"sample {sample}: {REMAKE}"
         )
     options = {"locking": False}  # as the rest of this package opens it, at the same time
     return xr.open_datatree(

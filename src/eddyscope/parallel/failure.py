@@ -62,6 +62,9 @@ class NotFinite(Exception):
 class CannotWrite(Exception):
     """A file cannot be written, as on a full disk; raised on all ranks together. Exit status 1."""
 
+    problem: str = ""
+    """What is wrong, without the way out."""
+
 
 class StoppedEarly(Exception):
     """Stopped on request after a checkpoint; raised on all ranks together. Exit status 4."""

@@ -42,8 +42,8 @@ def spectra_before(results: Results) -> Picture:
         the layer, before any nonlinearity (h). Dotted: the base model fed with the flow it was
         trained on. Full lines: models fed with the target. Where the base model's full line leaves
         its dotted one, the layer has more or less power at that scale than in training; curves that
-        coincide hide each other. Inputs are normalised by each system's own standard deviations, so
-        these are differences of shape."""
+        coincide lie one upon another, the later ones thinner. Inputs are normalised by
+        each system's own standard deviations, so these are differences of shape."""
     )
     return _spectra(results, "h", "activations_h", "Spectra of what each layer gives", caption)
 
@@ -106,7 +106,11 @@ def _spectra(results: Results, name: str, stem: str, title: str, caption: str) -
     figure, axes = canvas(rows, columns, 0.6 + 1.75 * rows, sharex=True)
     for place, layer in enumerate(layers):
         panel = axes.flat[place]
-        curves = [_plot(panel, run, name, place) for run in runs.values()]
+        widths = np.linspace(2.4, 1.0, len(runs))
+        curves = [
+            _plot(panel, run, name, place, width)
+            for run, width in zip(runs.values(), widths, strict=True)
+        ]
         panel.set(title=f"{layer}", yscale="log", ylim=log_limits(curves, 5.0))
         wavenumber_axis(panel, last, "")
     for panel in axes.flat[len(layers) :]:
@@ -122,12 +126,12 @@ def _spectra(results: Results, name: str, stem: str, title: str, caption: str) -
     return Picture(stem, title, caption, alt, figure)
 
 
-def _plot(axes: Axes, run: DrawnRun, name: str, place: int) -> FloatArray:
+def _plot(axes: Axes, run: DrawnRun, name: str, place: int, width: float) -> FloatArray:
     """One layer's curve, from k = 1."""
     curve = np.asarray(run.spectra[name].values[place, 1:])
     style = ":" if run.system == "base" else "-"
     k = run.spectra["wavenumber"].values[1:]
-    axes.plot(k, curve, style, color=run.colour, linewidth=1.3, label=run.words)
+    axes.plot(k, curve, style, color=run.colour, linewidth=width, label=run.words)
     return curve
 
 

@@ -9,6 +9,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import log_limits, mark, show_field, wavenumber_axis
 from eddyscope.report.results import SYSTEMS, Absent, Results
+from eddyscope.report.setting import count
 from eddyscope.report.style import COLOURS, Picture, canvas, words
 
 __all__ = ["fields", "histories", "spectra"]
@@ -106,7 +107,9 @@ def histories(results: Results) -> Picture:
             panel.axvspan(start, end, color=COLOURS["faint"], alpha=0.6, zorder=0, linewidth=0)
             panel.set_ylim(bottom=0.0)
             panel.set_ylabel(name)
-        axes[0, column].set_title(f"{system}: {dataset.members} runs", color=COLOURS[system])
+        axes[0, column].set_title(
+            f"{system}: {count(dataset.members, 'run')}", color=COLOURS[system]
+        )
         axes[1, column].set_xlabel("time t")
     caption = words(
         """Each line is one independent run of the full simulation. Energy is the mean of |u|²/2 and

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
@@ -50,6 +51,7 @@ def training(results: Results) -> Picture:
         second.legend(ncols=columns, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for panel in (first, second):
         panel.set(xlabel="epoch", ylabel="mean squared error of Π / σ²")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         plain_log(panel)
     left_out = max(len(keys) - CURVES, 0)
     caption = words(

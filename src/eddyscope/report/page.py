@@ -57,7 +57,7 @@ def page(
         gaps=[f"{gap}." for gap in results.gaps],
         steps=step_table(results),
         provenance=[f"{name}: {value}" for name, value in provenance.items()],
-        case=json.dumps(results.case, indent=1, ensure_ascii=False),
+        case=json.dumps(setting.shown_case(results), indent=1, ensure_ascii=False),
     )
 
 

@@ -44,9 +44,11 @@ def fields(results: Results) -> Picture:
 def spectra(results: Results) -> Picture:
     """Spectrum of the subgrid term, true and predicted, on base and on target."""
     best = results.tree("evaluation").attrs.get("best", "")
-    figure, axes = canvas(1, 2, 3.4)
+    figure, axes = canvas(1, 2, 3.7)
     for system, panel in zip(SYSTEMS, axes[0], strict=True):
         _spectra_on(panel, system, results, best)
+    entries = {line.get_label(): line for panel in axes[0] for line in panel.lines}
+    figure.legend([*entries.values()], [*entries], loc="outside lower center", ncols=5)
     caption = words(
         """How the subgrid term is spread over scales (large on the left, small on the right): exact
         (black), and as predicted (dashed), means over all test samples. Left: the base model on its
@@ -74,7 +76,6 @@ def _spectra_on(panel: Axes, system: str, results: Results, best: str) -> None:
     panel.set_title(f"on {system}", color=COLOURS[system])
     panel.set_ylim(log_limits(curves, 3.0))
     plain_log(panel)
-    panel.legend(loc="best")
 
 
 def _shown(system: str, best: str, results: Results) -> Iterator[ModelKey]:

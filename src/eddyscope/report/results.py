@@ -118,7 +118,9 @@ class Results:
         told = self.told(key)
         if told.role == "base":
             return "base model"
-        return f"{told.words} re-trained" if told.role in ("layers", "ceiling") else told.words
+        if told.role == "layers":  # by their short names: a picture has no room for others
+            return f"{evaluation.without_repeat(str(key))} re-trained"
+        return f"{told.words} re-trained" if told.role == "ceiling" else told.words
 
     def closure(self, name: str) -> xr.Dataset:
         return self._need(self.les, name, f"les/{name}.h5")

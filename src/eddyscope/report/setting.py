@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.split import PARTS
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile
-from eddyscope.report.results import SYSTEMS, Absent, Results
+from eddyscope.report.results import SYSTEMS, Absent, Case, Results
 
-__all__ = ["count", "flow_settings", "setting"]
+__all__ = ["count", "flow_settings", "setting", "shown_case"]
+
+HELD = ("members", "samples", "interval")
+"""Of an ensemble, what every dataset knows."""
 
 UNTRAINED = 0.8
 """Error of the base model on its own flow from which on it has learnt little: 1 is nothing."""
@@ -32,12 +37,43 @@ def setting(results: Results) -> list[str]:
 
 
 def flow_settings(results: Results, system: str) -> dict[str, str]:
-    """Dotted name -> value of everything that the case says of a system's flow and ensemble.
+    """Dotted name -> value of everything that is known of a system's flow and ensemble: from the
+    case, or from the dataset that it names, whose own settings are then unknown or another case's.
 
     Absent if the case has no such system.
     """
     section = results.system(system)
-    return {name: _text(value) for name, value in _leaves(section) if value is not None}
+    found = {name: _text(value) for name, value in _leaves(section) if value is not None}
+    if not section.get("dataset"):
+        return found
+    dataset = results.datasets.get(system)
+    simulated = dataset is not None and dataset.system in SYSTEMS  # by another case
+    parts = ("dataset", "flow.", "ensemble.") if simulated else ("dataset", "flow.")
+    kept = {name: value for name, value in found.items() if name.startswith(parts)}
+    return kept if dataset is None else {**kept, **_of_dataset(dataset)}
+
+
+def _of_dataset(dataset: Dataset) -> dict[str, str]:
+    """What a dataset says of itself, in the names of a case where it has them."""
+    ensemble = dataset.ensemble
+    told = {f"ensemble.{name}": getattr(ensemble, name) for name in HELD}
+    told |= {part: f"{count(dataset.count(part), 'sample')}" for part in PARTS}
+    widths = {f"filter width, n = {n}": width for n, width in dataset.filter_width.items()}
+    return {name: _text(value) for name, value in {**told, **widths}.items()}
+
+
+def shown_case(results: Results) -> Case:
+    """The case as the page has it: without settings of what it does not simulate, which a dataset
+    that it names was not made with."""
+    shown = dict(results.case)
+    named = [s for s in SYSTEMS if (shown.get(s) or {}).get("dataset")]
+    for system in named:
+        section = dict(shown[system])
+        section["ensemble"] = {"split": section["ensemble"].get("split")}
+        shown[system] = section
+    if len(named) == sum(bool(shown.get(s)) for s in SYSTEMS):
+        shown.pop("filter", None)
+    return shown
 
 
 def _text(value: object) -> str:

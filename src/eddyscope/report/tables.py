@@ -134,7 +134,7 @@ def _or_nothing(interval: Interval | None) -> str:
 
 
 def flow_table(results: Results) -> Table:
-    """What the case says of both systems, side by side."""
+    """What is known of both systems, side by side."""
     columns = [_settings(results, system) for system in SYSTEMS]
     known = dict.fromkeys(name for column in columns for name in column)
     names = sorted(known, key=lambda name: not name.startswith("flow."))  # else in their order

@@ -104,7 +104,8 @@ def require_room(out: Path, bytes_needed: int) -> None:
         raise CaseError(f"{out}: {folder} is no folder; make it, or name a file in another one")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise CaseError(f"{out}: {folder} cannot be written to; name a file in another folder")
-    require_space("import", {out.absolute(): bytes_needed}, folder)
+    elsewhere = "name a file on another disk"
+    require_space("import", {out.absolute(): bytes_needed}, folder, elsewhere)
 
 
 def maker(

@@ -75,7 +75,10 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
     with suppress(OSError):
         path.with_name(path.name + ".tmp").unlink(missing_ok=True)
     reason = error.strerror or str(error)
-    return CannotWrite(
-        f"{path}: cannot be written ({reason}); free space there and call again to go on from "
-        "what is kept, or choose another folder with --out"
+    problem = f"{path}: cannot be written ({reason})"
+    found = CannotWrite(
+        f"{problem}; free space there and call again to go on from what is kept, or choose another "
+        "folder with --out"
     )
+    found.problem = problem
+    return found

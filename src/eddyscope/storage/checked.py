@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
+from eddyscope.storage.opening import REMAKE
 
 __all__ = ["checksum_name", "checksums", "read_checked"]
 
@@ -44,7 +45,7 @@ def read_checked(group: h5py.Group, name: str, index: Index = ()) -> AnyArray:
     if name not in group or checksum_name(name) not in group:
         raise CaseError(
             f"{group.file.filename}: {group.name} has no {name} with checksums: made by another "
-            "program, or another version of this one; make it again"
+            f"program, or another version of this one; {REMAKE}"
         )
     values = np.asarray(group[name][index])
     sums = np.asarray(group[checksum_name(name)][index])
@@ -52,8 +53,8 @@ def read_checked(group: h5py.Group, name: str, index: Index = ()) -> AnyArray:
     if len(wrong):
         raise CaseError(
             f"{group.file.filename}: {group.name}/{name} is damaged ({len(wrong)} of {sums.size} "
-            f"blocks that were read, the first at {_place(group[name], index, wrong[0])}): make it "
-            "again"
+            f"blocks that were read, the first at {_place(group[name], index, wrong[0])}): "
+            f"{REMAKE}"
         )
     return values
 

@@ -41,10 +41,16 @@ def require_folder(out: Path) -> None:
         raise CaseError(f"{out}: cannot write here ({problem}); choose another folder with --out")
 
 
-def require_space(what: str, sizes: Mapping[Path, int], folder: Path) -> None:
+def require_space(
+    what: str,
+    sizes: Mapping[Path, int],
+    folder: Path,
+    elsewhere: str = "choose another disk with --out",
+) -> None:
     """CaseError where files would not fit on the disk. Not collective.
 
-    what: who writes them; sizes: bytes they take at the most; folder: on the same disk.
+    what: who writes them; sizes: bytes they take at the most; folder: on the same disk; elsewhere:
+    how to write to another.
     """
     # What is there already will be filled further, or removed and made anew.
     missing = sum(sizes.values()) - sum(space_taken(path) for path in sizes)
@@ -52,5 +58,5 @@ def require_space(what: str, sizes: Mapping[Path, int], folder: Path) -> None:
     if missing > 0 and missing + SLACK > free:
         raise CaseError(
             f"{folder}: {what} will write {missing / 2**20:.1f} MiB, but only "
-            f"{free / 2**20:.1f} MiB are free; free space, or choose another disk with --out"
+            f"{free / 2**20:.1f} MiB are free; free space, or {elsewhere}"
         )

@@ -15,7 +15,10 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
 from eddyscope.storage.seal import Seal, seal_of
 
-__all__ = ["Headers", "OpenFile", "OpenGroup", "open_to_read", "plain", "read_headers"]
+__all__ = ["REMAKE", "Headers", "OpenFile", "OpenGroup", "open_to_read", "plain", "read_headers"]
+
+REMAKE = "move it away and make it again"
+"""Of a file that cannot be used. Away, since what cannot say whose it is, is not replaced."""
 
 OpenFile = h5py.File
 OpenGroup = h5py.Group
@@ -30,14 +33,13 @@ def open_to_read(path: Path, what: str = "HDF5 file") -> Iterator[h5py.File]:
     """
     require_file(path, what)
     if seal_of(path) is Seal.BROKEN:
-        raise CaseError(f"{path}: the metadata of this {what} is damaged: make it again")
+        raise CaseError(f"{path}: the metadata of this {what} is damaged: {REMAKE}")
     try:
         file = _opened(path)
     except OSError as error:
         reason = str(error).strip()
         raise CaseError(
-            f"{path}: not a readable {what} ({reason}); "
-            "it may be cut short or damaged: make it again"
+            f"{path}: not a readable {what} ({reason}); it may be cut short or damaged: {REMAKE}"
         ) from None
     with file:
         yield file

@@ -19,7 +19,7 @@ from eddyscope.artefacts.dataset.split import Parts
 from eddyscope.config.arrays import AnyArray, BoolArray, FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.checked import checksum_name, checksums, read_checked
-from eddyscope.storage.opening import OpenFile, OpenGroup, open_to_read, plain
+from eddyscope.storage.opening import REMAKE, OpenFile, OpenGroup, open_to_read, plain
 from eddyscope.storage.seal import footer_of
 
 __all__ = ["Dataset", "Source"]
@@ -242,7 +242,7 @@ class Dataset:
         if len(wrong):
             raise CaseError(
                 f"{self.path}: {what} is damaged ({len(wrong)} of {right.size} blocks, the first "
-                f"at {tuple(wrong[0].tolist())}): make it again"
+                f"at {tuple(wrong[0].tolist())}): {REMAKE}"
             )
 
     def verify(self) -> list[tuple[int, int, int]]:

@@ -18,7 +18,7 @@ from eddyscope.artefacts.dataset.layout import Layout
 from eddyscope.artefacts.dataset.writer import DatasetWriter, create
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
-from eddyscope.parallel.failure import CannotWrite, NotFinite, agree
+from eddyscope.parallel.failure import CannotWrite, NotFinite, agree, known_to_all
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.world import World, block
 from eddyscope.storage.atomic import replace_file, write_on_root
@@ -61,17 +61,22 @@ def fill(
     make: Make,
 ) -> None:
     """A new dataset of what `make` gives of (member, sample). Collective; `make` is not. CaseError
-    where a sample cannot be made; then, as wherever all ranks fail together, nothing is left."""
+    where a sample cannot be made, CannotWrite where the disk is full; then, as wherever all ranks
+    fail together, nothing is left."""
     temporary = path.with_name(f"{path.name}.importing")
     with _alone(path, world):
         try:
             create(temporary, world.comm, layout, attributes)
             _fill(temporary, world, layout, make)
-        except (CaseError, CannotWrite):
+            write_on_root(path, world.comm, lambda: replace_file(temporary, path))
+        except (CaseError, CannotWrite) as error:
             if world.is_root:
                 temporary.unlink(missing_ok=True)
+            if isinstance(error, CannotWrite):
+                way = "nothing is kept: free space there and import again, or name a file elsewhere"
+                told = CannotWrite(f"{error.problem}; {way}")
+                raise known_to_all(world.comm, told) from None
             raise
-        write_on_root(path, world.comm, lambda: replace_file(temporary, path))
 
 
 @contextmanager
