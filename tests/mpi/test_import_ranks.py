@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,9 +11,14 @@ import pytest
 
 import imports
 from eddyscope.__main__ import parse
+from eddyscope.artefacts.dataset.importer import fill as filling
 from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.config.errors import CaseError
+from eddyscope.parallel.failure import CannotWrite, known_to_all
 from eddyscope.parallel.world import World
 from eddyscope.stages import importing
+from eddyscope.storage import disk
+from eddyscope.storage.atomic import cannot_write
 from imports import DIMS
 from small_flows import relative
 
@@ -68,3 +74,39 @@ def test_the_exact_term_is_that_of_another_code(
     for ours, theirs in {"psi": "psi_filtered", "omega": "omega_filtered", "pi": "pi"}.items():
         distance = relative(dataset.read(n, ours)[0, 0, 0], stored[theirs])
         everywhere(distance < LIMIT, f"{ours} is {distance:.1e} away")
+
+
+@pytest.mark.mpi
+def test_a_full_disk_is_told_in_the_words_of_an_import(
+    world, shared_tmp_path, everywhere, monkeypatch
+):
+    """Which has no --out, and keeps nothing to go on from."""
+    out = shared_tmp_path / "out.h5"
+    words: list[str] = []
+    if world.is_root:
+        options = imports.save(shared_tmp_path, imports.arrays(2))
+        words = ["import", str(out), *options, *DIMS]
+    words = world.comm.bcast(words)
+
+    def full(path: Path, *_: object) -> None:
+        error = cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
+        raise known_to_all(world.comm, error)
+
+    def told() -> str:
+        try:
+            import_on(world, words)
+        except (CannotWrite, CaseError) as error:
+            return str(error)
+        return ""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(filling, "_fill", full)
+        said = told()
+    everywhere("No space left on device" in said and "import again" in said, said)
+    everywhere("--out" not in said, said)
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "free_space", lambda folder: 0)
+        said = told()
+    everywhere("MiB are free" in said and "name a file on another disk" in said, said)
+    everywhere("--out" not in said, said)
+    everywhere(not list(shared_tmp_path.glob("*.h5*")), "something is left")

@@ -592,7 +592,6 @@ BASE_ALONE = synthetic.CASE[: synthetic.CASE.index("[target.flow]")]
 BASE_ALONE += synthetic.CASE[synthetic.CASE.index("[network]") :]
 
 
-@pytest.mark.parametrize("with_data", [False, True])
 @pytest.mark.parametrize("system", ["imported", "base"])
 def test_of_a_dataset_that_is_named_the_report_says_what_it_says(
     gathered: Results, system: str
@@ -640,6 +639,7 @@ def test_the_legend_of_spectra_lies_on_no_curve(gathered: Results) -> None:
         assert not panel.get_window_extent().overlaps(legend)
 
 
+@pytest.mark.parametrize("with_data", [False, True])
 def test_a_case_with_the_base_alone(
     made: tuple[Case, Path], tmp_path: Path, with_data: bool
 ) -> None:
