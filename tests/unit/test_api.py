@@ -349,14 +349,14 @@ def test_a_model_computes_as_the_program_does(made):
 def test_kernel_spectra_of_any_module():
     module = Awkward()
     spectra = eddyscope.kernel_spectra(module, n=32)
-    assert list(spectra) == ["spare", "last", "first", "down", "mix", "again"]
+    assert list(spectra) == ["spare", "last", "first", "down", "mix", "again", "up"]
     weights = module.first.weight.detach().numpy()
     response = np.abs(frequency_response(weights, 32))
     mean = np.sqrt(np.mean(response[..., 0, 0] ** 2))
     found = spectra["first"].amplification
     assert found.shape[:2] == (4, 2)
     assert np.sqrt(np.mean(found.sel(wavenumber=0) ** 2)) == pytest.approx(mean, rel=1e-5)
-    with pytest.raises(eddyscope.CaseError, match="Linear has no two-dimensional convolution"):
+    with pytest.raises(eddyscope.CaseError, match="Linear has no convolution"):
         eddyscope.kernel_spectra(nn.Linear(2, 2))
 
 
@@ -458,6 +458,8 @@ def test_layers_that_not_all_samples_meet_alike_have_no_spectra(signs):
     [
         (nn.Conv2d, {}, "of type class Conv2d; give a torch.nn.Module"),
         (nn.Conv2d(1, 1, 3), {"n": 16.5}, r"n = 16\.5"),
+        (nn.Conv2d(1, 1, 3), {"n": True}, "n = True"),
+        (nn.Conv3d(1, 1, 3), {"n": 10**4}, "give a smaller n"),
         (nn.Conv2d(1, 1, 3, dtype=torch.complex64), {}, "not finite real numbers"),
         (nn.Sequential(nn.LazyConv2d(1, 3)), {}, "layer '0' has no weights yet"),
     ],
@@ -465,6 +467,36 @@ def test_layers_that_not_all_samples_meet_alike_have_no_spectra(signs):
 def test_kernel_spectra_refuse_in_one_line(module, options, words):
     with pytest.raises(eddyscope.CaseError, match=words):
         eddyscope.kernel_spectra(module, **options)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_kernels_of_any_dimensions_amplify_waves_as_the_layer_does(dims, transposed):
+    """What the layer makes of a point is its kernel, whose transform is what it amplifies."""
+    kind = getattr(nn, f"Conv{'Transpose' * transposed}{dims}d")
+    torch.manual_seed(dims)
+    n, middle = 12, (6,) * dims
+    layer = kind(4, 6, 3, padding=2, dilation=2, groups=2, bias=False).double()
+    found = eddyscope.kernel_spectra(nn.Sequential(layer), n=n)["0"]
+    k = np.fft.fftfreq(n, 1.0 / n)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[k] * dims, indexing="ij")))
+    for given in range(4):
+        point = torch.zeros(1, 4, *(n,) * dims, dtype=torch.float64)
+        point[(0, given, *middle)] = 1.0
+        made = np.abs(np.fft.fftn(layer(point)[0].detach().numpy(), axes=range(1, 1 + dims)))
+        for out in range(6):
+            if out // 3 != given // 2:  # of another group
+                assert not made[out].any()
+                continue
+            for shell in (0, 1, 5):
+                inside = np.ceil(radius - 0.5) == shell
+                expected = np.sqrt(np.mean(made[out][inside] ** 2))
+                here = found.amplification[out, given % 2, shell]
+                assert float(here) == pytest.approx(expected, rel=1e-5)
+            power = made[out] ** 2
+            centroid = float((power * radius).sum() / power.sum() / (n / 2))
+            assert float(found.centroid[out, given % 2]) == pytest.approx(centroid, rel=1e-5)
+    assert ("kind" in found) == ("anisotropy" in found) == (dims == 2)
 
 
 def test_kernels_in_half_precision_have_spectra():

@@ -11,7 +11,34 @@ from eddyscope.networks.layers import evaluating
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
 
-__all__ = ["grids_of", "kernel_count", "kernels_of", "left_out"]
+__all__ = ["CONVOLUTIONS", "grids_of", "kernel_count", "kernels_in", "kernels_of", "left_out"]
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+"""Kinds of layers that have kernels."""
+
+
+def kernels_in(layer: nn.Module) -> RealArray:
+    """Kernels (out, in, …) of a convolution of any number of dimensions, holes of a dilated one
+    filled with zeros; `in` counts the channels of a group. A transposed one is the adjoint of a
+    convolution: its kernels are that one's turned round, from its outputs to its inputs."""
+    assert isinstance(layer, CONVOLUTIONS)
+    weight = layer.weight.detach().cpu()
+    if weight.dtype in (torch.float16, torch.bfloat16):
+        weight = weight.float()
+    if isinstance(layer, TRANSPOSED):
+        # (in, out of a group, …) -> (group, in of it, out of it, …) -> (out, in of a group, …)
+        grouped = weight.reshape(layer.groups, -1, *weight.shape[1:]).transpose(1, 2)
+        weight = grouped.reshape(-1, *grouped.shape[2:]).flip(list(range(2, weight.dim())))
+    sides = [
+        (side - 1) * step + 1 for side, step in zip(weight.shape[2:], layer.dilation, strict=True)
+    ]
+    filled = torch.zeros(*weight.shape[:2], *sides, dtype=weight.dtype)
+    holes = tuple(slice(None, None, step) for step in layer.dilation)
+    filled[(slice(None), slice(None), *holes)] = weight
+    kernels: RealArray = filled.numpy()
+    return kernels
 
 
 def kernels_of(model: LayeredModel) -> dict[str, RealArray]:
@@ -21,9 +48,7 @@ def kernels_of(model: LayeredModel) -> dict[str, RealArray]:
     channels are in groups, `in` counts those of a group.
     """
     return {
-        name: _without_holes(layer)
-        for name, layer in model.layers.items()
-        if _is_convolution(layer)
+        name: kernels_in(layer) for name, layer in model.layers.items() if _is_convolution(layer)
     }
 
 
@@ -52,19 +77,3 @@ def kernel_count(settings: NetworkSettings, channels: Channels, n: int | None = 
 
 def _is_convolution(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d)
-
-
-def _without_holes(layer: nn.Module) -> RealArray:
-    assert isinstance(layer, nn.Conv2d)
-    weight = layer.weight.detach().cpu()
-    if weight.dtype in (torch.float16, torch.bfloat16):
-        weight = weight.float()
-    weights: RealArray = weight.numpy()
-    dilation = layer.dilation
-    if dilation == (1, 1):
-        return weights
-    *kernels, rows, columns = weights.shape
-    sides = [(side - 1) * step + 1 for side, step in zip((rows, columns), dilation, strict=True)]
-    filled = torch.zeros(*kernels, *sides, dtype=weight.dtype)
-    filled[..., :: dilation[0], :: dilation[1]] = weight
-    return filled.numpy()

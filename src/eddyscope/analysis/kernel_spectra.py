@@ -31,6 +31,7 @@ __all__ = [
     "Shape",
     "change",
     "amplification",
+    "by_wavenumber",
     "describe",
     "frequency_response",
     "shell_amplification",
@@ -72,6 +73,47 @@ def amplification(weights: RealArray, n: int) -> FloatArray:
     """|T(k)|: the factor by which each kernel amplifies wavenumber k, shape (…, n, n)."""
     factor: FloatArray = np.abs(frequency_response(weights, n))
     return factor
+
+
+def by_wavenumber(weights: RealArray, n: int) -> dict[str, FloatArray]:
+    """What kernels (out, in, …) of any number of dimensions do to |k|, on n points a direction:
+    `amplification` as `shell_amplification`, and centroid, bandwidth, zero_share and peak as in
+    `Shape`, which has more to say of two dimensions."""
+    dims = weights.ndim - 2
+    k = np.fft.fftfreq(n, 1.0 / n)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[k] * dims, indexing="ij"))).ravel()
+    shell = np.ceil(radius - 0.5).astype(np.int64)
+    rows = [_of_power(_power(row, n), radius / (n / 2), shell) for row in weights]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _power(row: RealArray, n: int) -> FloatArray:
+    """|T|² of the kernels (in, …) of one output, (in, wavenumbers)."""
+    folded = row.astype(np.float64)
+    for axis in range(1, row.ndim):  # what is wider than the grid goes round it
+        sides = np.moveaxis(folded, axis, -1)
+        turns = -(-sides.shape[-1] // n)
+        padded = np.zeros((*sides.shape[:-1], turns * n))
+        padded[..., : sides.shape[-1]] = sides
+        wrapped = padded.reshape(*sides.shape[:-1], turns, n).sum(axis=-2)
+        folded = np.moveaxis(wrapped, -1, axis)
+    response = np.fft.fftn(folded, axes=range(1, row.ndim))
+    power: FloatArray = np.abs(response.reshape(len(row), -1)) ** 2
+    return power
+
+
+def _of_power(power: FloatArray, radius: FloatArray, shell: IntArray) -> dict[str, FloatArray]:
+    sums = np.stack([np.bincount(shell, weights=of_one) for of_one in power])
+    total, highest = power.sum(axis=-1), power.max(axis=-1)
+    weight = power / np.where(total == 0.0, 1.0, total)[:, None]
+    centroid = weight @ radius
+    return {
+        "amplification": np.sqrt(sums / np.bincount(shell)),
+        "centroid": centroid,
+        "bandwidth": np.sqrt(np.maximum(weight @ radius**2 - centroid**2, 0.0)),
+        "zero_share": np.sqrt(power[:, 0] / np.where(highest == 0.0, 1.0, highest)),
+        "peak": radius[power.argmax(axis=-1)],
+    }
 
 
 def wavenumbers(n: int) -> tuple[FloatArray, FloatArray]:

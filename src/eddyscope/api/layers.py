@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -16,13 +17,13 @@ from eddyscope.advisor.scores.base import Evidence, Score
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.activation_spectra import Subject, measure
-from eddyscope.analysis.convolutions import kernels_of
-from eddyscope.analysis.kernel_spectra import KINDS
+from eddyscope.analysis.convolutions import CONVOLUTIONS, kernels_in
+from eddyscope.analysis.kernel_spectra import KINDS, by_wavenumber
 from eddyscope.analysis.kernel_survey import survey
 from eddyscope.api.checks import Choosing, alone, numbers, validated, with_arguments
 from eddyscope.artefacts.analysis import activation_group, kernel_group
 from eddyscope.artefacts.key import BASE
-from eddyscope.config.arrays import AnyArray
+from eddyscope.config.arrays import AnyArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
@@ -30,6 +31,9 @@ from eddyscope.networks.layers import find_layers, named_layers
 from eddyscope.networks.settings import Channels, NetworkSettings
 
 __all__ = ["LayerAdvice", "activation_spectra", "advise", "kernel_spectra"]
+
+MOST_NUMBERS = 2**27
+"""Of the spectra of one output's kernels that are in memory at a time."""
 
 Arrays = AnyArray | Tensor
 """Numbers as numpy or torch has them."""
@@ -53,15 +57,22 @@ class LayerAdvice:
 
 
 def kernel_spectra(module: nn.Module, n: int = 64) -> dict[str, xr.Dataset]:
-    """Layer -> what its kernels amplify, for each two-dimensional convolution of a module.
+    """Layer -> what its kernels amplify, for each convolution of a module.
 
         ĥ_j(k) = Σ_b T_jb(k) ĝ_b(k),   T = conj(FFT of the kernel, its centre at the origin)
 
-    of h_j = Σ_b W_jb ⋆ g_b, a convolution as deep learning has it, on n × n points and periodic.
+    of h_j = Σ_b W_jb ⋆ g_b, a convolution as deep learning has it, periodic.
+
+    n: points a direction of what the layers are given, the same for all; by default 64. It decides
+        where wavenumbers end, and how finely they are told apart.
+
     Layers are called as in `module.named_modules()`. Each dataset has `amplification`, axes (out,
     in, wavenumber): root mean square of |T| over the shell of each |k|; and, axes (out, in),
-    centroid, bandwidth, anisotropy, zero_share, peak and kind of each kernel, whose attributes say
-    what they are. Raises CaseError for a module without such a convolution.
+    centroid, bandwidth, zero_share and peak of each kernel, of two dimensions also anisotropy and
+    kind; attributes say what they are. Convolutions of one and three dimensions have theirs in as
+    many. A transposed one is the adjoint of a convolution and amplifies alike: with strides, its
+    input with zeros between the points. Linear layers have no wavenumbers and are left out. Raises
+    CaseError for a module without a convolution.
 
     >>> import eddyscope, torch
     >>> from torch import nn
@@ -71,21 +82,31 @@ def kernel_spectra(module: nn.Module, n: int = 64) -> dict[str, xr.Dataset]:
     (['0', '2'], ('out', 'in', 'wavenumber'))
     """
     _require_module(module)
-    found = {k: m for k, m in module.named_modules() if isinstance(m, nn.Conv2d)}
+    found = {k: m for k, m in module.named_modules() if isinstance(m, CONVOLUTIONS)}
     for name, layer in found.items():
         _require_numbers(name, layer)
     if not found:
         raise CaseError(
-            f"{type(module).__name__} has no two-dimensional convolution (torch.nn.Conv2d)"
+            f"{type(module).__name__} has no convolution (linear layers have no wavenumbers)"
         )
-    if not isinstance(n, int) or n < 2:
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 2:
         raise CaseError(f"n = {n!r}: give a whole number of points a side, at least 2")
-    kernels = kernels_of(_layered(module, found))
-    surveyed = survey(alone(), {BASE: kernels}, dict.fromkeys(kernels, n), seed=0)
-    return {
-        layer: kernel_group({**asdict(entry.shape), "amplification": entry.radial}, KINDS, n)
-        for (_, layer), entry in surveyed.items()
-    }
+    kernels = {name: kernels_in(layer) for name, layer in found.items()}
+    largest = max(array.shape[1] * int(n) ** (array.ndim - 2) for array in kernels.values())
+    if largest > MOST_NUMBERS:
+        raise CaseError(
+            f"n = {n}: the spectra of one output have {largest} numbers, more than {MOST_NUMBERS}; "
+            "give a smaller n"
+        )
+    return {name: _spectra_of(array, int(n)) for name, array in kernels.items()}
+
+
+def _spectra_of(kernels: RealArray, n: int) -> xr.Dataset:
+    """One layer's; kernels: (out, in, …)."""
+    if kernels.ndim != 4:
+        return kernel_group(by_wavenumber(kernels, n), KINDS, n)
+    ((_, entry),) = survey(alone(), {BASE: {"": kernels}}, {"": n}, seed=0).items()
+    return kernel_group({**asdict(entry.shape), "amplification": entry.radial}, KINDS, n)
 
 
 def activation_spectra(
@@ -207,9 +228,9 @@ def _require_module(module: object) -> None:
         raise CaseError(f"module is of type {given}; give a torch.nn.Module, made")
 
 
-def _require_numbers(name: str, layer: nn.Conv2d) -> None:
+def _require_numbers(name: str, layer: nn.Module) -> None:
     """CaseError unless a convolution's weights are finite real numbers."""
-    weight = layer.weight
+    weight = layer.get_parameter("weight")
     if isinstance(weight, nn.parameter.UninitializedParameter):
         raise CaseError(f"layer {name!r} has no weights yet; call the module once first")
     if weight.is_complex() or not torch.isfinite(weight).all():

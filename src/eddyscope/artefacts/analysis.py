@@ -132,9 +132,10 @@ EXAMPLE = {
 def kernel_group(arrays: Mapping[str, AnyArray], kinds: Sequence[str], n: int) -> xr.Dataset:
     """One layer of one model that works on n × n points: those of KERNELS that there are."""
     single = {name: a.astype(np.float32) for name, a in arrays.items() if name != "kind"}
-    group = _group(KERNELS, {**single, "kind": arrays["kind"]})
-    flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
-    group["kind"].attrs.update(flags)
+    group = _group(KERNELS, {**single, **({"kind": arrays["kind"]} if "kind" in arrays else {})})
+    if "kind" in arrays:
+        flags = {"flag_values": list(range(len(kinds))), "flag_meanings": " ".join(kinds)}
+        group["kind"].attrs.update(flags)
     if "map" in arrays:
         group = _with_map_axes(group, arrays["map"].shape[-1], n)
     return _with_shells(group).assign_attrs(n=n)
