@@ -16,6 +16,7 @@ from eddyscope.config.registry import Choice, Registry
 from eddyscope.networks.registry import NETWORKS
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.stages.case import load_case
+from eddyscope.stages.example import written
 from small_flows import write_case
 
 
@@ -327,6 +328,14 @@ def test_a_mesh_that_a_device_cannot_have_is_refused_with_what_to_do():
         settings.mesh_shape(2, 4, 64)
     with pytest.raises(CaseError, match=r"start at most 1 rank\(s\), or"):
         settings.mesh_shape(2, 1, 64)
+
+
+def test_an_example_leaves_what_it_extends_as_it_is(tmp_path):
+    (tmp_path / "quickstart.toml").write_text("seed = 9\n")
+    assert written("shared_dns", tmp_path).startswith("wrote shared_dns.toml; next")
+    assert (tmp_path / "quickstart.toml").read_text() == "seed = 9\n"
+    with pytest.raises(CaseError, match=r"shared_dns\.toml is here already"):
+        written("shared_dns", tmp_path)
 
 
 def test_versions_are_known():

@@ -43,7 +43,12 @@ def written(name: str, folder: Path) -> str:
             f"no example named {name!r}; {hint + ' ' if hint else ''}examples: "
             f"{', '.join(sorted(shelf))}"
         )
-    wanted = _with_needs(name)
+    # What it extends may be here from that example's own run, perhaps changed: it stays.
+    needed = _with_needs(name)
+    own = [entry for entry in needed if entry.name.split(".")[0] == name]
+    wanted = own + [
+        entry for entry in needed if not (entry in own or (folder / entry.name).exists())
+    ]
     there = [entry.name for entry in wanted if (folder / entry.name).exists()]
     if there:
         raise CaseError(
