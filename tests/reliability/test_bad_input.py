@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -323,7 +324,7 @@ TABLE: dict[str, Bad] = {
         ["les = 1", "is a section", "[les] allows: closures, dt"], ["les=1"]
     ),
     "list of tables for a section": Bad(["grid = [", "is a section"], ["grid=[{n = 32}]"]),
-    "number for a choice": Bad(["network = 3", 'kind = "cnn" or "unet" or "user"'], ["network=3"]),
+    "number for a choice": Bad(["network = 3", 'kind = "cnn", "unet" or "user"'], ["network=3"]),
     "number in a list of choices": Bad(
         ["les.closures.0 = 3", 'kind = "none" or "learned"'], ["les.closures=[3]"]
     ),
@@ -609,14 +610,21 @@ def test_bad_input_on_ranks(world, shared_tmp_path, capfd, name):
     assert everything(shared_tmp_path) == before
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("name", ["misspelt key", "unknown option", "dataset cut short"])
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [
+        ("misspelt key", 3),
+        ("unknown option", 2),
+        ("dataset cut short", 2),
+        ("initial dataset without a seal", 3),
+    ],
+)
 def test_bad_input_to_a_real_job(template, tmp_path, launch, name, ranks):
     bad, folder = TABLE[name], tmp_path / "here"
     shutil.copytree(template, folder)
     bad.damage(folder)
     before = everything(folder)
-    ended = launch(ranks, [sys.executable, "-m", "eddyscope", *command(bad, folder)], 60)
+    ended = launch(ranks, [sys.executable, "-m", "eddyscope", *command(bad, folder)], 120)
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     ours = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope:")]
@@ -674,15 +682,35 @@ PIPES = {
 """Stage -> files that it may look at."""
 
 
+IN_TURN = """
+import faulthandler, json, sys
+from eddyscope.__main__ import dispatch
+from eddyscope.parallel.failure import guard
+for words in json.loads(sys.argv[1]):
+    print("called:", *words, file=sys.stderr, flush=True)
+    faulthandler.dump_traceback_later(100, exit=True)
+    status = guard(lambda: dispatch(words))
+    if status not in (0, 1, 2):
+        sys.exit(f"status {status}")
+"""
+"""Calls one after the other; one that hangs ends them all, with a stack."""
+
+LITTLE = ["training.epochs=1", "transfer.epochs=1", "transfer.layers=['l02']",
+          "les={duration=0.1, interval=0.05, closures=['none', 'best']}"]  # fmt: skip
+
+
 @pytest.mark.parametrize("stage", list(PIPES))
 def test_a_pipe_in_place_of_an_artefact_hangs_nothing(template, tmp_path, launch, stage):
-    """In jobs of their own, which may be ended."""
+    """In a job of their own, which may be ended."""
+    calls = []
     for name in PIPES[stage]:
         folder = tmp_path / name.replace("/", "-")
         shutil.copytree(template, folder)
         (folder / "out" / name).parent.mkdir(exist_ok=True)
         fifo(f"out/{name}")(folder)
-        words = [stage, str(folder / "synthetic.toml"), "--out", str(folder / "out")]
-        ended = launch(1, [sys.executable, "-m", "eddyscope", *words, "training.epochs=1"], 60)
-        assert ended.returncode in (0, 1, 2), (name, ended.stderr)
-        assert "Traceback" not in ended.stderr, (name, ended.stderr)
+        case, out = folder / "synthetic.toml", folder / "out"
+        calls.append([stage, str(case), *LITTLE, "--out", str(out)])
+    ended = launch(1, [sys.executable, "-c", IN_TURN, json.dumps(calls)], 220)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert ended.stderr.count("called:") == len(calls)

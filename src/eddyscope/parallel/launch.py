@@ -12,6 +12,13 @@ from eddyscope.config.errors import CaseError
 
 __all__ = ["cores_here", "launcher", "launch"]
 
+KEPT = (
+    "OMPI_MCA_btl", "OMPI_MCA_mtl", "OMPI_MCA_pml",
+    "OMPI_MCA_hwloc_base_binding_policy", "PRTE_MCA_hwloc_default_binding_policy",
+)  # fmt: skip
+"""What a launcher is told by the environment and passes on: the network, and whether to bind ranks
+to cores. Jobs beside one another that each bind their first rank all share the first core."""
+
 KILL_AFTER = 10.0
 """Seconds a launcher told to stop gets to clean up its ranks before it is killed."""
 
@@ -59,8 +66,7 @@ def launch(
     inherited = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("OMPI_", "PMIX_", "PMI_", "PRTE_", "ORTE_"))
-        or key.startswith(("OMPI_MCA_btl", "OMPI_MCA_mtl", "OMPI_MCA_pml"))
+        if not key.startswith(("OMPI_", "PMIX_", "PMI_", "PRTE_", "ORTE_")) or key.startswith(KEPT)
     }
     if _is_open_mpi(name):
         if ranks > cores_here():
