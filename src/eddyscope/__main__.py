@@ -16,7 +16,7 @@ from eddyscope.config.provenance import code_version
 from eddyscope.parallel.failure import agree, guard
 from eddyscope.parallel.output import flush, write
 from eddyscope.parallel.world import World
-from eddyscope.stages import example, settings
+from eddyscope.stages import example, settings, study
 from eddyscope.stages.case import SYSTEMS, load_case
 from eddyscope.stages.job import Job
 from eddyscope.stages.stage import STAGES, Stage, load_stages, plan_all, stages_of_run
@@ -28,6 +28,7 @@ RUN = "all stages in order, skipping what is done"
 """What `run` does."""
 
 TOOLS = {
+    "study": "many cases and axes, sharing simulations and base models, to one table and page",
     "import": "make a dataset of your own arrays: HDF5, NetCDF, .npy, .npz, .mat",
     "doctor": "is this machine set up right?",
     "info": "what is in this artefact?",
@@ -86,6 +87,8 @@ def build_parser(names: Sequence[str]) -> Parser:
     for name in names:
         if name == "import":
             _add_import(commands, alone=len(names) == 1)
+        elif name == "study":
+            _add_study(commands)
         elif name in TOOLS:
             tool = commands.add_parser(name, help=TOOLS[name], description=TOOLS[name])
             _add_tool_arguments(name, tool)
@@ -119,6 +122,17 @@ def _add_import(commands: argparse._SubParsersAction[Parser], alone: bool) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     importing.add_arguments(command)
+
+
+def _add_study(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser(
+        "study",
+        help=TOOLS["study"],
+        description=TOOLS["study"],
+        epilog=study.EXAMPLES + "\n" + EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    study.add_arguments(command, _folder)
 
 
 def _add_tool_arguments(name: str, tool: argparse.ArgumentParser) -> None:
@@ -246,6 +260,8 @@ def use_tool(arguments: argparse.Namespace, argv: Sequence[str], world: World) -
         from eddyscope.stages import importing  # imports h5py
 
         importing.run(arguments, argv, world)
+    elif arguments.stage == "study":
+        return study.run(arguments, output_folder, world)
     elif arguments.stage == "settings":
         settings.run(arguments.section, arguments.markdown, world)
     elif arguments.stage == "example":

@@ -29,6 +29,7 @@ ROOMS = {
     "closures": {"flows", "spectral", "solver", "learning", "networks", "artefacts"},
     "analysis": {"storage", "spectral", "networks", "artefacts", "learning"},
     "advisor": {"networks", "artefacts", "learning", "analysis"},
+    "study": {"storage", "artefacts", "learning"},
     "report": {"storage", "artefacts"},
     "api": {
         "storage", "spectral", "flows", "solver", "filtering", "networks", "artefacts", "learning",
@@ -36,7 +37,7 @@ ROOMS = {
     },
     "stages": {
         "storage", "spectral", "flows", "solver", "filtering", "networks", "artefacts", "learning",
-        "closures", "analysis", "advisor", "report",
+        "closures", "analysis", "advisor", "study", "report",
     },
 }  # fmt: skip
 """Room -> rooms it may import, besides itself, `config` and `parallel` (config: itself only)."""
@@ -204,8 +205,9 @@ def test_rooms_import_only_what_the_plan_allows():
 
 
 def test_stages_hand_over_files_and_never_call_each_other():
-    shared = {"case", "ensemble", "files", "job", "les_target", "named", "normalise", "outlook",
-              "owner", "perform", "review", "stage", "step", "system", "work"}  # fmt: skip
+    shared = {"case", "cells", "ensemble", "files", "job", "les_target", "named", "normalise",
+              "outlook", "owner", "perform", "review", "stage", "step", "study_cost", "study_job",
+              "study_run", "system", "work"}  # fmt: skip
     """What all stages are made of."""
     wrong = []
     for path, tree in modules().items():

@@ -55,9 +55,15 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
+def load(
+    path: str | Path,
+    schema: type[S],
+    overrides: Sequence[str] = (),
+    origin: str = "command line",
+) -> S:
     """Read `path`, apply `overrides` ("section.key=value") and validate against `schema`.
 
+    origin: where the overrides come from, for messages.
     Files that the case names (`config.files.FileName`) are relative to its folder. Raises
     CaseError. Not collective: call it on one rank and broadcast, or inside `agree`.
     """
@@ -74,7 +80,7 @@ def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> S:
         faults = explain(error, schema, tree)
     except CaseError as error:  # of what a section builds to check itself
         faults = [Fault((), words) for words in (str(error), *error.more)]
-    lines = [f"{_origin(fault.keys, files, given)}: {fault.words}" for fault in faults]
+    lines = [f"{_origin(fault.keys, files, given, origin)}: {fault.words}" for fault in faults]
     raise CaseError(lines[0], lines[1:])
 
 
@@ -82,10 +88,12 @@ Files = Sequence[tuple[Path, dict[str, Any]]]
 """Case files and their trees, each laid over those before it."""
 
 
-def _origin(keys: tuple[str, ...], files: Files, given: Sequence[tuple[str, ...]]) -> str:
-    """Where a setting was written: on the command line, or in the last file that has it."""
+def _origin(
+    keys: tuple[str, ...], files: Files, given: Sequence[tuple[str, ...]], origin: str
+) -> str:
+    """Where a setting was written: `origin` for an override, or the last file that has it."""
     if keys and any(keys[: len(override)] == override for override in given):
-        return "command line"
+        return origin
     main = files[-1][0]
     return str(next((path for path, tree in reversed(files) if _has(tree, keys)), main))
 

@@ -45,7 +45,7 @@ class Progress:
         self.label = label
         self.total = total
         self.start = start
-        self.silent = not world.is_root
+        self.silent = world.quiet or not world.is_root
         self.terminal = not self.silent and _people_watch()
         self.every = 0.2 if self.terminal else 10.0
         self.began = self.last = time.monotonic()

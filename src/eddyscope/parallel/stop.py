@@ -58,7 +58,8 @@ class StopRequests:
         self.by = ""
         """What asked, once `any` gave True: a signal's name, the file's, or the wall time."""
         self._before: dict[signal.Signals, Handler] = {}
-        self._began = self._looked = time.monotonic()
+        self._began = time.monotonic()
+        self._looked = self._began - BETWEEN_LOOKS
 
     def __enter__(self) -> StopRequests:
         numbers = [signal.Signals[f"SIG{name}"] for name in self.settings.signals]
@@ -71,6 +72,9 @@ class StopRequests:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.by = signal.Signals(number).name
+        before = getattr(self._before.get(signal.Signals(number)), "__self__", None)
+        if isinstance(before, StopRequests):  # who waits outside is to hear it too
+            before._note(number, frame)
 
     def pending(self) -> bool:
         """Whether this rank knows of a request. Not collective: agree before acting on it."""

@@ -40,6 +40,8 @@ class World:
     """A communicator of our own with the few verbs that stages need."""
 
     comm: Comm
+    quiet: bool = False
+    """Whether nothing is printed: of one of several groups that are at work at a time."""
 
     @classmethod
     def launched(cls) -> World:
@@ -65,7 +67,7 @@ class World:
 
     def say(self, *words: object) -> None:
         """Print on rank 0, at once; if nobody reads it any more, the work goes on in silence."""
-        if self.is_root:
+        if self.is_root and not self.quiet:
             write(" ".join(map(str, words)))
 
     def on_root(self, function: Callable[[], T]) -> T:
@@ -96,7 +98,7 @@ class World:
             for g in range(groups)
             if block(self.size, groups, g).start <= self.rank < block(self.size, groups, g).stop
         )
-        return World(_split(self.comm, mine, self.rank)), mine
+        return World(_split(self.comm, mine, self.rank), self.quiet), mine
 
     def mesh(self, members: int, rows: int, shape: tuple[int, int] | None = None) -> Mesh:
         """The process mesh (members × y-pencils) of an ensemble of `members`. Collective.

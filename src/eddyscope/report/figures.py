@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from eddyscope.config.errors import CaseError
 from eddyscope.report import (
@@ -19,6 +20,9 @@ from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import Picture, styled
 
 __all__ = ["SECTIONS", "Drawn", "NotDrawn", "draw", "draw_all"]
+
+Of = TypeVar("Of")
+"""What a picture is drawn from."""
 
 SECTIONS: dict[str, tuple[Callable[[Results], Picture], ...]] = {
     "The two flows": (flow_figures.fields, flow_figures.spectra, flow_figures.histories),
@@ -76,7 +80,7 @@ def draw_all(results: Results) -> dict[str, list[Drawn | NotDrawn]]:
     }
 
 
-def draw(function: Callable[[Results], Picture], results: Results) -> Drawn | NotDrawn:
+def draw(function: Callable[[Of], Picture], results: Of) -> Drawn | NotDrawn:
     """Draw one picture, or say why not."""
     purpose = (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
     try:

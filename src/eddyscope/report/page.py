@@ -21,7 +21,7 @@ from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import COLOURS
 from eddyscope.report.tables import Table, flow_table, layer_table, metric_table, step_table
 
-__all__ = ["layers_of", "page"]
+__all__ = ["layers_of", "page", "template"]
 
 KEY = {
     "base": COLOURS["base"],
@@ -42,7 +42,7 @@ def page(
     pictures: section -> its pictures; provenance: lines below the table of steps.
     """
     layers = layers_of(results)
-    return _template().render(
+    return template("page.html").render(
         name=results.case["name"],
         key=KEY,
         headlines=outcome.headlines(results),
@@ -70,7 +70,8 @@ def layers_of(results: Results) -> Table | str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A template of this folder."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -80,7 +81,7 @@ def _template() -> Template:
     )
     environment.filters["prose"] = prose
     environment.filters["anchor"] = anchor
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def prose(text: str) -> Markup:

@@ -49,6 +49,7 @@ from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.stages.named import check_model, check_widths, filled, shared_grid, without_shells
 from eddyscope.stages.system import SystemSettings
 from eddyscope.storage.drivers.registry import StorageSettings
+from eddyscope.study.axes import check_blocks
 
 __all__ = ["SAMPLES_OF", "SPLITS_OF_CASE", "SYSTEMS", "Case", "SystemSettings", "load_case"]
 
@@ -90,6 +91,17 @@ class Case(Section):
     advise: AdviseSettings = AdviseSettings()
     les: LesSettings = LesSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    study: Annotated[dict[str, object] | None, CHANGES_NO_RESULT] = None
+    """Axes for `eddyscope study`: training_seeds, transfer_seeds, samples, normalisations, rates,
+    adaptations, or any setting by its dotted name, each with a list of values; or several such
+    tables, [[study.axes]]."""
+
+    @field_validator("study")
+    @classmethod
+    def _axes(cls, study: dict[str, object] | None) -> dict[str, object] | None:
+        if study is not None:
+            check_blocks(study)
+        return study
 
     @field_validator("name")
     @classmethod
@@ -308,8 +320,11 @@ class Case(Section):
         return self.model_dump(mode="json", serialize_as_any=True)
 
 
-def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
-    """Read and validate a case file; overrides: as on the command line. Not collective.
+def load_case(
+    path: str | Path, overrides: Sequence[str] = (), origin: str = "command line"
+) -> Case:
+    """Read and validate a case file; overrides: as on the command line, or from where `origin`
+    says. Not collective.
 
     Raises CaseError, a line for each fault.
 
@@ -320,4 +335,4 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
     """
     if not isinstance(overrides, list | tuple) or not all(isinstance(o, str) for o in overrides):
         raise CaseError(f'overrides = {overrides!r}: give a list of texts, as in ["grid.n=64"]')
-    return load(as_path(path), Case, overrides)
+    return load(as_path(path), Case, overrides, origin)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_locked", "take_lock"]
+from eddyscope.config.errors import CaseError
+
+__all__ = ["held", "is_locked", "take_lock"]
 
 TRIES = 5
 """To take a lock, before another program is said to hold it."""
@@ -37,6 +41,20 @@ def take_lock(path: Path) -> BinaryIO | None:
             return file
     file.close()
     return None
+
+
+@contextmanager
+def held(path: Path, patience: float) -> Iterator[None]:
+    """Hold the lock at `path` for the time of a `with` block, once other programs let go.
+
+    Not collective. CaseError where one holds it for more than `patience` seconds. Raises OSError.
+    """
+    deadline = time.monotonic() + patience
+    while (file := take_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise CaseError(f"{path}: another program holds this lock; call again later")
+    with file:
+        yield
 
 
 def is_locked(path: Path) -> bool | None:

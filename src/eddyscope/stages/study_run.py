@@ -1,0 +1,120 @@
+"""How a study is done: each kind of work in turn, dealt to groups of ranks, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eddyscope.parallel.attempt import Outcome, attempt
+from eddyscope.parallel.failure import any_true
+from eddyscope.parallel.output import write
+from eddyscope.parallel.progress import duration
+from eddyscope.parallel.stop import StopRequests
+from eddyscope.parallel.world import World
+from eddyscope.stages.job import Job
+from eddyscope.stages.stage import load_stages, plan_all
+from eddyscope.stages.study_job import Item, job_of
+from eddyscope.study.axes import Study
+from eddyscope.study.plan import Cell, Plan, share_of
+from eddyscope.study.tables import mark_complete
+
+__all__ = ["Run"]
+
+STOPPED = 4
+"""Status of what was asked to stop."""
+
+
+@dataclass
+class Run:
+    """A study in an output folder, on some ranks."""
+
+    plan: Plan
+    study: Study
+    out: Path
+    world: World
+    part: tuple[int, int] = (1, 1)
+    """Which share of the work, of how many."""
+    fresh: bool = False
+    """Whether cells that are there are redone."""
+    ended: dict[str, tuple[str, Outcome]] = field(default_factory=dict)
+    """Id -> what was tried, in words, and how it ended; on all ranks alike."""
+    stopped: str = ""
+    """What asked to stop; empty for nothing."""
+    began: float = field(default_factory=time.monotonic)
+
+    def do(self, kind: str) -> None:
+        """Do one kind of work: "dns" on all ranks together, "train" and "cells" dealt to groups.
+        Collective."""
+        items = self._share(kind)
+        groups = 1 if kind == "dns" else max(1, min(self.world.size, len(items)))
+        group, index = self.world.split(groups)
+        quiet = World(group.comm, quiet=groups > 1 or kind == "cells")
+        found: list[tuple[str, str, Outcome]] = []
+        stop = self.study.stop.model_copy(update={"seconds": self._left()})
+        with StopRequests(group, self.out, stop) as requests:
+            for item in items[index::groups]:
+                if any_true(group.comm, requests.pending()):
+                    found.append((item.id, item.words, Outcome(STOPPED, f"by {requests.by}")))
+                    break
+                began = time.monotonic()
+                outcome = self._try(item, quiet)
+                found.append((item.id, item.words, outcome))
+                if group.is_root:
+                    write(_line(kind, item, outcome, time.monotonic() - began))
+                if outcome.status == STOPPED:
+                    break
+        everyone = self.world.comm.allgather(found if group.is_root else [])
+        group.comm.Free()
+        for id, words, outcome in (each for one in everyone for each in one):
+            if outcome.status == STOPPED:
+                self.stopped = self.stopped or outcome.words
+            else:
+                self.ended[id] = (words, outcome)
+
+    def ending(self) -> tuple[int, list[str]]:
+        """Exit status and a line for each thing that failed."""
+        failed = [(words, o) for words, o in self.ended.values() if o.status]
+        status = STOPPED if self.stopped else next((o.status for _, o in failed), 0)
+        return status, [f"{words}: {outcome.words}" for words, outcome in failed]
+
+    def _share(self, kind: str) -> Sequence[Item]:
+        """What this program does of a kind, the costly things first."""
+        index, parts = self.part
+        if kind == "dns":
+            return share_of(self.plan.systems, parts, index - 1)
+        if kind == "train":
+            return share_of(self.plan.trainings, parts, index - 1)
+        return share_of(self.plan.cells, parts, index - 1)
+
+    def _left(self) -> float | None:
+        """Seconds until the study is to stop by itself; None where it is not."""
+        if self.study.stop.seconds is None:
+            return None
+        return max(self.study.stop.seconds - (time.monotonic() - self.began), 1e-3)
+
+    def _try(self, item: Item, group: World) -> Outcome:
+        """Do one thing, unless what it needs has failed. Collective over the group."""
+        for need in item.needs:
+            words, outcome = self.ended.get(need, ("", Outcome()))
+            if outcome.status:
+                return Outcome(outcome.status, f"left out, since this failed: {words}")
+        return attempt(group, lambda: self._make(item, group))
+
+    def _make(self, item: Item, group: World) -> None:
+        names, job = job_of(item, self.out, group, self.study.advise, self._left())
+        stages = load_stages(names)
+        if isinstance(item, Cell) and self.fresh:
+            job = Job(job.case, group, job.out, fresh=True)
+        plan_all(stages, job)
+        for stage in stages:
+            stage.run(job)
+        if isinstance(item, Cell):
+            group.on_root(lambda: mark_complete(item, self.out))
+
+
+def _line(kind: str, item: Item, outcome: Outcome, seconds: float) -> str:
+    words = outcome.words.splitlines()[-1] if outcome.words else ""
+    ending = f"took {duration(seconds)}" if not outcome.status else f"not done: {words}"
+    return f"study: {kind}: {item.words}: {ending}"

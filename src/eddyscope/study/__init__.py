@@ -1,0 +1,1 @@
+"""Studies: axes, what is to be done and each thing once, tables."""
