@@ -50,11 +50,19 @@ def test_any_setting_is_an_axis():
     assert point.overrides == ["transfer.batch_size=4", "network.width=8"]
 
 
+def test_a_rate_is_a_list_of_one():
+    (block,) = check_blocks({"rates": [0.005, [0.01, 0.02]]})
+    assert [p.overrides for p in points_of([block])] == [
+        ["transfer.rates=[0.005]"],
+        ["transfer.rates=[0.01, 0.02]"],
+    ]
+
+
 def test_adaptations_give_layers_and_controls():
     lora = {"kind": "lora", "rank": 2}
     (block,) = check_blocks({"adaptations": [["each", "all"], ["l01", "l01+l02", lora]]})
     first, second = points_of([block])
-    assert first.overrides == ['transfer.layers="each"', 'transfer.controls=["all"]']
+    assert first.overrides == ['transfer.layers=["each"]', 'transfer.controls=["all"]']
     assert second.overrides == [
         'transfer.layers=["l01", "l01+l02"]',
         'transfer.controls=[{"kind" = "lora", "rank" = 2}]',

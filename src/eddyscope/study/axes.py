@@ -38,15 +38,15 @@ AXES = {
     "transfer_seeds": "transfer.seed",
     "samples": "transfer.samples",
     "normalisations": "transfer.normalisation",
-    "rates": "transfer.learning_rate",
+    "rates": "transfer.rates",
     "adaptations": "transfer.adaptations",
 }
 """Axis -> the setting that it varies. `adaptations` gives layers and controls at once: each of its
-values is a list such as ["each", "gain", "all"]."""
+values is a list such as ["each", "gain", "all"]. Of `rates`, a number is a list of one."""
 
-ADAPTATIONS = AXES["adaptations"]
+ADAPTATIONS, RATES = AXES["adaptations"], AXES["rates"]
 
-LAYER = re.compile(r"each|l[0-9]{2,}(\+l[0-9]{2,})*")
+LAYER = re.compile(r"(each|pairs|first|last|l[0-9]{2,})(\+(first|last|l[0-9]{2,}))*")
 """Adaptations that are named by layers."""
 
 LONGEST_VALUE = 40
@@ -196,13 +196,14 @@ def _axis(name: str, values: object) -> tuple[str, Sequence[object]]:
 
 def _settings(name: str, value: object) -> list[tuple[str, object]]:
     """The settings that a value of an axis is."""
+    if name == RATES and not isinstance(value, list):
+        return [(name, [value])]
     if name != ADAPTATIONS:
         return [(name, value)]
     listed = value if isinstance(value, list) else [value]
     layers = [entry for entry in listed if isinstance(entry, str) and LAYER.fullmatch(entry)]
-    chosen: object = "each" if layers == ["each"] else layers
     return [
-        ("transfer.layers", chosen),
+        ("transfer.layers", layers),
         ("transfer.controls", [entry for entry in listed if entry not in layers]),
     ]
 
