@@ -3,19 +3,23 @@ kill."""
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from eddyscope.__main__ import make_job, parse
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.trainer import Saved, train
+from eddyscope.learning.training_mode import random_numbers, used_parameters
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import build
 from eddyscope.networks.state import state_of
@@ -91,6 +95,62 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     everywhere(found == history, f"the history is {found}, not {history}")
     everywhere(same(resumed, whole), "the state has other bits")
     everywhere(not same(network(True), whole), "nothing was trained")
+
+
+class Skipping(nn.Module):
+    """Leaves layers out at random while it is trained, by random numbers of three libraries, and
+    one in its first pass in any case."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with random_numbers("weights", (2,), torch.device("cpu")):
+            self.first, self.last = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1)
+            self.rest = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(3))
+        self.begun = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        drawn = float(torch.rand(1)), random.random(), float(np.random.random())  # noqa: NPY002
+        for share, layer in zip(drawn, self.rest, strict=True):
+            if not self.training or (share < 0.5 and self.begun):
+                x = x + torch.tanh(layer(x))
+        self.begun = self.begun or self.training
+        last: Tensor = self.last(x)
+        return last
+
+
+def test_layers_that_are_skipped_at_random_are_trained(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    def trained(steps: int = 12, saved: Saved | None = None) -> nn.Module:
+        model = Skipping()
+        train(model, samples(), None, replace(RECIPE, steps=steps), world, saved)
+        return model
+
+    saved = Saved(shared_tmp_path / "a.ckpt", "a")
+    whole, start = trained(), dict(Skipping().named_parameters())
+    for name, parameter in whole.named_parameters():
+        everywhere(not torch.equal(parameter, start[name]), f"{name} was not trained")
+    states = world.comm.allgather({k: t.tolist() for k, t in whole.state_dict().items()})
+    everywhere(all(state == states[0] for state in states), "ranks differ")
+    trained(9, saved)
+    random.seed(world.rank)  # another process has other random numbers
+    resumed = trained(saved=saved).state_dict()
+    same_bits = all(torch.equal(t, resumed[name]) for name, t in whole.state_dict().items())
+    everywhere(same_bits, "a training that goes on ends with other bits")
+
+
+@pytest.mark.parametrize("kind", ["cnn", "unet", "user"])
+def test_which_networks_may_leave_layers_out(world: World, everywhere: Everywhere, kind: str):
+    model = build(small_network(kind), ONE, (2,), 8).module
+    x, drawn = samples().inputs, random.getstate()
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with used_parameters(model, x) as used:
+        found = len(used.at_times)
+    everywhere(found == (len(used.parameters) if kind == "user" else 0), f"{found} may be left out")
+    everywhere(random.getstate() == drawn, "trials draw random numbers")
+    changed = [name for name, b in model.named_buffers() if not torch.equal(b, kept[name])]
+    everywhere(not changed, f"trials change {changed}")
 
 
 def test_what_only_one_rank_meets_is_told_by_all(

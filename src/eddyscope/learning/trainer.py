@@ -27,12 +27,14 @@ from eddyscope.learning.order import Batch, Order, rotated
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.training_mode import (
     Counted,
+    Used,
     buffers_of,
     random_numbers,
     same_buffers,
     shared_statistics,
     untouched,
     used_parameters,
+    with_all,
 )
 from eddyscope.networks.layers import evaluating
 from eddyscope.parallel.failure import BlewUp, all_true
@@ -64,8 +66,9 @@ def train(
     """Train those parameters of `network` that require gradients, in place. Collective.
 
     Its parts compute as they are told to, as in training or as after it: batch normalisation
-    and dropout as in training alone change what they keep. What the output does not depend on
-    is left as it is. channels_last: whether its tensors may lie so in memory, which is faster.
+    and dropout as in training alone change what they keep. What the output depends on in neither
+    is left as it is; what a step leaves out, as a layer that is skipped at random, has the gradient
+    zero in it. channels_last: whether its tensors may lie so in memory, which is faster.
 
     An interrupted training that is called again on as many ranks and threads ends with the
     same bits. On other numbers it goes on as well, since no user would rather lose the steps
@@ -82,12 +85,12 @@ def train(
     # Batch normalisation may not take one sample, which a rank alone meets as the last batch.
     alone = world.size == 1 and len(samples) % recipe.batch_size == 1
     tried = samples.inputs[: 1 if alone or recipe.batch_size == 1 else 2]
-    with used_parameters(network, tried) as trained:
-        descent = Descent(network, trained, recipe)
+    with used_parameters(network, tried) as used:
+        descent = Descent(network, used.parameters, recipe)
         data = samples, validation, recipe, world, saved, layout, device, report
-        history = _Training(network, descent, *data).run(threads)
+        history = _Training(network, used, descent, *data).run(threads)
     network.to("cpu")
-    if not _is_finite(trained, history, world):
+    if not _is_finite(used.parameters, history, world):
         raise BlewUp(
             f"training: the loss is no longer finite after step {history.steps[-1]}; lower the "
             "learning rate, or look for samples that are not finite"
@@ -100,6 +103,7 @@ class _Training:
     """A training on its device."""
 
     network: nn.Module
+    used: Used
     descent: Descent
     samples: Samples
     validation: Samples | None
@@ -121,7 +125,7 @@ class _Training:
         order = Order(len(self.samples), recipe.batch_size, recipe.key, recipe.rotations)
 
         def loop(model: nn.Module, counted: Counted) -> None:
-            step = _Step(model, self.samples, self.layout, counted)
+            step = _Step(model, self.used, self.samples, self.layout, counted)
             numbers = range(position.step, recipe.steps)
             for number, batch in zip(numbers, order.batches(position.step), strict=False):
                 with random_numbers("training", (*recipe.key, number, world.rank), self.device):
@@ -133,7 +137,7 @@ class _Training:
                 if not self._after_step(position, order.steps_an_epoch):
                     return
 
-        _on_all_ranks(self.network, self.samples, world, self.device, loop)
+        _on_all_ranks(self.network, self.used, self.samples, world, self.device, loop)
         position.history.travel = self.descent.travel(position.step)
         return position.history
 
@@ -194,6 +198,7 @@ class _Step:
     """What every step of a training works with."""
 
     model: nn.Module
+    used: Used
     samples: Samples
     layout: torch.memory_format
     counted: Counted
@@ -204,7 +209,7 @@ class _Step:
         self.model.zero_grad()
         error = self._squared_error(batch.part(world.rank, world.size))
         scale = world.size / (batch.total * self.samples.targets[0].numel())
-        (error * scale).backward()
+        with_all(error * scale, self.used.at_times).backward()
         return float(error.detach())
 
     def _squared_error(self, part: Batch) -> Tensor:
@@ -222,6 +227,7 @@ class _Step:
 
 def _on_all_ranks(
     network: nn.Module,
+    used: Used,
     samples: Samples,
     world: World,
     device: torch.device,
@@ -238,7 +244,7 @@ def _on_all_ranks(
         # DDP lays its buckets out anew after its first step, which changes the order of
         # sums. One step ahead of the first makes a resumed run sum like an unbroken one.
         with untouched(network, device):
-            model(samples.inputs[:1]).sum().backward()
+            with_all(model(samples.inputs[:1]).sum(), used.at_times).backward()
         loop(model, counted)
         # DDP must go before its process group: as the last owner it would wait for the
         # group's threads while it holds the interpreter's lock, which they may need.

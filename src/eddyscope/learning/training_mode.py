@@ -7,10 +7,13 @@ running ones; masks of dropout are each rank's own, keyed by epoch and rank.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -18,16 +21,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from eddyscope.config.errors import CaseError, one_line
 from eddyscope.config.streams import integer_seed
+from eddyscope.networks.layers import evaluating
 from eddyscope.parallel.world import World
 
 __all__ = [
     "Counted",
+    "Used",
     "buffers_of",
     "random_numbers",
     "same_buffers",
     "shared_statistics",
     "untouched",
     "used_parameters",
+    "with_all",
 ]
 
 
@@ -38,11 +44,20 @@ def buffers_of(network: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def random_numbers(purpose: str, key: Sequence[int], device: torch.device) -> Iterator[None]:
-    """Let torch draw random numbers that depend on `key` alone, and go on as before afterwards."""
+    """Let torch, numpy and Python draw random numbers that depend on `key` alone, and go on as
+    before afterwards."""
     devices = [device] if device.type == "cuda" else []
+    seed = integer_seed(purpose, *key)
+    pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(integer_seed(purpose, *key))
-        yield
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(pythons)
+            np.random.set_state(numpys)  # noqa: NPY002
 
 
 @contextmanager
@@ -59,34 +74,73 @@ def untouched(network: nn.Module, device: torch.device) -> Iterator[None]:
         parameter.grad = None
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a training trains."""
+
+    parameters: dict[str, nn.Parameter]
+    """By full name."""
+    at_times: tuple[nn.Parameter, ...]
+    """Those that a step may leave out: none of a network that uses the same ones in training as
+    after it and draws no random numbers; otherwise all, since no trial tells which."""
+
+
 @contextmanager
-def used_parameters(network: nn.Module, x: Tensor) -> Iterator[dict[str, nn.Parameter]]:
-    """Of the parameters that require gradients, those that the output for `x` depends on, by full
-    name; meanwhile the others require none. Raises CaseError if there are none, or the network
-    fails on `x`, as batch normalisation does on one number a channel."""
-    with untouched(network, x.device):
-        try:
-            output = network(x).sum()
-        except (ValueError, RuntimeError) as error:
-            raise CaseError(
-                f"the network fails in training on a batch of {len(x)} sample(s) "
-                f"({type(error).__name__}: {one_line(error)}); change batch_size or samples, of "
-                "which the last batch takes what is left, or the network"
-            ) from None
-        if output.requires_grad:
-            output.backward()
-        used = {name: p for name, p in network.named_parameters() if p.grad is not None}
+def used_parameters(network: nn.Module, x: Tensor) -> Iterator[Used]:
+    """Of the parameters that require gradients, those that the output for `x` depends on, in
+    training or after it; meanwhile the others require none. Raises CaseError if there are none, or
+    the network fails on `x`, as batch normalisation does on one number a channel."""
+    training, random_ones = _used_once(network, x, "in training ")
+    with evaluating(network):
+        after, _ = _used_once(network, x, "")
+    wanted = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    used = {name: p for name, p in wanted.items() if name in training | after}
     if not used:
         raise CaseError(
             "nothing is left to train: the network's output depends on no weight that is not kept "
             "fixed; name other layers"
         )
-    idle = [p for name, p in network.named_parameters() if p.requires_grad and name not in used]
+    idle = [p for name, p in wanted.items() if name not in used]
     for parameter in idle:
         parameter.requires_grad_(False)
-    yield used
+    yield Used(used, tuple(used.values()) if random_ones or training != after else ())
     for parameter in idle:
         parameter.requires_grad_(True)
+
+
+def _used_once(network: nn.Module, x: Tensor, when: str) -> tuple[set[str], bool]:
+    """Names of the parameters that the output for `x` depends on, as the network computes now, and
+    whether it draws random numbers. Raises CaseError if it fails."""
+    with untouched(network, x.device):
+        before = _random_state(x.device)
+        try:
+            output = network(x).sum()
+        except (ValueError, RuntimeError) as error:
+            raise CaseError(
+                f"the network fails {when}on a batch of {len(x)} sample(s) "
+                f"({type(error).__name__}: {one_line(error)}); change batch_size or samples, of "
+                "which the last batch takes what is left, or the network"
+            ) from None
+        draws = _random_state(x.device) != before
+        if output.requires_grad:
+            output.backward()
+        return {name for name, p in network.named_parameters() if p.grad is not None}, draws
+
+
+def _random_state(device: torch.device) -> object:
+    """Where the random numbers of torch, Python and numpy stand."""
+    on_device = torch.cuda.get_rng_state(device).tolist() if device.type == "cuda" else []
+    numpys = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    place = bytes(numpys["key"]), numpys["pos"]
+    return torch.get_rng_state().tolist(), on_device, random.getstate(), place
+
+
+def with_all(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """`loss`, of which all `parameters` have a gradient: zero for those that it does not depend on,
+    since all ranks wait for the gradients of each other."""
+    for parameter in parameters:
+        loss = loss + 0.0 * parameter.sum()
+    return loss
 
 
 @torch.no_grad()
