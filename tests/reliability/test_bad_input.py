@@ -496,8 +496,21 @@ TABLE: dict[str, Bad] = {
     "models of unknown origin": Bad(["base.safetensors exists", "--fresh"], stage="train"),
     "layer beyond the depth": Bad(["'l09'", "l01 … l03"], ["transfer.layers=['l09']"], "transfer"),
     "misspelt layer": Bad(["'layer2'", "l02"], ["transfer.layers=['layer2']"], "transfer"),
+    "misspelt end of the network": Bad(
+        ["'fist'", '"first"'], ["transfer.layers=['fist']"], "transfer"
+    ),
     "more transfer samples than there are": Bad(
         ["transfer.samples = 99"], ["transfer.samples=99"], "transfer"
+    ),
+    "more weights than a layer has": Bad(
+        ["layers(layers=l02,parameters=99999)", "there are", "set parameters ="],
+        ["transfer.controls=[{kind='layers', layers=['l02'], parameters=99999}]", "--fresh"],
+        "transfer",
+    ),
+    "more base samples than there are": Bad(
+        ["base/dataset.h5 (train)", "99 samples are asked for"],
+        ["transfer.controls=[{kind='joint', base_samples=99}]"],
+        "transfer",
     ),
     "no base model": Bad(
         ["base.safetensors", "missing", "first"],

@@ -204,8 +204,11 @@ def test_so_many_weights_of_a_layer_move():
     assert not ModelKey(adaptation.text).is_single_layer, "it is ranked with whole layers"
     whole = 4 * 4 * 9 + 4
     more = adaptation_of("layers", layers=["l02"], parameters=whole + 1)
-    with pytest.raises(CaseError, match=f"{whole + 1} weights, but there are {whole}"):
+    with pytest.raises(CaseError, match=f"parameters={whole + 1}.*there are {whole} weights"):
         more.module(base, (1,))
+    with pytest.raises(CaseError, match="set parameters = 7 or less"):
+        more.check_sizes(lambda: {"l01": 900, "l02": 7})
+    adaptation.check_sizes(lambda: {"l02": 40})
 
 
 def test_joint_training_sees_both_systems():

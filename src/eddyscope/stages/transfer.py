@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
 from eddyscope.learning.recipe import recipe_of_transfer
-from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
+from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.stages.case import Case
@@ -69,6 +69,9 @@ class Transfer(Stage):
         """One step for all models that see the target alone, one for the others. Collective."""
         case = job.case
         case.training_samples("target")
+        network = case.network, case.channels, case.network_grid
+        for adaptation in case.transfer_models.values():
+            adaptation.check_sizes(lambda: layer_parameters(*network))
         kinds = sorted({made.reads_base for made in case.transfer_models.values()})
         return [*normalise(job, self.name, ["target"]), *(_work(job, kind) for kind in kinds)]
 

@@ -75,6 +75,10 @@ class Adaptation(Protocol):
     def check(self, layers: Sequence[str]) -> None:
         """Raise CaseError unless a network with these layers can be adapted so."""
 
+    def check_sizes(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        """The same for the numbers that each layer has to train, by name; it takes torch to know
+        them."""
+
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         """A module apart from `base` in which only what is adapted requires gradients; its
         random weights, if any, are drawn from `key`."""
@@ -110,6 +114,9 @@ class Usual:
 
     def check(self, layers: Sequence[str]) -> None:
         """Every network can be adapted so."""
+
+    def check_sizes(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        """Layers of all sizes can."""
 
     def count(self, module: nn.Module) -> int:
         return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from eddyscope.artefacts.key import LAYERS, adaptation_text, in_one_order, layers_text
 from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Usual, check_layers
 
 if TYPE_CHECKING:
@@ -57,12 +58,25 @@ class Layers(Usual):
     def check(self, layers: Sequence[str]) -> None:
         check_layers(self.settings.layers, layers)
 
+    def check_sizes(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        if self.settings.parameters is not None:
+            self._check_there_are(sum(sizes()[name] for name in self.settings.layers))
+
+    def _check_there_are(self, whole: int) -> None:
+        asked = self.settings.parameters
+        if asked is not None and asked > whole:
+            raise CaseError(
+                f"transfer asks for {self.text!r}, but there are {whole} weights; set parameters = "
+                f"{whole} or less, or leave it out for all"
+            )
+
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         from eddyscope.learning.adaptations.replaced import frozen_but, some_trained
 
         module = frozen_but(base, self.settings.layers).module
         if self.settings.parameters is not None:
-            some_trained(module, self.settings.parameters, key, self.text)
+            self._check_there_are(super().count(module))
+            some_trained(module, self.settings.parameters, key)
         return module
 
     def count(self, module: nn.Module) -> int:

@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from eddyscope.config.errors import CaseError
 from eddyscope.config.streams import integer_seed
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
@@ -49,16 +48,11 @@ def frozen_but(base: LayeredModel, layers: Iterable[str]) -> LayeredModel:
     return network
 
 
-def some_trained(module: nn.Module, count: int, key: Sequence[int], name: str) -> None:
+def some_trained(module: nn.Module, count: int, key: Sequence[int]) -> None:
     """Let only `count` of the weights of `module` that require gradients have any, drawn from
-    `key`: Adam does not move what never has a gradient. Raises CaseError if there are fewer."""
+    `key`: Adam does not move what never has a gradient."""
     trained = [p for p in module.parameters() if p.requires_grad]
     whole = sum(p.numel() for p in trained)
-    if count > whole:
-        raise CaseError(
-            f"{name} asks for {count} weights, but there are {whole}; set parameters = {whole} or "
-            "less, or leave it out for all"
-        )
     generator = torch.Generator().manual_seed(integer_seed("adaptation", *key))
     chosen = torch.zeros(whole)
     chosen[torch.randperm(whole, generator=generator)[:count]] = 1.0
