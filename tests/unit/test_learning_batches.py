@@ -14,6 +14,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
+from eddyscope.learning.augment import rotated
 from eddyscope.learning.batches import (
     Fields,
     Samples,
@@ -21,7 +22,7 @@ from eddyscope.learning.batches import (
     load_fields,
     normalised_inputs,
 )
-from eddyscope.learning.order import Order, rotated
+from eddyscope.learning.order import Order
 from eddyscope.networks.settings import Channels
 from eddyscope.parallel.world import World
 from synthetic import make_case, write_datasets

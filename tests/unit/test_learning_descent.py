@@ -17,7 +17,8 @@ from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.descent import rates_of
 from eddyscope.learning.models import weights_of
-from eddyscope.learning.recipe import Recipe, recipe_of_transfer
+from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.recipes import recipe_of_transfer
 from eddyscope.learning.schedule import factor, passed
 from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
 from eddyscope.learning.trainer import Saved, train
@@ -131,7 +132,7 @@ def test_travel_and_curves_do_not_depend_on_a_break(tmp_path: Path):
 )
 def test_recipes_of_a_case(given: dict, steps: int, rate: float, scaled: bool, every: int):
     transfer = TransferSettings.model_validate(given)
-    recipe = recipe_of_transfer(transfer, TrainingSettings(), Seeds(1, 2))
+    recipe = recipe_of_transfer(transfer, TrainingSettings(), Seeds(1, 2), Channels.of_flow())
     assert (recipe.steps, recipe.rate, recipe.scaled_by_fan_in) == (steps, rate, scaled)
     assert (recipe.evaluate_every, recipe.schedule) == (every, "cosine")
 

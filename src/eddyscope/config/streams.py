@@ -17,6 +17,8 @@ PURPOSES = {
     "phases": 6,
     "kicks": 7,
     "training": 8,
+    "reflection": 9,
+    "noise": 10,
 }
 """What a stream is for; part of its key, so that streams of one seed are independent."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.retrain import metrics_of
-from eddyscope.learning.trainer import Saved, train
+from eddyscope.learning.trainer import Requests, Saved, train
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
 from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
@@ -44,6 +44,10 @@ class BaseTraining:
     identity: str
     """Of all that decides the model; a checkpoint of another identity is not used."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 60.0
+    """Least wall time between checkpoints."""
+    logs: Sequence[Any] = ()
+    """Settings of what is written beside the model, see `learning/logs.py`."""
 
     def make(
         self,
@@ -51,18 +55,20 @@ class BaseTraining:
         normalisation: Normalisation,
         world: World,
         report: Callable[[int, str], None],
+        requests: Requests | None = None,
     ) -> None:
-        """Train on a dataset, and save the model. Collective. Raises CaseError, BlewUp."""
+        """Train on a dataset, and save the model. Collective. Raises CaseError, BlewUp, and
+        StoppedEarly if `requests` asked for it."""
         data = agree(world.comm, dataset.open)
         samples, validation = agree(world.comm, lambda: self._samples(data, normalisation))
-        saved = Saved(self.path.with_suffix(".ckpt"), self.identity)
+        saved = Saved(self.path.with_suffix(".ckpt"), self.identity, self.seconds, self.logs)
         network = agree(
             world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
         )
         history = History()
         if self.recipe.steps:  # else the model is what training would begin with
             of_training = samples, validation, self.recipe, world, saved, report
-            history = train(network.module, *of_training, network.channels_last)
+            history = train(network.module, *of_training, network.channels_last, requests)
         count = sum(parameter.numel() for parameter in network.module.parameters())
         round_ = all(data.box.periodic)
         shift = shift_error(network, samples.inputs[:SHIFTED]) if round_ else None

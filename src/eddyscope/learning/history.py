@@ -39,6 +39,8 @@ class History:
     """At the point, over validation samples; empty if there are none."""
     steps: list[int] = field(default_factory=list)
     """Done at each point."""
+    best: int | None = None
+    """Place among the points of the one whose weights are the result; None for the last."""
     travel: float | None = None
     """How far weights went, of what the rates allow: the largest over all tensors of
     max |Δθ| / Σ rate, Δθ from where the training began to where it ended. Adam moves no weight by

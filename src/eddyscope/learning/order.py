@@ -1,4 +1,4 @@
-"""The order in which training sees samples, and their rotations.
+"""The order in which training sees samples, and how they are turned and mirrored.
 
 It depends on the seed and the step alone: a training that goes on at any step, on any number of
 ranks, sees what an unbroken one sees.
@@ -10,38 +10,48 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from eddyscope.config.arrays import BoolArray, IntArray
 from eddyscope.config.streams import stream
 from eddyscope.parallel.world import block
 
-__all__ = ["Batch", "Order", "rotated"]
+__all__ = ["Batch", "Order"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch or a part of one: indices of samples, and quarter turns of each."""
+    """A batch or a part of one: indices of samples, and for each whether it is mirrored and by how
+    many quarter turns it is then turned."""
 
     epoch: int
     """Passes through the samples before this one."""
-    indices: NDArray[np.int64]
-    turns: NDArray[np.int64]
+    indices: IntArray
+    turns: IntArray
+    mirrors: BoolArray
     total: int
     """Samples of the whole batch."""
 
     def part(self, index: int, parts: int) -> Batch:
         """One of `parts` contiguous parts, the larger ones first; it may have no samples."""
-        mine = block(len(self.indices), parts, index)
-        return replace(self, indices=self.indices[mine], turns=self.turns[mine])
+        return self._of(block(len(self.indices), parts, index))
+
+    def stand_in(self) -> Batch:
+        """For a part without samples one that does not count: not every network takes none."""
+        if len(self.indices):
+            return self
+        none = np.zeros(1, np.int64)
+        return replace(self, indices=none, turns=none, mirrors=np.zeros(1, bool))
+
+    def _of(self, mine: slice) -> Batch:
+        indices, turns, mirrors = self.indices[mine], self.turns[mine], self.mirrors[mine]
+        return replace(self, indices=indices, turns=turns, mirrors=mirrors)
 
 
 @dataclass(frozen=True)
 class Order:
     """One permutation of all samples an epoch, cut into batches; the last may be smaller.
 
-    Rotations belong to the sample and the epoch.
+    Rotations and reflections belong to the sample and the epoch.
     """
 
     count: int
@@ -49,6 +59,7 @@ class Order:
     batch_size: int
     key: Sequence[int]
     rotations: bool = False
+    reflections: bool = False
 
     @property
     def steps_an_epoch(self) -> int:
@@ -66,20 +77,9 @@ class Order:
         turns = np.zeros(self.count, np.int64)
         if self.rotations:
             turns = stream("rotation", *self.key, epoch).integers(0, 4, self.count)
+        mirrors = np.zeros(self.count, bool)
+        if self.reflections:
+            mirrors = stream("reflection", *self.key, epoch).integers(0, 2, self.count) == 1
         for start in range(first * self.batch_size, self.count, self.batch_size):
             chosen = order[start : start + self.batch_size]
-            yield Batch(epoch, chosen, turns[chosen], len(chosen))
-
-
-def rotated(fields: Tensor, turns: NDArray[np.int64]) -> Tensor:
-    """Each sample of `fields` (sample, channel, y, x) turned by its number of quarter turns.
-
-    psi, omega and pi are true scalars: turning the flow turns them and changes no sign.
-    """
-    if not turns.any():
-        return fields
-    result = torch.empty_like(fields)
-    for turn in range(4):
-        chosen = torch.from_numpy(np.flatnonzero(turns == turn)).to(fields.device)
-        result[chosen] = torch.rot90(fields[chosen], turn, dims=(2, 3))
-    return result
+            yield Batch(epoch, chosen, turns[chosen], mirrors[chosen], len(chosen))

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
+from eddyscope.config.errors import CaseError
+from eddyscope.learning.losses import Loss, Mse
 from eddyscope.learning.schedule import Schedule
-from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
+from eddyscope.networks.settings import Channels
 
-__all__ = ["Recipe", "recipe_of_training", "recipe_of_transfer"]
+__all__ = ["Parities", "Recipe"]
 
-POINTS = 100
-"""Of the curves of a re-training that is given in steps, at the most: samples may be so few that it
-passes through them thousands of times."""
+Precision = Literal["float32", "tf32", "bf16"]
+
+PARITY = {"psi": -1, "omega": -1, "pi": -1, "strain": 1}
+"""Field -> what it is times when the flow is mirrored: ω = ∂v/∂x − ∂u/∂y, and with it ψ and Π, is a
+pseudo-scalar in two dimensions; the rate of strain is a scalar. u and v turn into others."""
+
+
+@dataclass(frozen=True)
+class Parities:
+    """What the channels of a mirrored sample are times, +1 or −1 each."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, channels: Channels) -> Parities:
+        """CaseError for a channel whose sign is not known."""
+        return cls(_signs(channels.inputs), _signs(channels.outputs))
+
+
+def _signs(channels: Sequence[str]) -> tuple[int, ...]:
+    names = [re.sub(r"_\d+$", "", name) for name in channels]
+    for name in names:
+        if name not in PARITY:
+            raise CaseError(
+                f"training.reflections = true, but it is not known what {name} of a mirrored flow "
+                f"is; allowed are networks of {', '.join(PARITY)}; leave it out"
+            )
+    return tuple(PARITY[name] for name in names)
 
 
 @dataclass(frozen=True)
@@ -28,44 +58,24 @@ class Recipe:
     """Key of the samples' order and rotations."""
     scaled_by_fan_in: bool = False
     schedule: Schedule = "constant"
+    loss: Loss = field(default_factory=Mse)
+    """Made for the channels of the network."""
+    noise: float = 0.0
+    """Standard deviation of the noise on normalised inputs."""
     rotations: bool = False
+    reflections: Parities | None = None
+    """Of the channels, where samples are mirrored too."""
+    accumulate: int = 1
+    """Passes that a rank's part of a batch is split into."""
+    precision: Precision = "float32"
+    compile: bool = False
+    reproducible: bool = False
+    """Whether the bits are the same on any number of ranks, see `learning/gradients.py`."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights are the result: the last, or those with the least validation loss."""
     evaluate_every: int = 0
     """Steps between the points of the curves; 0: one pass through the samples."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0: none."""
     factors: Mapping[str, float] = field(default_factory=dict)
     """Full name of a parameter -> what its rate is multiplied by; 1 for those not named."""
-
-
-def recipe_of_training(training: TrainingSettings, samples: int, seeds: Seeds) -> Recipe:
-    """Of the base model, on so many samples."""
-    steps_an_epoch = -(-samples // training.batch_size)
-    return Recipe(
-        steps=training.epochs * steps_an_epoch,
-        batch_size=training.batch_size,
-        rate=training.learning_rate,
-        key=(seeds.training, 0),
-        schedule=training.schedule,
-        rotations=training.rotations,
-        checkpoint_every=training.checkpoint_every * steps_an_epoch,
-    )
-
-
-def recipe_of_transfer(
-    transfer: TransferSettings, training: TrainingSettings, seeds: Seeds
-) -> Recipe:
-    """Of every model that is made from the base model; the rate is the one in the middle."""
-    batch = transfer.batch_size or training.batch_size
-    steps, steps_an_epoch = transfer.steps_of(batch), -(-transfer.samples // batch)
-    passes = -(-steps // (POINTS * steps_an_epoch)) if transfer.steps else 1
-    return Recipe(
-        steps=steps,
-        batch_size=batch,
-        rate=transfer.grid[len(transfer.grid) // 2],
-        scaled_by_fan_in=transfer.scaled_by_fan_in,
-        schedule=transfer.schedule,
-        key=(seeds.transfer,),
-        rotations=training.rotations,
-        evaluate_every=passes * steps_an_epoch,
-        checkpoint_every=training.checkpoint_every * steps_an_epoch,
-    )

@@ -21,12 +21,13 @@ from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.recipe import Recipe
-from eddyscope.learning.trainer import Saved, mean_loss, train
+from eddyscope.learning.trainer import Requests, Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error
-from eddyscope.parallel.failure import BlewUp, CannotWrite, agree
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, agree
 from eddyscope.parallel.progress import Progress
+from eddyscope.parallel.stop import GroupRequests, StopRequests
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import World
 
@@ -90,12 +91,17 @@ class Retraining:
     base_samples: Callable[[int], Samples]
     """Loads so many training samples of the base. Not collective; raises CaseError."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 60.0
+    """Least wall time between checkpoints of a model."""
+    logs: Sequence[Any] = ()
+    """Settings of what is written beside each model, see `learning/logs.py`."""
 
-    def make_all(self, world: World) -> None:
+    def make_all(self, world: World, requests: StopRequests) -> None:
         """Make every model that is not there yet, dealt to groups of ranks. Collective.
 
-        Raises BlewUp, once all sound models are made, for those that are no longer finite, and
-        CannotWrite or CaseError of any group on all ranks.
+        Raises BlewUp, once all sound models are made, for those that are no longer finite,
+        StoppedEarly where `requests` asked for it in the middle of one, and CannotWrite or
+        CaseError of any group on all ranks.
         """
         everything = list(self.models)
         missing = world.on_root(lambda: [key for key in everything if not self.is_made(key)])
@@ -103,13 +109,17 @@ class Retraining:
         # decide its last bits, and a run that goes on must end like an unbroken one.
         group, index = world.split(len(everything))
         dealt = deal(everything, min(world.size, len(everything)), index)
-        failed = self._make_each([key for key in dealt if key in missing], group, index == 0)
+        todo = [key for key in dealt if key in missing]
+        with GroupRequests(requests, group) as heard:
+            failed = self._make_each(todo, group, index == 0, heard)
         # A group must not end the job while another is still at work on sound models.
         everyone = [error for errors in world.comm.allgather(failed) for error in errors]
         group.comm.Free()
         raise_together(everyone)
 
-    def _make_each(self, keys: Sequence[ModelKey], group: World, speaks: bool) -> list[Exception]:
+    def _make_each(
+        self, keys: Sequence[ModelKey], group: World, speaks: bool, requests: Requests
+    ) -> list[Exception]:
         """Make models on a group of ranks; gives the errors of those that failed. Collective
         over the group, of which one speaks for all: their shares are alike."""
         steps = {key: self.recipe.steps * self.models[key].is_trained for key in keys}
@@ -123,9 +133,11 @@ class Retraining:
                     progress.update(before + step, f"{self._called(key)}, {note}")
 
             try:
-                self.make(key, group, report)
+                self.make(key, group, report, requests)
             except BlewUp as error:
                 failed.append(BlewUp(f"{self._called(key)}: {error}"))
+            except StoppedEarly as error:
+                return [*failed, StoppedEarly(f"{self._called(key)}: {error}")]
             except (CannotWrite, CaseError) as error:
                 return [*failed, error]  # the next model would meet it too
             before += steps[key]
@@ -138,11 +150,19 @@ class Retraining:
         except CaseError:
             return False  # missing, or cut short by a kill: it is made again
 
-    def make(self, key: ModelKey, world: World, report: Callable[[int, str], None]) -> None:
-        """Adapt the base model as `key` says, and save it. Collective. Raises BlewUp."""
+    def make(
+        self,
+        key: ModelKey,
+        world: World,
+        report: Callable[[int, str], None],
+        requests: Requests | None = None,
+    ) -> None:
+        """Adapt the base model as `key` says, and save it. Collective. Raises BlewUp, and
+        StoppedEarly if `requests` asked for it."""
         path, base, adaptation = key.path(self.folder), self.base.network, self.models[key]
         recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
-        saved = Saved(path.with_suffix(".ckpt"), provenance.digest([self.identity, str(key)]))
+        identity = provenance.digest([self.identity, str(key)])
+        saved = Saved(path.with_suffix(".ckpt"), identity, self.seconds, self.logs)
         history, target = History(), self.target
 
         def trained(
@@ -154,7 +174,8 @@ class Retraining:
             nonlocal history
             both = samples or target.samples, target.validation
             mine = replace(recipe, factors=world.comm.bcast(factors or {}))  # one on all ranks
-            history = train(module, *both, mine, world, saved, report, base.channels_last)
+            data = *both, mine, world, saved, report, base.channels_last
+            history = train(module, *data, requests)
 
         def of_base(count: int) -> Samples:
             return agree(world.comm, lambda: self.base_samples(count))
@@ -180,7 +201,9 @@ class Retraining:
             (self.target.validation, history.validation),
         ):
             if part is not None:
-                losses.append(mean_loss(network.module, part, self.recipe.batch_size, world))
+                losses.append(
+                    mean_loss(network.module, part, self.recipe.batch_size, world, self.recipe.loss)
+                )
 
     def _record(
         self,
@@ -241,10 +264,12 @@ def samples_of_base(opened: Callable[[], Dataset], model: Model, count: int) -> 
 
 
 def raise_together(errors: Sequence[Exception]) -> None:
-    """Raise what all ranks know of: the first that ends everything, else all that blew up."""
-    for error in errors:
-        if not isinstance(error, BlewUp):
-            raise error
+    """Raise what all ranks know of: the first that ends everything, a request to stop, else all
+    that blew up."""
+    for kind in (CaseError, CannotWrite, StoppedEarly):
+        for error in errors:
+            if isinstance(error, kind):
+                raise error
     if errors:
         raise BlewUp("; ".join(dict.fromkeys(str(error) for error in errors)))
 

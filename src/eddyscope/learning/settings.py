@@ -15,6 +15,9 @@ from eddyscope.config.files import FileName
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
+from eddyscope.learning.logs import LOGS
+from eddyscope.learning.losses import LOSSES, Mse
+from eddyscope.learning.recipe import Precision
 from eddyscope.learning.schedule import Schedule
 
 __all__ = ["Seeds", "TrainingSettings", "TransferSettings"]
@@ -67,8 +70,34 @@ class TrainingSettings(Seeded):
     rotations: bool = False
     """Turn every sample by a random multiple of 90°: psi, omega, pi and strain are true scalars.
     Not for u and v, nor for fields between walls or on a rectangle; of others you must know."""
+    reflections: bool = False
+    """Mirror every other sample, at random: psi, omega and pi then change their sign, strain does
+    not. For networks of these fields alone; not where walls, a β effect or a shear tell one side
+    from the other."""
+    loss: Annotated[Any, Choice(LOSSES)] = Mse.Settings()
+    """What training makes small."""
+    noise: float = Field(default=0.0, ge=0.0)
+    """Standard deviation of white noise that is added to the normalised inputs."""
+    accumulate: int = Field(default=1, ge=1)
+    """Passes that a batch is split into, which takes less memory and changes rounding alone; batch
+    normalisation then sees the parts."""
+    precision: Precision = "float32"
+    """Of products: "tf32" on GPUs that have it, "bf16" by torch's autocast. Weights and losses are
+    float32."""
+    compile: bool = False
+    """Let torch compile the network, which takes a minute at first; on a CPU it needs a C++
+    compiler."""
+    reproducible: bool = False
+    """The same bits on 1 to 8 ranks: a batch always has 8 parts, whose gradients are added in
+    order. Slower where a rank's part of a batch is small; not with batch normalisation."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights of the base training are its result: the last, or those of the epoch with the
+    least loss on validation members."""
     checkpoint_every: Annotated[int, CHANGES_NO_RESULT] = Field(default=10, ge=1)
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; checkpoint.seconds holds too."""
+    log: Annotated[list[Annotated[Any, Choice(LOGS)]], CHANGES_NO_RESULT] = ["jsonl"]
+    """What base training and re-training write beside each model while they run: a line of JSON an
+    epoch, curves for TensorBoard."""
 
 
 class TransferSettings(Seeded):
@@ -101,6 +130,10 @@ class TransferSettings(Seeded):
     """Of Adam, the same for all weights; in place of rates."""
     schedule: Schedule = "cosine"
     """Of the learning rate, see training.schedule."""
+    loss: Annotated[Any, Choice(LOSSES)] | None = None
+    """By default training.loss."""
+    noise: float | None = Field(default=None, ge=0.0)
+    """By default training.noise."""
     seeds: Annotated[int, CHANGES_NO_RESULT] = Field(default=1, ge=1, le=1000)
     """Repeats with other orders of the samples (and other random weights for scratch)."""
 

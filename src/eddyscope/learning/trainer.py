@@ -1,35 +1,45 @@
-"""Training: mean squared error of the normalised Π, Adam, data-parallel over the ranks.
+"""Training: a loss of the normalised Π, Adam, data-parallel over the ranks.
 
-The gradient of a step is that of the mean over the global batch on any number of ranks.
-DistributedDataParallel averages over ranks, so each rank scales the sum over its own
-samples by ranks / (samples of the whole batch); a rank without samples adds zero.
+The gradient of a step is that of the mean over the global batch on any number of ranks; see
+`learning/gradients.py`.
 """
 
 from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.checkpoint import Position, restore, save_checkpoint
+from eddyscope.learning.checkpoint import Checkpoints, Position, Saved, State
 from eddyscope.learning.descent import Descent
 from eddyscope.learning.device import configure_torch
+from eddyscope.learning.gradients import (
+    SHARDS,
+    Forward,
+    Gradient,
+    Sharded,
+    Together,
+    require_no_statistics,
+)
 from eddyscope.learning.history import History
-from eddyscope.learning.order import Batch, Order, rotated
+from eddyscope.learning.logs import LOGS, Log
+from eddyscope.learning.losses import Loss, Mse
+from eddyscope.learning.order import Batch, Order
+from eddyscope.learning.precision import compiled, products
 from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.schedule import factor
 from eddyscope.learning.training_mode import (
     Counted,
     Used,
     buffers_of,
-    random_numbers,
     same_buffers,
     shared_statistics,
     untouched,
@@ -37,20 +47,26 @@ from eddyscope.learning.training_mode import (
     with_all,
 )
 from eddyscope.networks.layers import evaluating
-from eddyscope.parallel.failure import BlewUp, all_true
+from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree, all_true
+from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.torch_group import pick_device, process_group
 from eddyscope.parallel.world import World, block
 
-__all__ = ["Recipe", "Saved", "mean_loss", "train"]
+__all__ = ["Recipe", "Requests", "Saved", "mean_loss", "train"]
 
 
-@dataclass(frozen=True)
-class Saved:
-    """Where training leaves its checkpoints, and whose they are."""
+class Requests(Protocol):
+    """Who may ask a training to stop, see `parallel/stop.py`."""
 
-    path: Path
-    identity: str
-    """Of all that decides the result; a checkpoint of another identity is not used."""
+    @property
+    def by(self) -> str:
+        """What asked."""
+
+    def pending(self) -> bool:
+        """Whether this rank knows of a request."""
+
+    def any(self) -> bool:
+        """Whether any rank of the training does. Collective."""
 
 
 def train(
@@ -62,6 +78,7 @@ def train(
     saved: Saved | None = None,
     report: Callable[[int, str], None] = lambda step, note: None,
     channels_last: bool = True,
+    requests: Requests | None = None,
 ) -> History:
     """Train those parameters of `network` that require gradients, in place. Collective.
 
@@ -71,9 +88,13 @@ def train(
     zero in it. channels_last: whether its tensors may lie so in memory, which is faster.
 
     An interrupted training that is called again on as many ranks and threads ends with the
-    same bits. On other numbers it goes on as well, since no user would rather lose the steps
-    than the last bits; it says so, and the history keeps what each stretch was trained on.
-    Raises BlewUp on all ranks if a loss or a parameter is no longer finite.
+    same bits, at whatever step it was left. On other numbers it goes on as well, since no user
+    would rather lose the steps than the last bits; it says so, and the history keeps what each
+    stretch was trained on (a `reproducible` recipe has the same bits on any number of ranks).
+
+    On all ranks together raises BlewUp if a loss is no longer finite, before the step is taken,
+    or a parameter after it; StoppedEarly if `requests` asked for it; both after a checkpoint;
+    CaseError for a recipe that this network or machine cannot follow.
     """
     threads = configure_torch(world)
     device = pick_device(world.comm)
@@ -82,20 +103,36 @@ def train(
     network.to(memory_format=layout)  # type: ignore[call-overload]
     samples = samples.to(device)
     validation = None if validation is None else validation.to(device)
-    # Batch normalisation may not take one sample, which a rank alone meets as the last batch.
-    alone = world.size == 1 and len(samples) % recipe.batch_size == 1
-    tried = samples.inputs[: 1 if alone or recipe.batch_size == 1 else 2]
-    with used_parameters(network, tried) as used:
+    tried = samples.inputs[: _tried(len(samples), recipe, world)]
+    with used_parameters(network, tried) as used, products(recipe.precision):
         descent = Descent(network, used.parameters, recipe)
-        data = samples, validation, recipe, world, saved, layout, device, report
-        history = _Training(network, used, descent, *data).run(threads)
+        state = State(used.parameters, buffers_of(network), descent.optimiser)
+        history, ending = _Training(
+            network=network,
+            used=used,
+            samples=samples,
+            validation=validation,
+            recipe=recipe,
+            world=world,
+            layout=layout,
+            descent=descent,
+            checkpoints=Checkpoints(saved, state, world),
+            requests=requests,
+            logs=[LOGS.build(log) for log in saved.logs] if saved is not None else [],
+            report=report,
+            began=time.monotonic(),
+        ).run(threads)
     network.to("cpu")
-    if not _is_finite(used.parameters, history, world):
-        raise BlewUp(
-            f"training: the loss is no longer finite after step {history.steps[-1]}; lower the "
-            "learning rate, or look for samples that are not finite"
-        )
+    if ending is not None:
+        raise ending
     return history
+
+
+def _tried(samples: int, recipe: Recipe, world: World) -> int:
+    """How many samples a network is tried on: batch normalisation may not take one, which a rank
+    alone meets as the last batch."""
+    alone = world.size == 1 and samples % recipe.batch_size == 1
+    return 1 if alone or recipe.batch_size == 1 else 2
 
 
 @dataclass(frozen=True)
@@ -104,156 +141,221 @@ class _Training:
 
     network: nn.Module
     used: Used
-    descent: Descent
     samples: Samples
     validation: Samples | None
     recipe: Recipe
     world: World
-    saved: Saved | None
     layout: torch.memory_format
-    device: torch.device
+    descent: Descent
+    checkpoints: Checkpoints
+    requests: Requests | None
+    logs: Sequence[Log]
     report: Callable[[int, str], None]
+    began: float
 
-    def run(self, threads: int) -> History:
-        """All steps that are not done yet. Collective."""
-        recipe, world, saved = self.recipe, self.world, self.saved
-        position = self._restored()
-        changed = position.history.go_on(position.step, world.size, threads)
-        if changed and saved is not None:
+    def run(self, threads: int) -> tuple[History, Exception | None]:
+        """All steps that are not done yet; what ended it early. Collective."""
+        position, world, saved = self.checkpoints.restored(), self.world, self.checkpoints.saved
+        history = position.history
+        changed = history.go_on(position.step, world.size, threads)
+        if changed and saved is not None and not self.recipe.reproducible:
             name = saved.path.stem
             world.say(f"{name}: goes on {changed}; the last bits will be of neither alone")
-        order = Order(len(self.samples), recipe.batch_size, recipe.key, recipe.rotations)
+        self._log(lambda log: self._begin(log, position.step))
+        ending: Exception | None = None
 
-        def loop(model: nn.Module, counted: Counted) -> None:
-            step = _Step(model, self.used, self.samples, self.layout, counted)
-            numbers = range(position.step, recipe.steps)
-            for number, batch in zip(numbers, order.batches(position.step), strict=False):
-                with random_numbers("training", (*recipe.key, number, world.rank), self.device):
-                    position.met += step.gradient(batch, world)
-                self.descent.take(number)
-                same_buffers(self.network, world)
-                position.met_samples += batch.total
-                position.step = number + 1
-                if not self._after_step(position, order.steps_an_epoch):
-                    return
+        def loop(gradient: Gradient) -> None:
+            nonlocal ending
+            ending = self._steps(gradient, position)
 
-        _on_all_ranks(self.network, self.used, self.samples, world, self.device, loop)
-        position.history.travel = self.descent.travel(position.step)
-        return position.history
+        self._on_all_ranks(loop)
+        self._log(lambda log: log.end())
+        history.travel = self.descent.travel(position.step)
+        if ending is None and position.best:
+            with torch.no_grad():
+                for name, value in self.checkpoints.state.values.items():
+                    value.copy_(position.best[name])
+        return history, ending
 
-    def _restored(self) -> Position:
-        """Where the checkpoint left it. Collective."""
-        if self.saved is None:
-            return Position()
-        path, identity = self.saved.path, self.saved.identity
-        return restore(path, identity, *self._state, self.world)
+    def _steps(self, gradient: Gradient, position: Position) -> Exception | None:
+        """Steps until the end or what ends it early. Collective."""
+        recipe = self.recipe
+        order = Order(
+            len(self.samples),
+            recipe.batch_size,
+            recipe.key,
+            recipe.rotations,
+            recipe.reflections is not None,
+        )
+        numbers = range(position.step, recipe.steps)
+        for number, batch in zip(numbers, order.batches(position.step), strict=False):
+            loss = gradient.of(batch, number)
+            bad, asked, due = self._agreed(loss)
+            if bad:
+                return self._blew_up(position, batch)
+            self.descent.take(number)
+            same_buffers(self.network, self.world)
+            position.met += loss
+            position.met_samples += batch.total
+            position.step = number + 1
+            ending = self._after_step(position, order.steps_an_epoch, asked, due)
+            if ending is not None:
+                return ending
+        return None
 
-    @property
-    def _state(
-        self,
-    ) -> tuple[Mapping[str, nn.Parameter], Mapping[str, Tensor], torch.optim.Optimizer]:
-        return self.descent.trained, buffers_of(self.network), self.descent.optimiser
+    def _agreed(self, loss: float) -> tuple[bool, bool, bool]:
+        """Whether on any rank the loss is not finite, a request is known, or a checkpoint due.
+        Collective."""
+        pending = self.requests is not None and self.requests.pending()
+        flags = [not math.isfinite(loss), pending, self.checkpoints.due()]
+        if self.world.size > 1:
+            flags = [bool(flag) for flag in largest(self.world.comm, [int(f) for f in flags])]
+        return flags[0], flags[1], flags[2]
 
-    def _after_step(self, position: Position, steps_an_epoch: int) -> bool:
-        """Measure, keep and report where it is time to; whether all is finite. Collective."""
+    def _blew_up(self, position: Position, batch: Batch) -> Exception:
+        """What is said of a loss that is not finite; the weights of before it are kept if what the
+        network keeps besides them is sound. Collective."""
+        buffers = self.checkpoints.state.buffers.values()
+        if all_true(self.world.comm, all(bool(torch.isfinite(b).all()) for b in buffers)):
+            self.checkpoints.save(position)
+        return BlewUp(
+            f"training: the loss is no longer finite at step {position.step + 1}, in epoch "
+            f"{batch.epoch + 1}; lower the learning rate, or look for samples that are not finite"
+        )
+
+    def _after_step(
+        self, position: Position, steps_an_epoch: int, asked: bool, due: bool
+    ) -> Exception | None:
+        """Measure, keep, report and stop where it is time to. Collective."""
         recipe, step = self.recipe, position.step
         ended = step == recipe.steps
         if ended or step % (recipe.evaluate_every or steps_an_epoch) == 0:
             self._evaluate(position)
-            if not _is_finite(self.descent.trained, position.history, self.world):
-                return False
+            if not _is_finite(self.descent, position.history, self.world):
+                return BlewUp(
+                    f"training: weights or losses are no longer finite after step {step}; lower "
+                    "the learning rate, or look for samples that are not finite"
+                )
             self.report(step, position.history.words)
-        due = recipe.checkpoint_every and step % recipe.checkpoint_every == 0
-        if self.saved is not None and due and not ended:
-            path, identity = self.saved.path, self.saved.identity
-            save_checkpoint(path, identity, *self._state, position, self.world)
-        return True
+        if ended:
+            return None
+        asked = asked and self.requests is not None and self.requests.any()
+        every = recipe.checkpoint_every
+        if asked or due or (every and step % every == 0):
+            self.checkpoints.save(position)
+        if asked and self.requests is not None:
+            return StoppedEarly(
+                f"at step {step} of {recipe.steps}, as asked by {self.requests.by}; call again to "
+                "go on"
+            )
+        return None
 
     def _evaluate(self, position: Position) -> None:
-        """A point of the curves. Collective."""
+        """A point of the curves; keeps the weights if they are the best so far. Collective."""
         history, values = position.history, self.samples.targets[0].numel()
         met = float(self.world.comm.allreduce(position.met))
         history.train.append(met / (position.met_samples * values))
         history.steps.append(position.step)
         position.met, position.met_samples = 0.0, 0
         if self.validation is not None:
-            size = self.recipe.batch_size
-            history.validation.append(mean_loss(self.network, self.validation, size, self.world))
+            parts = SHARDS if self.recipe.reproducible else None
+            data = self.validation, self.recipe.batch_size, self.world, self.recipe.loss, parts
+            history.validation.append(mean_loss(self.network, *data))
+            found, best = history.validation, history.best
+            better = best is None or found[-1] < found[best]
+            if self.recipe.keep == "best" and math.isfinite(found[-1]) and better:
+                history.best = len(found) - 1
+                state = self.checkpoints.state
+                position.best = {name: value.clone() for name, value in state.values.items()}
+        self._log(lambda log: log.write(self._point(history)))
+
+    def _point(self, history: History) -> dict[str, float]:
+        """The last point of the curves, as logs are given it."""
+        step, recipe = history.steps[-1], self.recipe
+        rate = recipe.rate * factor(recipe.schedule, step - 1, recipe.steps)
+        seconds = round(time.monotonic() - self.began, 3)
+        validation = {"validation": history.validation[-1]} if history.validation else {}
+        loss = {"loss": history.train[-1]}
+        return {"step": step, **loss, **validation, "rate": rate, "seconds": seconds}
+
+    def _begin(self, log: Log, step: int) -> None:
+        assert self.checkpoints.saved is not None
+        log.check()
+        log.begin(self.checkpoints.saved.path.with_suffix(""), step)
+
+    def _log(self, call: Callable[[Log], None]) -> None:
+        """Call every log on rank 0; what it raises is raised on all. Collective."""
+
+        def call_all() -> None:
+            for log in self.logs:
+                call(log)
+
+        if self.logs:
+            self.world.on_root(call_all)
+
+    def _on_all_ranks(self, loop: Callable[[Gradient], None]) -> None:
+        """Call `loop` with how all ranks come by their gradients together. Collective."""
+        recipe, world, example = self.recipe, self.world, self.samples.inputs[:1]
+        device, counted, model = example.device, Counted(), self.network
+        forward = Forward(self.samples, recipe, self.used, self.layout, counted)
+        if recipe.compile:
+            example_of_all = self.samples.inputs[: recipe.batch_size]
+            laid_out = example_of_all.contiguous(memory_format=self.layout)
+            model = agree(world.comm, lambda: compiled(self.network, recipe.precision, laid_out))
+        if recipe.reproducible:
+            agree(world.comm, lambda: require_no_statistics(self.network, self.samples.inputs[:2]))
+            loop(Sharded(model, forward, world))
+            return
+        if world.size == 1:
+            loop(Together(model, forward, world))
+            return
+        with process_group(world.comm, device), shared_statistics(self.network, counted):
+            ids = [device.index] if device.type == "cuda" else None
+            together = DistributedDataParallel(model, device_ids=ids)
+            # DDP lays its buckets out anew after its first step, which changes the order of
+            # sums. One step ahead of the first makes a resumed run sum like an unbroken one.
+            with untouched(self.network, device):
+                with_all(together(example).sum(), self.used.at_times).backward()
+            loop(Together(together, forward, world))
+            # DDP must go before its process group: as the last owner it would wait for the
+            # group's threads while it holds the interpreter's lock, which they may need.
+            del together
+            gc.collect()
 
 
-def mean_loss(network: nn.Module, samples: Samples, batch_size: int, world: World) -> float:
-    """Mean squared error over `samples`, shared out to the ranks. Collective."""
-    mine = block(len(samples), world.size, world.rank)
-    total = 0.0
-    with torch.inference_mode(), evaluating(network):
-        for start in range(mine.start, mine.stop, batch_size):
-            part = slice(start, min(start + batch_size, mine.stop))
-            error = network(samples.inputs[part]) - samples.targets[part]
-            total += float(error.square().sum(dtype=torch.float64))
-    return float(world.comm.allreduce(total)) / samples.targets.numel()
-
-
-@dataclass(frozen=True)
-class _Step:
-    """What every step of a training works with."""
-
-    model: nn.Module
-    used: Used
-    samples: Samples
-    layout: torch.memory_format
-    counted: Counted
-
-    def gradient(self, batch: Batch, world: World) -> float:
-        """Give the parameters the gradient of the mean over the batch; returns the sum of squared
-        errors over this rank's part of it. Collective."""
-        self.model.zero_grad()
-        error = self._squared_error(batch.part(world.rank, world.size))
-        scale = world.size / (batch.total * self.samples.targets[0].numel())
-        with_all(error * scale, self.used.at_times).backward()
-        return float(error.detach())
-
-    def _squared_error(self, part: Batch) -> Tensor:
-        self.counted.here = len(part.indices) > 0
-        indices, turns = part.indices, part.turns
-        if not self.counted.here:  # not every network takes a batch of no samples
-            indices, turns = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        chosen = torch.from_numpy(indices).to(self.samples.inputs.device)
-        inputs = rotated(self.samples.inputs[chosen], turns)
-        targets = rotated(self.samples.targets[chosen], turns)
-        prediction = self.model(inputs.contiguous(memory_format=self.layout))
-        error: Tensor = (prediction - targets).square().sum()
-        return error if self.counted.here else error * 0.0
-
-
-def _on_all_ranks(
+def mean_loss(
     network: nn.Module,
-    used: Used,
     samples: Samples,
+    batch_size: int,
     world: World,
-    device: torch.device,
-    loop: Callable[[nn.Module, Counted], None],
-) -> None:
-    """Call `loop` with `network` as all ranks of `world` train it together. Collective."""
-    counted = Counted()
-    if world.size == 1:
-        loop(network, counted)
-        return
-    with process_group(world.comm, device), shared_statistics(network, counted):
-        ids = [device.index] if device.type == "cuda" else None
-        model = DistributedDataParallel(network, device_ids=ids)
-        # DDP lays its buckets out anew after its first step, which changes the order of
-        # sums. One step ahead of the first makes a resumed run sum like an unbroken one.
-        with untouched(network, device):
-            with_all(model(samples.inputs[:1]).sum(), used.at_times).backward()
-        loop(model, counted)
-        # DDP must go before its process group: as the last owner it would wait for the
-        # group's threads while it holds the interpreter's lock, which they may need.
-        del model
-        gc.collect()
+    loss: Loss | None = None,
+    parts: int | None = None,
+) -> float:
+    """A loss, by default the mean squared error, over `samples`, shared out to the ranks.
+    Collective.
+
+    parts: into how many the samples are split, whose sums are added in order: the same bits on any
+    number of ranks. By default one a rank.
+    """
+    parts = parts or world.size
+    loss = loss or Mse()
+    totals: list[float] = []
+    with torch.inference_mode(), evaluating(network):
+        mine = block(parts, world.size, world.rank)
+        for number in range(mine.start, mine.stop):
+            part = block(len(samples), parts, number)
+            total = 0.0
+            for start in range(part.start, part.stop, batch_size):
+                chosen = slice(start, min(start + batch_size, part.stop))
+                inputs, targets = samples.inputs[chosen], samples.targets[chosen]
+                total += float(loss(network(inputs).double(), targets.double(), inputs.double()))
+            totals.append(total)
+    sums: list[list[float]] = world.comm.allgather(totals)
+    return sum(total for of_rank in sums for total in of_rank) / samples.targets.numel()
 
 
-def _is_finite(trained: Mapping[str, nn.Parameter], history: History, world: World) -> bool:
+def _is_finite(descent: Descent, history: History, world: World) -> bool:
     """Whether the latest losses and all trained parameters are finite on all ranks. Collective."""
     losses = [*history.train[-1:], *history.validation[-1:]]
-    sums = [float(p.detach().sum()) for p in trained.values()]
+    sums = [float(p.detach().sum()) for p in descent.trained.values()]
     return all_true(world.comm, all(math.isfinite(value) for value in [*losses, *sums]))

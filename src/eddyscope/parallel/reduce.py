@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from eddyscope.config.arrays import AnyArray
 from eddyscope.parallel.world import Comm
 
-__all__ = ["largest", "total"]
+__all__ = ["gathered", "largest", "total"]
 
 
 def largest(comm: Comm, values: ArrayLike) -> AnyArray:
@@ -24,6 +24,18 @@ def total(comm: Comm, values: ArrayLike) -> AnyArray:
     sums that feed back into a run, put parts into their own places and add them in order.
     """
     return _reduce(comm, values, MPI.SUM)
+
+
+def gathered(comm: Comm, rows: AnyArray) -> AnyArray:
+    """The rows of all ranks below one another, in the order of the ranks. Collective.
+
+    Each rank may have another number of them, of one width and type.
+    """
+    mine = np.ascontiguousarray(rows)
+    counts = comm.allgather(mine.size)
+    result = np.empty((sum(counts) // mine.shape[1], mine.shape[1]), mine.dtype)
+    comm.Allgatherv(mine, (result, counts))
+    return result
 
 
 def _reduce(comm: Comm, values: ArrayLike, operation: MPI.Op) -> AnyArray:

@@ -18,14 +18,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
 
+from mpi4py import MPI
 from pydantic import Field
 
 from eddyscope.config.case import Section
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.units import SECONDS
-from eddyscope.parallel.world import World
+from eddyscope.parallel.world import Comm, World
 
-__all__ = ["StopRequests", "StopSettings"]
+__all__ = ["GroupRequests", "StopRequests", "StopSettings"]
 
 BETWEEN_LOOKS = 0.25
 """Seconds between looks for the STOP file: a shared file system is not asked at every step."""
@@ -42,8 +43,10 @@ class StopSettings(Section):
         "USR1",
         "USR2",
         "TERM",
+        "INT",
     ]
-    """Signals that ask for it; schedulers send one ahead of the end of a job."""
+    """Signals that ask for it; schedulers send one ahead of the end of a job. INT is Ctrl-C; a
+    second one ends the program at once."""
     seconds: Annotated[float | None, CHANGES_NO_RESULT, SECONDS] = Field(default=None, gt=0.0)
     """Wall time after which it stops by itself; by default it does not."""
 
@@ -71,6 +74,8 @@ class StopRequests:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.by == "SIGINT":
+            raise KeyboardInterrupt
         self.by = signal.Signals(number).name
         before = getattr(self._before.get(signal.Signals(number)), "__self__", None)
         if isinstance(before, StopRequests):  # who waits outside is to hear it too
@@ -98,3 +103,65 @@ class StopRequests:
         asked = self.world.comm.allgather(self.by)
         self.by = next((by for by in asked if by), "")
         return bool(self.by)
+
+
+class GroupRequests:
+    """The same for ranks that are dealt to groups, each at work by itself, and know of each other
+    nothing: a group that is asked tells the others.
+
+        with GroupRequests(requests, group) as heard:    # collective over all ranks
+            ...
+            if heard.any():                              # the ranks of this group together
+                save()
+                break
+
+    Whether all groups stop in the middle of something is for each to say; leaving is collective
+    over all ranks again.
+    """
+
+    def __init__(self, requests: StopRequests, group: World):
+        self.requests = requests
+        self.group = group
+        self._notes: Comm = requests.world.comm.Dup()
+        self._told: list[int] = []
+        self._sent: list[MPI.Request] = []
+        self._heard: list[int] = []
+
+    @property
+    def by(self) -> str:
+        """What asked."""
+        return self.requests.by
+
+    def __enter__(self) -> GroupRequests:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return  # of this rank alone, perhaps: the others may never come here
+        told = self._notes.allgather(self._told)
+        for rank, others in enumerate(told):
+            if self._notes.rank in others and rank not in self._heard:
+                self._notes.recv(source=rank)
+        MPI.Request.waitall(self._sent)
+        self._notes.Free()
+        if self.requests.world.is_root:
+            self.requests.file.unlink(missing_ok=True)
+
+    def pending(self) -> bool:
+        """Whether this rank knows of a request. Not collective."""
+        state = MPI.Status()
+        if not self.requests.by and self._notes.iprobe(status=state):
+            self._heard.append(state.source)
+            self.requests.by = self._notes.recv(source=state.source)
+        return self.requests.pending()
+
+    def any(self) -> bool:
+        """Whether anyone asked any rank of the group to stop. Collective over the group."""
+        self.pending()
+        asked = self.group.comm.allgather((self.requests.by, self._notes.rank))
+        self.requests.by = next((by for by, _ in asked if by), "")
+        if self.requests.by and self.group.is_root and not self._told:
+            inside = [rank for _, rank in asked]
+            self._told = [r for r in range(self._notes.size) if r not in inside]
+            self._sent = [self._notes.isend(self.requests.by, dest=r) for r in self._told]
+        return bool(self.requests.by)

@@ -35,6 +35,7 @@ from eddyscope.config.streams import integer_seed
 from eddyscope.filtering.kernels import FILTERS, Gaussian
 from eddyscope.flows.base import FlowSettings
 from eddyscope.learning.adaptations.base import Adaptation
+from eddyscope.learning.recipes import check_training
 from eddyscope.learning.selection import check_transfer, transfer_models
 from eddyscope.learning.settings import Seeds, TrainingSettings, TransferSettings
 from eddyscope.networks.cnn import Cnn
@@ -130,10 +131,12 @@ class Case(Section):
         together(
             made._check_grids,
             made._check_fields,
-            made._check_rotations,
             made._check_epochs,
             made._check_model,
             *(partial(check_grid, made.network, n) for n in made._sides),
+            lambda: check_training(
+                made.training, made.transfer, made.channels, made.without_shells
+            ),
             lambda: check_transfer(made.transfer, made.layer_names),
             lambda: made.advise.check_samples(made.transfer.samples),
         )
@@ -188,13 +191,6 @@ class Case(Section):
                 "training.epochs = 0, but the network begins with random weights; give at least 1, "
                 'or weights of your own: network.kind = "user" and network.weights'
             )
-
-    def _check_rotations(self) -> None:
-        """CaseError where samples turned by 90° would be no samples."""
-        vectors = [name for name in self.channels.names if re.fullmatch(r"[uv](_\d+)?", name)]
-        if self.training.rotations and (vectors or self.without_shells):
-            why = f"{', '.join(vectors)} turns into another" if vectors else self.without_shells
-            raise CaseError(f"training.rotations = true, but {why}; leave it out")
 
     def _check_model(self) -> None:
         """CaseError where the base model that is named is not as the case says."""

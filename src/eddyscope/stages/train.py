@@ -1,8 +1,9 @@
 """`eddyscope train`: the base network, on the base system's training members.
 
 Reads base/dataset.h5 and normalisation/base.json. Writes models/base.safetensors
-(`artefacts/model.py`) and, while it trains, models/base.ckpt. Called again after a kill, it
-goes on from there.
+(`artefacts/model.py`), models/base.metrics.jsonl (`learning/logs.py`) and, while it trains,
+models/base.ckpt. Called again after a kill, or a stop on request (a signal, models/STOP, the wall
+time), it goes on from there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.learning.recipe import recipe_of_training
+from eddyscope.config.errors import CaseError
+from eddyscope.learning.recipes import check_logs, recipe_of_training
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
+from eddyscope.parallel.stop import StopRequests
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
@@ -23,6 +26,9 @@ from eddyscope.stages.stage import Stage
 
 if TYPE_CHECKING:
     from eddyscope.learning.base_model import BaseTraining
+
+SCRATCH = (".ckpt", ".metrics.jsonl", ".tensorboard")
+"""Endings of what lies beside the base model's file."""
 
 
 class Train(Stage):
@@ -39,6 +45,12 @@ class Train(Stage):
         n, training = case.network_grid, case.training
         count, ensemble = case.training_samples("base"), case.system("base").ensemble
         validation = ensemble.count("validation")
+        check_logs(training)
+        if training.keep == "best" and not validation:
+            raise CaseError(
+                'training.keep = "best", but the base ensemble has no validation members; set '
+                'base.ensemble.split, or training.keep = "last"'
+            )
         steps = -(-count // training.batch_size)
         flops = training_flops(case.network, case.channels, n)
         seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
@@ -69,14 +81,16 @@ class Train(Stage):
             sections=("network", "training", "filter", "seeds.training", "base.ensemble.split"),
             inputs=(dataset, own),
             outputs=(job.base_model,),
-            scratch=(job.base_model.with_suffix(".ckpt"),),
+            scratch=tuple(map(job.base_model.with_suffix, SCRATCH)),
         )
 
         def train(_: Sequence[Step]) -> None:
             training = training_of(case, job.base_model, job.identity(step), facts)
             normalisation = agree(world.comm, lambda: read_normalisation(own))
             progress = Progress(world, "train: step", training.recipe.steps)
-            training.make(job.source("base"), normalisation, world, progress.update)
+            with StopRequests(world, job.models, case.stop) as requests:
+                source = job.source("base")
+                training.make(source, normalisation, world, progress.update, requests)
 
         return [*normalise(job, self.name, ["base"]), Work([step], train, by_networks())]
 
@@ -98,7 +112,7 @@ def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, objec
     from eddyscope.learning.base_model import BaseTraining
 
     training, count = case.training, case.training_samples("base")
-    recipe = recipe_of_training(training, count, case.seeds)
+    recipe = recipe_of_training(training, count, case.seeds, case.channels)
     return BaseTraining(
         network=case.network,
         channels=case.channels,
@@ -108,6 +122,8 @@ def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, objec
         path=path,
         identity=identity,
         provenance=facts,
+        seconds=case.checkpoint.seconds,
+        logs=case.training.log,
     )
 
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
-from eddyscope.learning.recipe import recipe_of_transfer
+from eddyscope.learning.recipes import check_logs, recipe_of_transfer
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
+from eddyscope.parallel.stop import StopRequests
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from eddyscope.learning.models import Model
     from eddyscope.learning.retrain import Target
 
-SECTIONS = ("network", "training.batch_size", "training.rotations",
+SHARED = ("batch_size", "rotations", "reflections", "loss", "noise", "accumulate", "precision",
+          "compile", "reproducible")  # fmt: skip
+"""Settings of training that hold for re-training too."""
+
+SCRATCH = (".ckpt", ".metrics.jsonl", ".tensorboard")
+"""Endings of what lies beside a model's file."""
+
+SECTIONS = ("network", *(f"training.{name}" for name in SHARED),
             "transfer", "seeds.transfer", "filter", "target.ensemble.split")  # fmt: skip
 
 
@@ -47,9 +55,10 @@ class Transfer(Stage):
         """What would be made and what it costs, a line each. Raises CaseError."""
         case = job.case
         case.training_samples("target")
+        check_logs(case.training)
         transfer, models = case.transfer, case.transfer_models
         groups = min(job.world.size, len(models))
-        recipe = recipe_of_transfer(transfer, case.training, case.seeds)
+        recipe = recipe_of_transfer(transfer, case.training, case.seeds, case.channels)
         network = case.network, case.channels, case.network_grid
         flops = training_flops(*network)
         trained = sum(adaptation.is_trained for adaptation in models.values())
@@ -82,23 +91,26 @@ def _work(job: Job, with_base: bool) -> Work:
     base, own = job.base_model, job.normalisation("target")
     models = {k: a for k, a in case.transfer_models.items() if a.reads_base == with_base}
     outputs = tuple(job.model(key) for key in models)
-    checkpoints = [path.with_suffix(".ckpt") for path in outputs]
+    beside = [path.with_suffix(end) for path in outputs for end in SCRATCH]
     step = Step(
         "transfer.with_base" if with_base else "transfer",
         sections=SECTIONS,
         inputs=(base, job.dataset("target"), own, *[job.source("base").path] * with_base),
         outputs=outputs,
-        scratch=checkpoints if with_base else (job.transfer_folder,),
+        scratch=beside if with_base else (job.transfer_folder,),
     )
 
     def make(_: Sequence[Step]) -> None:
         from eddyscope.learning.retrain import Retraining, samples_of_base
 
         model, target = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
-        recipe = recipe_of_transfer(case.transfer, case.training, case.seeds)
+        recipe = recipe_of_transfer(case.transfer, case.training, case.seeds, case.channels)
         told = models, recipe, job.models, job.identity(step)
         of_base = partial(samples_of_base, lambda: job.source("base").open(), model)
-        Retraining(model, target, *told, of_base, facts).make_all(world)
+        keeping = case.checkpoint.seconds, case.training.log
+        retraining = Retraining(model, target, *told, of_base, facts, *keeping)
+        with StopRequests(world, job.models, case.stop) as requests:
+            retraining.make_all(world, requests)
 
     return Work([step], make, by_networks())
 
