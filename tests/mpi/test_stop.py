@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
+from mpi4py import MPI
 
-from eddyscope.parallel.stop import StopRequests, StopSettings
+from eddyscope.parallel.stop import GroupRequests, StopRequests, StopSettings
 
 pytestmark = pytest.mark.mpi
 
@@ -32,3 +34,43 @@ def test_a_stop_file_is_obeyed_once(world, shared_tmp_path):
         assert requests.by.endswith("STOP")
     with StopRequests(world, shared_tmp_path) as requests:
         assert not requests.any()
+
+
+@pytest.mark.parametrize("asked", ["a signal to the last rank", "a file", "nothing"])
+def test_groups_that_work_apart_tell_each_other(world, shared_tmp_path, asked):
+    group, _ = world.split(2)
+    if asked == "a file" and world.is_root:
+        (shared_tmp_path / "STOP").touch()
+    world.comm.Barrier()
+    with StopRequests(world, shared_tmp_path) as requests, GroupRequests(requests, group) as heard:
+        if asked == "a signal to the last rank" and world.rank == world.size - 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        until = time.monotonic() + (20.0 if asked != "nothing" else 0.1)
+        while time.monotonic() < until:
+            # Each group agrees by itself, as training does at every step.
+            if group.comm.allreduce(heard.pending(), op=MPI.LOR):
+                assert heard.any()
+                break
+            time.sleep(0.01)
+        assert bool(heard.by) == (asked != "nothing")
+    group.comm.Free()
+    assert not (shared_tmp_path / "STOP").exists()
+    with StopRequests(world, shared_tmp_path) as requests:
+        assert not requests.any()
+
+
+def test_a_group_that_is_done_need_not_listen(world, shared_tmp_path):
+    group, index = world.split(2)
+    with StopRequests(world, shared_tmp_path) as requests, GroupRequests(requests, group) as heard:
+        if index == 0:  # the other has nothing left to do
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert heard.any()
+    group.comm.Free()
+
+
+def test_a_second_interrupt_ends_at_once(world, shared_tmp_path):
+    with StopRequests(world, shared_tmp_path) as requests:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert requests.pending()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

@@ -13,6 +13,7 @@ from eddyscope.config import provenance
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.device import configure_torch
 from eddyscope.learning.history import Stretch
+from eddyscope.learning.logs import LOGS
 from eddyscope.learning.models import weights_of
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.trainer import Saved, mean_loss, train
@@ -20,7 +21,7 @@ from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import NETWORKS, build
 from eddyscope.networks.settings import Channels, NetworkSettings
-from eddyscope.parallel.failure import BlewUp
+from eddyscope.parallel.failure import BlewUp, StoppedEarly
 from eddyscope.parallel.world import World
 
 pytestmark = pytest.mark.mpi
@@ -122,6 +123,86 @@ def test_going_on_with_other_threads_is_said_and_kept(
     configure_torch(world)
 
 
+REPRODUCIBLE = replace(RECIPE, reproducible=True, noise=0.1, batch_size=6, steps=8, accumulate=2)
+
+
+def test_a_reproducible_training_has_the_bits_of_one_rank(world: World, everywhere: Everywhere):
+    together, alone = network(), network()
+    history = train(together.module, samples(20), samples(4, seed=9), REPRODUCIBLE, world)
+    expected = train(alone.module, samples(20), samples(4, seed=9), REPRODUCIBLE, World.single())
+    everywhere(digest(together) == digest(alone), "the weights have other bits")
+    curves = history.train, history.validation, history.travel
+    everywhere(curves == (expected.train, expected.validation, expected.travel), f"{curves}")
+    plain = network()
+    train(plain.module, samples(20), None, replace(REPRODUCIBLE, reproducible=False), world)
+    ours, theirs = weights_of(together), weights_of(plain)
+    worst = max(float(abs(ours[name] - theirs[name]).max()) for name in ours)
+    everywhere(0.0 < worst < 1e-4, f"weights differ by {worst} from those of plain training")
+
+
+def test_a_reproducible_training_goes_on_on_any_number_of_ranks(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    saved = Saved(shared_tmp_path / "a.ckpt", "a")
+    often = replace(REPRODUCIBLE, checkpoint_every=3)
+    whole, broken = network(), network()
+    history = train(whole.module, samples(20), None, REPRODUCIBLE, World.single())
+    if world.is_root:
+        train(network().module, samples(20), None, replace(often, steps=5), World.single(), saved)
+    world.comm.Barrier()
+    found = train(broken.module, samples(20), None, often, world, saved)
+    everywhere(digest(broken) == digest(whole), "the weights have other bits")
+    everywhere(found.train == history.train, f"{found.train}, not {history.train}")
+    everywhere(len(found.stretches) == 1 + (world.size > 1), f"{found.stretches}")
+
+
+def test_a_batch_in_pieces_is_the_same_to_rounding(world: World, everywhere: Everywhere):
+    whole, pieces = network(), network()
+    train(whole.module, samples(), None, RECIPE, world)
+    train(pieces.module, samples(), None, replace(RECIPE, accumulate=3), world)
+    ours, theirs = weights_of(whole), weights_of(pieces)
+    worst = max(float(abs(ours[name] - theirs[name]).max()) for name in ours)
+    everywhere(worst < 1e-4, f"weights differ by {worst}")
+
+
+class Asked:
+    """Asks rank 0 alone to stop, each time at the next step."""
+
+    by = "USR1"
+
+    def __init__(self, world: World):
+        self.world = world
+
+    def pending(self) -> bool:
+        return self.world.is_root
+
+    def any(self) -> bool:
+        return bool(self.world.comm.allreduce(self.pending()))
+
+
+def test_a_training_that_is_stopped_again_and_again_has_the_same_bits(
+    world: World, shared_tmp_path: Path, everywhere: Everywhere
+):
+    saved = Saved(shared_tmp_path / "a.ckpt", "a", logs=[LOGS.settings("jsonl")])
+    whole, broken = network(), network()
+    history = train(whole.module, samples(), samples(2), RECIPE, world)
+    for step in range(1, RECIPE.steps):
+        stopped = ""
+        try:
+            train(
+                network().module, samples(), samples(2), RECIPE, world, saved,
+                requests=Asked(world),
+            )  # fmt: skip
+        except StoppedEarly as error:
+            stopped = str(error)
+        everywhere(f"at step {step} of 12" in stopped, f"it said {stopped!r} at step {step}")
+    found = train(broken.module, samples(), samples(2), RECIPE, world, saved)
+    everywhere(digest(broken) == digest(whole), "the weights have other bits")
+    everywhere(found == history, f"the history is {found}, not {history}")
+    lines = (shared_tmp_path / "a.metrics.jsonl").read_text().splitlines()
+    everywhere(len(lines) == 4, f"{lines}")
+
+
 def test_a_unet_is_trained_as_on_one_rank(world: World, everywhere: Everywhere):
     if world.size > 2:
         pytest.skip("another network brings nothing new on more ranks")
@@ -176,11 +257,14 @@ def test_blow_up_is_met_by_all_ranks(world: World, everywhere: Everywhere):
     poisoned = samples()
     poisoned.inputs[6] = float("inf")  # one sample, so one rank meets it first
     try:
-        train(network().module, poisoned, None, RECIPE, world)
-        blew_up = False
+        trained = network()
+        train(trained.module, poisoned, None, RECIPE, world)
+        words = ""
     except BlewUp as error:
-        blew_up = "step 3" in str(error)
-    everywhere(blew_up, "no BlewUp")
+        words = str(error)
+    everywhere("no longer finite at step" in words and "in epoch 1" in words, f"{words!r}")
+    finite = all(bool(p.isfinite().all()) for p in trained.module.parameters())
+    everywhere(finite, "the step was taken")
 
 
 def test_mean_loss_does_not_depend_on_ranks(world: World, everywhere: Everywhere):

@@ -14,7 +14,7 @@ from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.normalisation import read_normalisation, write_normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
-from eddyscope.parallel.failure import BlewUp
+from eddyscope.parallel.failure import BlewUp, StoppedEarly
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.case import load_case
@@ -63,6 +63,12 @@ def test_cases_that_ask_too_much(stage, override: str, words: str, tmp_path: Pat
         (["network.kernel_size=17"], "network.kernel_size = 17 is wider than the grid of 16"),
         (['network={kind = "unet", kernel_size = 9}'], "wider than the coarse level of 8 x 8"),
         (['advise.scores=["relative_gradient"]'], "advise.default_score"),
+        (["transfer.epochs=3", "transfer.steps=4"], "both say how long; give one"),
+        (
+            ['network.inputs=["u"]', "training.rotations=false", "training.reflections=true"],
+            "it is not known what u of a mirrored flow is",
+        ),
+        (['network.inputs=["psi"]', 'training.loss="mse_transfer"'], "training.loss: the loss ms"),
         (['advise.scores=["linearised_gian"]'], "did you mean linearised_gain"),
     ],
 )
@@ -143,6 +149,35 @@ def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):
     before = job.base_model.read_bytes()
     train.run(job_of(tmp_path, "training.checkpoint_every=3"))
     assert job.base_model.read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", [train, transfer])
+def test_a_stage_that_is_stopped_goes_on_to_the_same_files(
+    stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("eddyscope.parallel.stop.BETWEEN_LOOKS", 0.0)
+    job = job_of(tmp_path, 'transfer.layers=["l02"]', 'transfer.controls=["all"]')
+    write_datasets(job.case, tmp_path, job.world)
+    train.run(job)
+    stage.run(job)
+    made = [job.base_model] if stage is train else [*job.transfer_folder.glob("*.safetensors")]
+    before = {path: path.read_bytes() for path in made}
+    stopping = job_of(
+        tmp_path, 'transfer.layers=["l02"]', 'transfer.controls=["all"]', "stop.seconds=1e-9"
+    )
+    for path in made:
+        path.unlink()
+    with pytest.raises(StoppedEarly, match=r"at step 1 of \d+, as asked by stop.seconds = 1e-09"):
+        stage.run(replace(stopping, fresh=True))
+    status = json.loads((tmp_path / f"status/{stage.name}.json").read_text())
+    assert (status["state"], status["exit_status"]) == ("stopped early", 4)
+    assert not any(path.exists() for path in made)
+    (tmp_path / "models" / "STOP").touch()
+    with pytest.raises(StoppedEarly, match=r"at step \d+ of \d+, as asked by .*STOP"):
+        stage.run(job)
+    assert not (tmp_path / "models" / "STOP").exists()
+    stage.run(job)
+    assert {path: path.read_bytes() for path in made} == before
 
 
 def test_target_statistics_follow_the_samples(tmp_path: Path):

@@ -30,7 +30,8 @@ def rotated(fields: Tensor, turns: IntArray) -> Tensor:
 
 
 def mirrored(fields: Tensor, chosen: BoolArray, signs: Sequence[int]) -> Tensor:
-    """Those samples of `fields` (sample, channel, y, x) that are `chosen` with x turned round.
+    """Those samples of `fields` (sample, channel, y, x) that are `chosen` with y turned round, a
+    symmetry of the β-plane too.
 
     signs: of each channel, +1 or −1: what a mirrored flow's field is times, see `recipe.PARITY`.
     """
@@ -38,7 +39,7 @@ def mirrored(fields: Tensor, chosen: BoolArray, signs: Sequence[int]) -> Tensor:
         return fields
     which = torch.from_numpy(chosen).to(fields.device)[:, None, None, None]
     times = torch.tensor(signs, dtype=fields.dtype, device=fields.device)[:, None, None]
-    return torch.where(which, torch.flip(fields, (3,)) * times, fields)
+    return torch.where(which, torch.flip(fields, (2,)) * times, fields)
 
 
 def noisy(fields: Tensor, std: float, key: Sequence[int], samples: IntArray) -> Tensor:

@@ -12,6 +12,7 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import NOT_ADAPTED
+from eddyscope.config.case import Section
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
@@ -46,7 +47,7 @@ class BaseTraining:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 60.0
     """Least wall time between checkpoints."""
-    logs: Sequence[Any] = ()
+    logs: Sequence[Section] = ()
     """Settings of what is written beside the model, see `learning/logs.py`."""
 
     def make(

@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
 from eddyscope.config.arrays import AnyArray
+from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.history import History
 from eddyscope.parallel.world import World
@@ -45,7 +45,7 @@ class Saved:
     """Of all that decides the result; a checkpoint of another identity is not used."""
     seconds: float = 60.0
     """Least wall time between checkpoints."""
-    logs: Sequence[Any] = ()
+    logs: Sequence[Section] = ()
     """Settings of what is written beside the model, see `learning/logs.py`."""
 
 

@@ -96,8 +96,8 @@ def check_training(
             raise CaseError(f"{section}.loss: {error}") from None
         if loss.needs_shells and without_shells:
             raise CaseError(
-                f'{section}.loss = "{settings.kind}" takes spectra by shells, but '
-                f'{without_shells}; choose another, such as "mse"'
+                f"{section}.loss takes spectra by shells, but {without_shells}; choose another, "
+                'such as "mse"'
             )
 
 

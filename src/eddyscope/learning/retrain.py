@@ -15,6 +15,7 @@ from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved, read_mod
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
+from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.batches import Samples, load_fields
@@ -93,7 +94,7 @@ class Retraining:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 60.0
     """Least wall time between checkpoints of a model."""
-    logs: Sequence[Any] = ()
+    logs: Sequence[Section] = ()
     """Settings of what is written beside each model, see `learning/logs.py`."""
 
     def make_all(self, world: World, requests: StopRequests) -> None:

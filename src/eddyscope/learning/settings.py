@@ -15,7 +15,7 @@ from eddyscope.config.files import FileName
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
-from eddyscope.learning.logs import LOGS
+from eddyscope.learning.logs import LOGS, Jsonl
 from eddyscope.learning.losses import LOSSES, Mse
 from eddyscope.learning.recipe import Precision
 from eddyscope.learning.schedule import Schedule
@@ -71,10 +71,10 @@ class TrainingSettings(Seeded):
     """Turn every sample by a random multiple of 90°: psi, omega, pi and strain are true scalars.
     Not for u and v, nor for fields between walls or on a rectangle; of others you must know."""
     reflections: bool = False
-    """Mirror every other sample, at random: psi, omega and pi then change their sign, strain does
-    not. For networks of these fields alone; not where walls, a β effect or a shear tell one side
-    from the other."""
-    loss: Annotated[Any, Choice(LOSSES)] = Mse.Settings()
+    """Mirror every other sample, at random, in y -> −y: psi, omega and pi then change their sign,
+    strain does not. For networks of these fields alone; not for fields between walls or on a
+    rectangle."""
+    loss: Annotated[Section, Choice(LOSSES)] = Mse.Settings()
     """What training makes small."""
     noise: float = Field(default=0.0, ge=0.0)
     """Standard deviation of white noise that is added to the normalised inputs."""
@@ -95,7 +95,7 @@ class TrainingSettings(Seeded):
     least loss on validation members."""
     checkpoint_every: Annotated[int, CHANGES_NO_RESULT] = Field(default=10, ge=1)
     """Epochs between checkpoints; checkpoint.seconds holds too."""
-    log: Annotated[list[Annotated[Any, Choice(LOGS)]], CHANGES_NO_RESULT] = ["jsonl"]
+    log: Annotated[list[Annotated[Section, Choice(LOGS)]], CHANGES_NO_RESULT] = [Jsonl.Settings()]
     """What base training and re-training write beside each model while they run: a line of JSON an
     epoch, curves for TensorBoard."""
 
@@ -130,7 +130,7 @@ class TransferSettings(Seeded):
     """Of Adam, the same for all weights; in place of rates."""
     schedule: Schedule = "cosine"
     """Of the learning rate, see training.schedule."""
-    loss: Annotated[Any, Choice(LOSSES)] | None = None
+    loss: Annotated[Section, Choice(LOSSES)] | None = None
     """By default training.loss."""
     noise: float | None = Field(default=None, ge=0.0)
     """By default training.noise."""
