@@ -23,10 +23,10 @@ Parameters = dict[str, Tensor]
 LINEAR = 1e-8
 """Departure from linearity that is rounding, over the size of the change."""
 
-TOLERANCE = 1e-10
-"""Slope Jᵀ r at which the solution is found, over that at the beginning."""
+TOLERANCE = 1e-12
+"""Share of ‖r‖² by which an iteration lowers it, below which it is converged."""
 
-ROUNDS = 20
+ROUNDS = 3
 """Iterations over the number of parameters, at the most: rounding makes more than one of it."""
 
 
@@ -104,9 +104,8 @@ class _Problem:
         change = {k: torch.zeros_like(p) for k, p in self.point.items()}
         slope = self._transposed(residual)
         direction, steepness = slope, _dot(slope, slope)
-        enough = TOLERANCE**2 * steepness
         for _ in range(ROUNDS * sum(p.numel() for p in self.point.values())):
-            if steepness <= enough or steepness == 0.0:
+            if steepness == 0.0:
                 break
             moved = [
                 apply(_moved(self.point, direction, 1.0)) - y
@@ -118,6 +117,8 @@ class _Problem:
             ahead = steepness / curvature
             change = _moved(change, direction, ahead)
             residual = [r - ahead * m for r, m in zip(residual, moved, strict=True)]
+            if ahead * steepness <= TOLERANCE * sum(float(r.square().sum()) for r in residual):
+                break
             slope = self._transposed(residual)
             before, steepness = steepness, _dot(slope, slope)
             direction = _moved(slope, direction, steepness / before)
