@@ -140,6 +140,23 @@ def test_layers_that_are_skipped_at_random_are_trained(
     everywhere(same_bits, "a training that goes on ends with other bits")
 
 
+def test_batch_normalisation_that_some_ranks_skip_is_refused(world: World, everywhere: Everywhere):
+    """Else one would wait for the samples of another that is elsewhere."""
+
+    class Normalised(Skipping):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rest[0] = nn.BatchNorm2d(4)
+
+    words = ""
+    try:
+        train(Normalised(), samples(), None, RECIPE, world)
+    except CaseError as error:
+        words = str(error)
+    expected = "the network leaves batch normalisation (rest.0) out of a step on some ranks alone"
+    everywhere(words.startswith(expected) == (world.size > 1), f"told {words!r}")
+
+
 @pytest.mark.parametrize("kind", ["cnn", "unet", "user"])
 def test_which_networks_may_leave_layers_out(world: World, everywhere: Everywhere, kind: str):
     model = build(small_network(kind), ONE, (2,), 8).module

@@ -65,6 +65,7 @@ class Forward:
         inputs = noisy(inputs, recipe.noise, (*recipe.key, part.epoch), part.indices)
         with autocast(recipe.precision, device):
             prediction = model(inputs.contiguous(memory_format=self.layout))
+        self.counted.passed()
         loss = recipe.loss(prediction.float(), targets, inputs)
         return loss if self.counted.here else loss * 0.0
 

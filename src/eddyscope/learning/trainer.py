@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.checkpoint import Checkpoints, Position, Saved, State
 from eddyscope.learning.descent import Descent
@@ -296,7 +297,8 @@ class _Training:
     def _on_all_ranks(self, loop: Callable[[Gradient], None]) -> None:
         """Call `loop` with how all ranks come by their gradients together. Collective."""
         recipe, world, example = self.recipe, self.world, self.samples.inputs[:1]
-        device, counted, model = example.device, Counted(), self.network
+        device, model = example.device, self.network
+        counted = Counted(device)
         forward = Forward(self.samples, recipe, self.used, self.layout, counted)
         if recipe.compile:
             example_of_all = self.samples.inputs[: recipe.batch_size]
@@ -315,12 +317,20 @@ class _Training:
             # DDP lays its buckets out anew after its first step, which changes the order of
             # sums. One step ahead of the first makes a resumed run sum like an unbroken one.
             with untouched(self.network, device):
-                with_all(together(example).sum(), self.used.at_times).backward()
-            loop(Together(together, forward, world))
+                output = together(example)
+                counted.passed()
+                with_all(output.sum(), self.used.at_times).backward()
+            problem = None
+            try:
+                loop(Together(together, forward, world))
+            except CaseError as error:
+                problem = CaseError(str(error))  # without the frames, which hold the model
             # DDP must go before its process group: as the last owner it would wait for the
             # group's threads while it holds the interpreter's lock, which they may need.
             del together
             gc.collect()
+            if problem is not None:
+                raise problem
 
 
 def mean_loss(

@@ -158,34 +158,57 @@ class Counted:
     """Whether this rank's samples count in statistics over a batch: a rank without samples of its
     own computes with one that does not."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.here = True
+        self.device = device
+        self.shared: list[str] = []
+        """Names of the batch normalisations whose statistics are those of all ranks."""
+
+    def passed(self) -> None:
+        """A pass in training has ended. Raises CaseError on all ranks if they did not meet the
+        same batch normalisations in it. Collective."""
+        if self.shared:
+            self.points(0.0, len(self.shared))
+
+    def points(self, points: float, met: int) -> float:
+        """Sum of `points` over ranks, which have met the batch normalisation of number `met`, or
+        the end of the pass. Collective: whatever a rank meets next, it sends these numbers."""
+        sums = torch.tensor([points, met, met * met, 1.0], dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        total, first, second, ranks = sums.tolist()
+        if first * first != second * ranks:
+            raise CaseError(
+                f"the network leaves batch normalisation ({', '.join(self.shared)}) out of a step "
+                "on some ranks alone, where it needs the samples of all; train on one rank, or let "
+                "the network leave out layers without it"
+            )
+        return float(total)
 
 
 @contextmanager
 def shared_statistics(network: nn.Module, counted: Counted) -> Iterator[None]:
     """Let batch normalisation see the batch of all ranks of torch's process group."""
     with ExitStack() as exits:
-        for layer in network.modules():
+        for name, layer in network.named_modules():
             if isinstance(layer, _BatchNorm):
-                layer.forward = _over_ranks(layer, counted)  # type: ignore
+                layer.forward = _over_ranks(layer, counted, len(counted.shared))  # type: ignore
+                counted.shared.append(name)
                 exits.callback(delattr, layer, "forward")  # the class's own is there again
         yield
 
 
-def _over_ranks(layer: _BatchNorm, counted: Counted) -> Callable[[Tensor], Tensor]:
+def _over_ranks(layer: _BatchNorm, counted: Counted, number: int) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
         if not layer.training:
             return type(layer).forward(layer, x)
         weight = float(counted.here)
         axes = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        points = x.new_tensor(weight * x.numel() / x.shape[1])
-        dist.all_reduce(points)
+        points = counted.points(weight * x.numel() / x.shape[1], number)
         mean = _Sum.apply(weight * x.sum(axes)) / points
         centred = x - mean.reshape(shape)
         variance = _Sum.apply(weight * centred.square().sum(axes)) / points
-        _keep(layer, mean.detach(), variance.detach(), float(points))
+        _keep(layer, mean.detach(), variance.detach(), points)
         result = centred * torch.rsqrt(variance + layer.eps).reshape(shape)
         if layer.weight is not None:
             result = result * layer.weight.reshape(shape) + layer.bias.reshape(shape)
