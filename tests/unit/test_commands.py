@@ -110,7 +110,8 @@ def test_examples_come_with_the_package():
     project = tomllib.loads((CONFIGS.parent / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["eddyscope"]
     packed = {name for pattern in patterns for name in map(str, PACKAGE.glob(pattern))}
-    wanted = {str(PACKAGE / "examples" / path.name) for path in CONFIGS.iterdir()}
+    files = [path.relative_to(CONFIGS) for path in CONFIGS.rglob("*") if path.is_file()]
+    wanted = {str(PACKAGE / "examples" / path) for path in files}
     assert wanted - packed == {str(PACKAGE / "examples" / "README.md")}
 
 

@@ -146,6 +146,7 @@ def test_a_case_and_its_reverse_share_both_flows(tmp_path):
 def test_what_decides_a_flow_gives_another(tmp_path):
     more = {
         "filter": '[filter]\nkind = "box"\nn = [8]',
+        "own_filter": "[target.filter]\nkind = 'box'\nn = [8]",
         "members": "[target.ensemble]\nmembers = 5\nsplit = {train = 3, validation = 0, test = 2}",
         "seed": "seed = 4",
         "split": "[target.ensemble]\nsplit = {train = 1, validation = 1, test = 2}",
@@ -163,12 +164,13 @@ def test_what_decides_a_flow_gives_another(tmp_path):
     }
     assert alike == {
         "filter": [False, False, False],
+        "own_filter": [True, False, True],
         "members": [True, False, True],
         "seed": [False, False, False],
         "split": [True, True, True],
         "learning": [True, True, True],
     }
-    assert len({cell.id for cell in found.cells}) == 6
+    assert len({cell.id for cell in found.cells}) == 7
 
 
 def test_a_case_may_have_its_own_axes(tmp_path):

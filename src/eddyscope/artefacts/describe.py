@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from eddyscope.artefacts import les, normalisation
+from eddyscope.artefacts import les, normalisation, study
 from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.quality import quality
@@ -37,7 +37,9 @@ SHOWN = 12
 LARGEST_TEXT = 64 * 2**20
 """Bytes of a JSON or CSV artefact; ours have less than one MiB."""
 
-KNOWN = "it knows HDF5 (.h5), models (.safetensors), checkpoints, .json and evaluation.csv"
+KNOWN = (
+    "it knows HDF5 (.h5), models (.safetensors), checkpoints, .json, evaluation.csv and study.csv"
+)
 
 
 def describe(path: Path) -> list[str]:
@@ -271,6 +273,8 @@ def _table(path: Path) -> list[str]:
             columns, *rows = csv.reader(file)
     except (ValueError, csv.Error) as error:
         raise CaseError(f"{path}: not readable as a table ({error})") from None
+    if columns[: len(study.KEYS)] == list(study.KEYS):
+        return _study(columns, rows)
     if columns != [field.name for field in fields(Row)]:
         raise CaseError(f"{path}: not a table of this program; {KNOWN}")
     check_table(path)
@@ -279,6 +283,18 @@ def _table(path: Path) -> list[str]:
         "kind: evaluation, one row a model, system, metric and test member",
         f"rows: {len(rows)}",
         f"models: {shortened(models, SHOWN)}",
+    ]
+
+
+def _study(columns: list[str], rows: list[list[str]]) -> list[str]:
+    """A table of a study: its cases, its cells, and what is varied."""
+    settings = [name for name in columns if "." in name]
+    cases = list(dict.fromkeys(row[0] for row in rows if row))
+    return [
+        "kind: study, one row a cell, model, system, metric and test member",
+        f"rows: {len(rows)}, of {len({row[1] for row in rows if len(row) > 1})} cells",
+        f"cases: {shortened(cases, SHOWN)}",
+        f"settings: {shortened(settings, SHOWN)}",
     ]
 
 

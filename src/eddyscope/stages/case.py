@@ -32,7 +32,7 @@ from eddyscope.config.files import as_path
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
 from eddyscope.config.streams import integer_seed
-from eddyscope.filtering.kernels import FILTERS, Gaussian
+from eddyscope.filtering.kernels import FILTERS, FilterSettings, Gaussian
 from eddyscope.flows.base import FlowSettings
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.recipes import check_training
@@ -157,6 +157,13 @@ class Case(Section):
             raise ValueError(
                 f"network.n = {self.network.n} is not among filter.n = {self.filter.n}"
             )
+        for name in simulated:
+            own = self.filter_of(name).n
+            if self.network_grid not in own or max(own) > finest:
+                raise ValueError(
+                    f"{name}.filter.n = {own}: must have the network's grid, {self.network_grid}, "
+                    f"and none finer than grid.n = {finest}"
+                )
         layers = {name: system.layers for name, system in self.systems.items()}
         if len(set(layers.values())) > 1:
             raise ValueError(
@@ -197,6 +204,13 @@ class Case(Section):
         if self._record is not None:
             path = Path(self.training.model or "")
             check_model(self._record, path, self.network, self.channels)
+
+    def filter_of(self, name: str) -> FilterSettings:
+        """What a system is filtered with."""
+        system: SystemSettings | None = getattr(self, name)
+        own: FilterSettings | None = system.filter if system else None
+        common: FilterSettings = self.filter
+        return own or common
 
     @property
     def solver(self) -> tuple[GridSettings, TimeSettings]:

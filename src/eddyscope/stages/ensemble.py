@@ -57,21 +57,21 @@ class Ensemble:
     @cached_property
     def layout(self) -> Layout:
         """The sizes and coordinates of the dataset."""
-        case, schedule = self.case, self.setup.schedule
+        filtering, schedule = self.case.filter_of(self.system), self.setup.schedule
         return Layout(
             members=self.setup.members,
             sample_times=schedule.sample_times,
             record_times=schedule.times,
             n_shells=self.setup.grid.n_shells,
-            grids={n: case.filter.delta(n) for n in case.filter.n},
-            dtype=case.filter.precision,
-            full=self.setup.grid.n if case.filter.full_fields else None,
+            grids={n: filtering.delta(n) for n in filtering.n},
+            dtype=filtering.precision,
+            full=self.setup.grid.n if filtering.full_fields else None,
             layers=FLOWS[self.setup.flow.kind].layers,
         )
 
     @cached_property
     def sizes(self) -> Sizes:
-        settings = self.case.filter
+        settings = self.case.filter_of(self.system)
         return sizes_of(self.setup, self.world.size, settings.n, settings.full_fields)
 
     @cached_property

@@ -44,7 +44,7 @@ class Target:
             )
         if named is None:
             grid, time = case.solver
-            return cls(system.flow, case.filter, time, grid.dealias)
+            return cls(system.flow, case.filter_of("target"), time, grid.dealias)
         _require_box(named)
         filter_, time = _filter_of(case, named), _time_of(case, named)
         return cls(system.flow, filter_, time, _dealias_of(case, named))
@@ -90,13 +90,14 @@ def _time_of(case: Case, named: Named) -> TimeSettings:
 def _filter_of(case: Case, named: Named) -> FilterSettings:
     """The filter that the dataset was made with. CaseError where the case says another."""
     found: FilterSettings | None = None
-    stored = named.told("filter")
+    stored = named.told(named.system, "filter") or named.told("filter")
     if isinstance(stored, dict):
         with suppress(ValidationError, CaseError):
             found = FILTERS[stored["kind"]].Settings.model_validate(stored)
     n = case.network_grid
-    own: FilterSettings = case.filter
-    if found is not None and "filter" not in case.model_fields_set:
+    own = case.filter_of("target")
+    given = "filter" in case.model_fields_set or case.system("target").filter is not None
+    if found is not None and not given:
         own = found
     kinds = [getattr(one, "kind", "") for one in (found or own, own)]
     other = kinds[0] != kinds[1]

@@ -50,10 +50,17 @@ def system_of(case: Case, name: str, resolved: Mapping[str, object]) -> System:
         return System(identity({"named": str(named.path)}), words, named=named.path)
     system = resolved[name]
     assert isinstance(system, dict)
-    own = {**system, "dataset": None, "ensemble": {**system["ensemble"], "split": None}}
+    own = {
+        **system,
+        "dataset": None,
+        "filter": None,
+        "ensemble": {**system["ensemble"], "split": None},
+    }
     settings = {key: resolved[key] for key in SOLVER}
+    settings["filter"] = system["filter"] or resolved["filter"]
     settings |= {"seed": case.seed, "paired": case.paired, "base": own}
     decided = {key: deciding(getattr(case, key)) for key in SOLVER}
+    decided["filter"] = deciding(case.filter_of(name))
     decides = identity({**settings, **decided})
     if not case.paired:
         settings["seed"] = integer_seed("system", case.seed, int(decides, 16))

@@ -20,6 +20,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import FileName, beside_the_case
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
+from eddyscope.filtering.kernels import FILTERS
 from eddyscope.flows.base import FlowSettings
 from eddyscope.flows.registry import FLOWS
 
@@ -37,6 +38,8 @@ class SystemSettings(Section):
     flow: Annotated[Any, Choice(FLOWS)] | None
     """What evolves."""
     ensemble: EnsembleSettings
+    filter: Annotated[Any, Choice(FILTERS)] | None = None
+    """Of this system alone, in place of the case's [filter]: for a shift by another filter."""
 
     _named: Named | None = PrivateAttr(default=None)
 

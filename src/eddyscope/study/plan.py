@@ -190,7 +190,10 @@ Item = TypeVar("Item", bound=System | Training | Cell)
 
 def _each_once(items: Sequence[Item]) -> list[Item]:
     """The first of each id."""
-    return list({item.id: item for item in reversed(items)}.values())[::-1]
+    found: dict[str, Item] = {}
+    for item in items:
+        found.setdefault(item.id, item)
+    return list(found.values())
 
 
 def share_of(items: Sequence[Item], parts: int, index: int) -> list[Item]:
