@@ -69,7 +69,7 @@ def measured(ensemble: Ensemble) -> list[str]:
     agree(world.comm, lambda: ensemble.setup.set_initial(simulation.omega_hat, transform))
     simulation.run(0, [])
     problem = too_long(simulation, ensemble.setup.time.dt or 0.0)
-    subgrid = Subgrid(simulation.flow, ensemble.filter, case.transform)
+    subgrid = Subgrid(simulation.flow, case.filter_of(ensemble.system), case.transform)
     line = time_line(simulation, subgrid, case.transform)
     return [f"  {line}", *([f"  warning: {problem}"] if problem else [])]
 
@@ -119,12 +119,10 @@ def observers(ensemble: Ensemble, simulation: Simulation, writer: DatasetWriter)
     """Those that fill the dataset. Collective."""
     case, flow, path = ensemble.case, simulation.flow, ensemble.dataset
     committed: BoolArray = ensemble.world.on_root(lambda: np.all(Dataset(path).committed, axis=0))
-    diagnostics, subgrid = Diagnostics(flow), Subgrid(flow, ensemble.filter, case.transform)
-    full = unfiltered if ensemble.filter.full_fields else None
-    return [
-        Recorder(diagnostics, writer),
-        Sampler(subgrid, diagnostics, writer, committed, full),
-    ]
+    filtering, diagnostics = case.filter_of(ensemble.system), Diagnostics(flow)
+    subgrid = Subgrid(flow, filtering, case.transform)
+    full = unfiltered if filtering.full_fields else None
+    return [Recorder(diagnostics, writer), Sampler(subgrid, diagnostics, writer, committed, full)]
 
 
 STAGE = Dns()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from eddyscope.artefacts.dataset.schema import VISCOSITY
 from eddyscope.artefacts.dataset.writer import Layout, capacity, size
-from eddyscope.filtering.kernels import FilterSettings
 from eddyscope.flows.registry import FLOWS
 from eddyscope.parallel.memory import require_device_memory
 from eddyscope.parallel.world import World
@@ -55,15 +54,10 @@ class Ensemble:
             seed=case.flow_seed(self.system),
         )
 
-    @property
-    def filter(self) -> FilterSettings:
-        """What it is filtered with."""
-        return self.case.filter_of(self.system)
-
     @cached_property
     def layout(self) -> Layout:
         """The sizes and coordinates of the dataset."""
-        filtering, schedule = self.filter, self.setup.schedule
+        filtering, schedule = self.case.filter_of(self.system), self.setup.schedule
         return Layout(
             members=self.setup.members,
             sample_times=schedule.sample_times,
@@ -77,7 +71,7 @@ class Ensemble:
 
     @cached_property
     def sizes(self) -> Sizes:
-        settings = self.filter
+        settings = self.case.filter_of(self.system)
         return sizes_of(self.setup, self.world.size, settings.n, settings.full_fields)
 
     @cached_property
