@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,53 @@ def test_the_source_decides_the_result_and_its_place_does_not(tmp_path: Path, fi
     assert deciding(settings_of(file, "Net")) == deciding(settings_of(moved, "Net"))
     moved.write_text(moved.read_text() + "# changed\n")
     assert deciding(settings_of(file, "Net")) != deciding(settings_of(moved, "Net"))
+
+
+def with_siblings(folder: Path, factor: float) -> Path:
+    """A network whose file imports another beside it, which imports a third."""
+    folder.mkdir(exist_ok=True)
+    (folder / "numbers_of_mine.py").write_text(f"FACTOR = {factor}\n")
+    (folder / "blocks.py").write_text("from numbers_of_mine import FACTOR\n")
+    path = write(folder / "my_net.py", "return FACTOR * self.c(x)")
+    path.write_text("from blocks import FACTOR\n" + path.read_text())
+    return path
+
+
+def test_a_file_may_import_those_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ones, twos = (with_siblings(tmp_path / str(k), k) for k in (1.0, 2.0))
+    known, paths = dict(sys.modules), list(sys.path)
+    monkeypatch.chdir(twos.parent)  # which is where it is not to look for what is beside `ones`
+    x = fields()
+    with torch.no_grad():
+        assert torch.equal(2.0 * made(ones, "Net")(x), made(twos, "Net")(x))
+    left = [name for name in sys.modules.keys() - known.keys() if "_user_" not in name]
+    assert "blocks" not in left and "numbers_of_mine" not in left and sys.path == paths
+    assert not list(tmp_path.rglob("*.pyc"))
+
+    settings = settings_of(ones, "Net")
+    assert settings.source != settings_of(twos, "Net").source
+    with_siblings(ones.parent, 3.0)
+    assert settings.source != settings_of(ones, "Net").source
+    monkeypatch.delitem(sys.modules, f"eddyscope_user_{settings.source}")
+    refused(lambda: build(settings, ONE, (1,), N),
+            "my_net.py (with blocks.py, numbers_of_mine.py): not the file that it was")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "words"),
+    [
+        ("blocks.py", "def late():\n    import blocks\n", "line 2: imports blocks.py of its own"),
+        ("blocks/__init__.py", "import blocks.more\n", "line 1: imports blocks of its own folder"),
+        ("random.py", "import random\n", "line 1: imports random.py of its own folder"),
+    ],
+)
+def test_imports_that_are_not_covered(tmp_path: Path, name: str, lines: str, words: str):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+    path = write(tmp_path / "my_net.py")
+    path.write_text(lines + path.read_text())
+    network = "network={kind = 'user', path = 'my_net.py', class = 'Net'}"
+    refused(lambda: make_case(tmp_path, network), words, "put what is needed into one file")
 
 
 # --- Weights -------------------------------------------------------------------------------

@@ -9,13 +9,18 @@
 
 `Net` is a torch.nn.Module that maps normalised fields (sample, input channel, y, x) to
 (sample, output channel, y, x) on the same grid. The file is run, as a script would be, on every
-rank; nothing is unpickled. Its SHA-256 is part of what decides a result, and is kept with every
-model, which can be used with that file alone; what the file itself imports is not covered.
+rank, with its folder on the import path wherever the program is started; nothing is unpickled. Its
+SHA-256 is part of what decides a result, and is kept with every model, which can be used with that
+file alone. It covers the files of that folder that the file imports at its top, and those that
+these import; other modules it does not cover.
 """
 
 from __future__ import annotations
 
+import ast
 import copy
+import hashlib
+import importlib
 import os
 import re
 import sys
@@ -80,7 +85,8 @@ class User:
         weights: Annotated[FileName | None, CHANGES_NO_RESULT] = None
         """Safetensors file of its state to begin with, relative to the case file."""
         source: str = ""
-        """SHA-256 of the file `path`; found when the case is read."""
+        """SHA-256 of the file `path` and of what it imports from its folder; found when the case is
+        read."""
         weights_source: str = ""
         """SHA-256 of the file `weights`; found when the case is read."""
 
@@ -221,9 +227,81 @@ def _digest(path: Path, name: str) -> str:
     what = "Python file" if name == "path" else "safetensors file"
     try:
         require_file(path, what, "it is relative to the case file")
-        return provenance.file_digest(path)
+        return _source(path) if name == "path" else provenance.file_digest(path)
     except CaseError as error:
         raise ValueError(f"{name} = {error!s}") from None
+
+
+def _source(path: Path) -> str:
+    """SHA-256 of a Python file alone, or of its digest and those of the files that it imports from
+    its folder, by name. Raises CaseError."""
+    own = provenance.file_digest(path)
+    beside = _siblings(path)
+    lines = [own, *(f"{name} {provenance.file_digest(file)}" for name, file in beside.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest() if beside else own
+
+
+def _siblings(path: Path) -> dict[str, Path]:
+    """The files beside `path` that it imports, and that these import, in order of their names.
+    Raises CaseError for such an import where it cannot be covered."""
+    found: dict[str, Path] = {}
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        for name, line, on_top in _imports(file):
+            beside = path.parent / f"{name}.py"
+            if (path.parent / name / "__init__.py").is_file():
+                beside = path.parent / name
+            elif not beside.is_file():
+                continue
+            if not on_top or beside.is_dir() or name in sys.stdlib_module_names:
+                raise CaseError(
+                    f"{file}, line {line}: imports {beside.name} of its own folder, which is "
+                    "possible of a single file, at the top, with a name that Python's own modules "
+                    "do not have; do so, or put what is needed into one file"
+                )
+            if name not in found and beside != path:
+                found[name] = beside
+                waiting.append(beside)
+    return dict(sorted(found.items()))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+    """First names that a Python file imports, with their lines and whether not in a function."""
+    require_file(path, "Python file", largest=LARGEST_SOURCE)
+    try:
+        tree = ast.parse(read_file(path))
+    except (SyntaxError, ValueError):
+        return  # which is told when it is run
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    within = {id(n) for f in ast.walk(tree) if isinstance(f, functions) for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        for name in names:
+            assert isinstance(node, ast.stmt)
+            yield name.partition(".")[0], node.lineno, id(node) not in within
+
+
+@contextmanager
+def _on_import_path(path: Path) -> Iterator[None]:
+    """Let a file import those beside it, which no other import meets: two networks may have
+    modules of one name."""
+    siblings = _siblings(path)
+    others = {name: sys.modules.pop(name) for name in siblings if name in sys.modules}
+    writes_none = sys.dont_write_bytecode
+    sys.path.insert(0, str(path.parent))
+    sys.dont_write_bytecode = True  # compiled files tell a change by its second alone
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes_none
+        sys.path.remove(str(path.parent))
+        for name in siblings:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 def _class(settings: User.Settings) -> type[nn.Module]:
@@ -255,16 +333,18 @@ def _run(path: Path, source: str) -> types.ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     require_file(path, "Python file", largest=LARGEST_SOURCE)
-    if provenance.file_digest(path) != source:
+    if _source(path) != source:
+        beside = ", ".join(file.name for file in _siblings(path).values())
         raise CaseError(
-            f"{path}: not the file that it was (its SHA-256 is no longer {source[:12]}…): put that "
-            "one back, or train again with --fresh or --out DIR"
+            f"{path}{f' (with {beside})' if beside else ''}: not the file that it was (its SHA-256 "
+            f"is no longer {source[:12]}…): put that one back, or train again with --fresh or "
+            "--out DIR"
         )
     module = types.ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # where dataclasses and pickles of torch look for it
     try:
-        with _foreign_code(path, "cannot be imported"):
+        with _foreign_code(path, "cannot be imported"), _on_import_path(path):
             exec(compile(read_file(path), str(path), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
