@@ -137,3 +137,9 @@ def test_what_users_add_serves_tensors_too():
         found[kind] = transform.to_host(state)
     scale = np.abs(found["fftw"]).max()
     np.testing.assert_allclose(found["torch"], found["fftw"], rtol=0, atol=1e-13 * scale)
+
+
+def test_a_plan_says_what_compiling_on_a_cpu_takes():
+    settings = TRANSFORMS.settings("torch", device="cpu", compile=True)
+    assert "most of a minute of a core in each process" in settings.remark
+    assert not settings.model_copy(update={"compile": "auto"}).remark

@@ -57,8 +57,8 @@ class TransformSettings(Section):
 
     @property
     def remark(self) -> str:
-        """What a plan should say of it, in half a sentence; empty where results have the same bits
-        on any ranks. Not collective."""
+        """What a plan should say of it, in half a sentence; empty where that is nothing. Not
+        collective."""
         return ""
 
     def uses_gpu(self) -> bool:

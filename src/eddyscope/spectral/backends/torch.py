@@ -36,6 +36,10 @@ __all__ = ["Torch", "batch_memory"]
 CACHE = 2**20
 """Bytes that the columns or rows at work may take on a CPU."""
 
+COMPILING = "compiling its loops takes most of a minute of a core in each process, before and amid \
+the first steps"
+"""As measured of 32 x 32 points on a CPU: 45 s."""
+
 Fields = tuple[int | slice, int | slice]
 """Some members and layers, as an index."""
 
@@ -59,7 +63,7 @@ class Torch(Distribution):
         """What computes: "cuda" is a GPU, one a rank; "auto" takes one where torch finds any."""
         compile: Literal["auto"] | bool = "auto"
         """Whether torch.compile makes single loops of a step's; "auto" does so on a GPU with
-        Triton, and not on a CPU."""
+        Triton, and not on a CPU, where that takes most of a minute of a core in each process."""
 
         def mesh_shape(self, ranks: int, members: int, columns: int) -> tuple[int, int]:
             """Members over ranks, and no y-pencils. CaseError where that does not fit."""
@@ -74,7 +78,7 @@ class Torch(Distribution):
         @property
         def remark(self) -> str:
             if not self.uses_gpu():
-                return ""
+                return COMPILING if self.compile is True else ""
             return "on GPUs another number of ranks, or another GPU, may give other last bits"
 
         def uses_gpu(self) -> bool:
