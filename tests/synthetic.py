@@ -64,6 +64,7 @@ checkpoint_every = 2
 [transfer]
 samples = 3
 epochs = 3
+recipes = ["matched"]
 [advise]
 samples = 2
 scores = ["relative_gradient", {kind = "linearised_gain", iterations = 4}]

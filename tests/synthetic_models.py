@@ -154,7 +154,7 @@ def row_of(key: ModelKey, system: str, metric: str, member: int, value: float) -
     told = adapted(key)
     known = (str(key), key.kind, told.role, told.words, layers, "", None if key.is_base else 3, 3)
     return evaluation.Row(
-        *known, repeat, "own", system, metric, member, f"member {member}", 1, float(value)
+        *known, "chosen", repeat, "own", system, metric, member, f"member {member}", 1, float(value)
     )
 
 

@@ -31,6 +31,7 @@ def row(model: str, value: float, member: int = 3, system: str = "target") -> Ro
         ";".join(f"{k}={v}" for k, v in key.parameters.items()),
         None if key.is_base else 16,
         5,
+        "" if key.is_base else "chosen",
         None if key.is_base else key.seed or 0,
         "own",
         system,
@@ -88,10 +89,10 @@ def _written(tmp_path: Path) -> Path:
 def test_another_table_has_another_format():
     """A reader goes by the format, so it must change with the columns."""
     columns = (
-        "model,adaptation,role,words,layers,parameters,samples,training_seed,seed,normalisation,"
-        "system,metric,member,of,averaged,value"
+        "model,adaptation,role,words,layers,parameters,samples,training_seed,recipe,seed,"
+        "normalisation,system,metric,member,of,averaged,value"
     )
-    known = {"eddyscope-evaluation-3": columns}
+    known = {"eddyscope-evaluation-4": columns}
     assert evaluation.as_csv([]).splitlines() == [known[evaluation.FORMAT]]
 
 

@@ -21,10 +21,11 @@ MODELS = Path("models")
         (ModelKey("l03+l02"), "l02+l03", "transfer/l02+l03"),
         (ModelKey("gain", seed=1), "gain,seed=1", "transfer/gain,seed=1"),
         (
-            ModelKey("lora(rank=4,layers=l05+l02)", 16, "target", 0, 2),
-            "lora(layers=l02+l05,rank=4),samples=16,normalisation=target,training_seed=0,seed=2",
+            ModelKey("lora(rank=4,layers=l05+l02)", 16, "target", 0, "matched", 2),
+            "lora(layers=l02+l05,rank=4),samples=16,normalisation=target,training_seed=0,"
+            "recipe=matched,seed=2",
             "transfer/lora(layers=l02+l05,rank=4),samples=16,normalisation=target,"
-            "training_seed=0,seed=2",
+            "training_seed=0,recipe=matched,seed=2",
         ),
     ],
 )
@@ -64,6 +65,7 @@ def test_parts_of_an_adaptation():
         ("l02,samples=²", "name=value"),
         ("l02,samples=0", "1 or more"),
         ("l02,seed=1,seed=2", "each name once"),
+        ("l02,recipe=best", "give 'matched', or leave it out"),
         ("../l02", "no adaptation"),
         ("a/b", "no adaptation"),
         ("l02+gain", "no adaptation"),

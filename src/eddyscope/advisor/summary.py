@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from eddyscope.advisor.score_card import card_of, controls, measured_ranking
 from eddyscope.artefacts.advice import Advice
-from eddyscope.artefacts.evaluation import Summary, adapted, error_removed, summarise
+from eddyscope.artefacts.evaluation import (
+    Summary,
+    adapted,
+    error_removed,
+    summarise,
+    without_repeat,
+)
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model import ModelRecord
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.evaluation import Evaluation
 from eddyscope.learning.metrics import METRICS
 
 __all__ = ["summary_of"]
+
+FLOOR = "three_scales"
+"""What a re-trained layer has to do better than."""
 
 
 def summary_of(
@@ -22,25 +34,34 @@ def summary_of(
     tests: Mapping[str, Fields],
     advice: Advice | None,
 ) -> Summary:
-    """The content of evaluation.json.
+    """The content of evaluation.json. `best` is of the least held-out error, so that test members
+    do not pick what they judge.
 
     own: system -> the normalisation in use; tests: system -> the fields that models were tried on.
     """
     models = summarise(found.rows)
-    layers = [name for name in models if ModelKey.parse(name).is_single_layer]
+    singles = [name for name in models if ModelKey.parse(name).is_single_layer]
+    layers = [name for name in singles if ModelKey.parse(name).recipe is None]
     known = models["base"]["target"] if "base" in models else {}
     errors, spectra = (
         {name: models[name]["target"][metric].mean for name in layers} if metric in known else {}
         for metric in ("error", "spectrum_error")
     )
     ranking = measured_ranking(errors)
+    validation = validation_errors(found.records)
+    held_out = [name for name in layers if name in validation]
+    by_validation = bool(layers) and held_out == layers
+    by_error = sorted(layers, key=lambda name: validation[name]) if by_validation else ranking
     scores = advice.scores if advice and ranking else {}
     return Summary(
         models=models,
         adapted=adapted(found.rows),
         error_removed=error_removed(found.rows),
         measured_ranking=ranking,
-        best=ranking[0] if ranking else None,
+        best=by_error[0] if by_error else None,
+        best_by="validation" if by_validation else "test",
+        validation_error=validation,
+        convergence=convergence(found.records, validation),
         score_card={n: card_of(score.groups, errors, spectra) for n, score in scores.items()},
         controls=controls(errors, spectra) if ranking else {},
         normalisation_study={
@@ -50,3 +71,36 @@ def summary_of(
         members={s: sorted(set(f.numbers)) for s, f in tests.items()},
         metrics=METRICS,
     )
+
+
+def validation_errors(records: Sequence[ModelRecord]) -> dict[str, float]:
+    """MODEL -> its held-out error, mean over repeats, where all of them have one."""
+    found: dict[str, list[float | None]] = {}
+    for record in records:
+        found.setdefault(without_repeat(record.key), []).append(
+            record.metrics.get("validation_error")
+        )
+    known = {name: [e for e in errors if e is not None] for name, errors in found.items()}
+    return {
+        name: fmean(errors) for name, errors in known.items() if len(errors) == len(found[name])
+    }
+
+
+def convergence(records: Sequence[ModelRecord], validation: Mapping[str, float]) -> dict[str, str]:
+    """Re-trained MODEL -> what its file says of its convergence, of repeats the first that has not
+    converged; and whether it ends above the floor of scales, by held-out errors."""
+    told: dict[str, str] = {}
+    for record in sorted(records, key=lambda record: record.metrics.get("converged") != 0.0):
+        if record.convergence:
+            told.setdefault(without_repeat(record.key), record.convergence)
+    floor = validation.get(FLOOR, math.inf)
+    return {
+        name: "; ".join([words, *_above(validation.get(name, 0.0), floor)])
+        for name, words in told.items()
+    }
+
+
+def _above(error: float, floor: float) -> list[str]:
+    if not error > floor:
+        return []
+    return [f"ends above the floor of scales ({error:.2f} against {floor:.2f})"]

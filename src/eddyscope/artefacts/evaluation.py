@@ -31,7 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -70,7 +70,7 @@ MEANING = (
     "how many trainings, and the least and the largest of their means"
 )
 
-FORMAT = "eddyscope-evaluation-3"
+FORMAT = "eddyscope-evaluation-4"
 """Another number whenever the table's columns or the groups' variables change."""
 
 REDO = "make it again with `eddyscope evaluate --fresh`"
@@ -96,6 +96,9 @@ class Row:
     """Target samples that it was re-trained on; None for the base model."""
     training_seed: int
     """Seed of the base model's training."""
+    recipe: str
+    """How it was re-trained, "chosen" or "matched", see `transfer.recipes`; empty for what takes no
+    steps and for the base model."""
     seed: int | None
     """Repeat of the re-training, counted from 0; None for the base model."""
     normalisation: str
@@ -145,9 +148,18 @@ class Summary(JsonPart):
     """MODEL (but base) -> share of the base model's target error that is gone: 1 less the ratio of
     the two mean errors; low and high are of the ratios of single members."""
     measured_ranking: list[str]
-    """Models of single layers by target `error`, the best first."""
+    """Models of single layers by target `error`, the best first; of those that name no recipe."""
     best: str | None
-    """The first of them."""
+    """Model of a single layer that leaves the least `validation_error`; the first of
+    `measured_ranking` where that is not known of all of them."""
+    best_by: Literal["validation", "test"] = "test"
+    """What `best` was picked on: target samples held out of the training ones, or the test members
+    that then judge it."""
+    validation_error: dict[str, Number] = {}
+    """MODEL -> error on target samples held out of the training ones, mean over repeats, where it
+    is known; see `learning/choice.py`."""
+    convergence: dict[str, str] = {}
+    """Re-trained MODEL -> whether its training had converged, in words."""
     score_card: dict[str, Card] = {}
     """Score -> its card; empty without advice."""
     controls: dict[str, Card] = {}

@@ -28,6 +28,9 @@ BASE = "base"
 LAYERS = "layers"
 """Kind of the adaptation that is written as names of layers alone."""
 
+MATCHED = "matched"
+"""The one recipe that keys name."""
+
 LONGEST = 200
 """Characters of a key: with its ending it must be a file's name, at most 255 bytes."""
 
@@ -48,6 +51,9 @@ class ModelKey:
     """Name of the normalisation it was trained with."""
     training_seed: int | None = None
     """Seed of the base model's training."""
+    recipe: str | None = None
+    """How it was re-trained, where a case compares several ways: "matched", see
+    `transfer.recipes`; others are not written."""
     seed: int | None = None
     """Repeat of the re-training, counted from 0; the first is not written."""
 
@@ -55,6 +61,7 @@ class ModelKey:
         "samples": int,
         "normalisation": str,
         "training_seed": int,
+        "recipe": str,
         "seed": int,
     }
     """Optional fields, in the order in which they are written."""
@@ -65,6 +72,10 @@ class ModelKey:
         object.__setattr__(self, "adaptation", adaptation_text(kind, parameters))
         if self.seed == 0:
             object.__setattr__(self, "seed", None)
+        if self.recipe not in (None, MATCHED):
+            raise CaseError(
+                f"model {str(self)!r}: recipe = {self.recipe!r}; give {MATCHED!r}, or leave it out"
+            )
         if self.samples is not None and self.samples < 1:
             raise CaseError(f"model {str(self)!r}: samples = {self.samples}; give 1 or more")
         if len(str(self)) > LONGEST:

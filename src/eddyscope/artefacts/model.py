@@ -32,11 +32,13 @@ from eddyscope.networks.settings import Channels, NetworkSettings
 
 __all__ = [
     "FORMAT",
+    "Chosen",
     "Curves",
     "ModelGrid",
     "ModelRecord",
     "Resolved",
     "StoredModel",
+    "Tried",
     "check_network",
     "read_model",
     "write_model",
@@ -77,6 +79,32 @@ class Curves(_Part):
     """Done at each point."""
 
 
+class Tried(_Part):
+    """A rate of a choice, see `learning/choice.py`."""
+
+    rate: float
+    steps: int | None
+    """Of its least held-out error; None where its training was no longer finite."""
+    error: float | None
+
+
+class Chosen(_Part):
+    """How rate and steps were chosen, see `learning/choice.py`."""
+
+    rate: float
+    steps: int
+    """0 where no step lowers the held-out error."""
+    error: float
+    """Held out, at these."""
+    held_out: int
+    """Samples held out, of all folds together."""
+    points: list[int]
+    """Steps at which it was measured."""
+    curve: list[float]
+    """Held-out error at these, at the rate that was chosen; mean over folds."""
+    tried: list[Tried]
+
+
 class Resolved(_Part):
     """What a key leaves to the case, written out."""
 
@@ -98,6 +126,9 @@ class Resolved(_Part):
     """Of the re-training, counted from 0."""
     base: str = ""
     """Digest of the base model; empty for the base model itself."""
+    recipe: str = ""
+    """"chosen" or "matched", see `transfer.recipes`; empty for what takes no steps and for the base
+    model."""
 
     @classmethod
     def of(cls, key: ModelKey, **values: Any) -> Resolved:
@@ -129,8 +160,14 @@ class ModelRecord(_Part):
     """Layers whose weights differ from the base model's; none in the base model itself."""
     history: Curves = Curves()
     metrics: dict[str, float | None] = {}
-    """Numbers known when it was saved: losses, samples, parameters, ranks, threads, and
-    `shift_error`, see `networks/shift.py`."""
+    """Numbers known when it was saved: losses, samples, parameters, ranks, threads, `shift_error`
+    (see `networks/shift.py`), `steps`, `rate`, `travel` (of what all steps of the schedule allow,
+    see `learning/history.py`), `validation_error` (held out, see `learning/choice.py`) and whether
+    it `converged`, 1 or 0."""
+    convergence: str = ""
+    """That in words; empty for the base model and for what takes no steps."""
+    choice: Chosen | None = None
+    """How rate and steps were chosen."""
     layers: dict[str, str] = {}
     """Layer -> full name of its submodule."""
     left_out: dict[str, str] = {}

@@ -16,6 +16,7 @@ from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import Row
 from eddyscope.artefacts.key import ModelKey, layers_text
+from eddyscope.artefacts.model import ModelRecord
 from eddyscope.artefacts.normalisation import Normalisation, read_normalisation
 from eddyscope.config.arrays import BoolArray, FloatArray, RealArray
 from eddyscope.learning.batches import Fields, load_fields
@@ -99,6 +100,8 @@ class Evaluation:
     study: dict[str, list[Row]]
     """Way to normalise the target -> rows of the base model."""
     details: dict[str, xr.Dataset]
+    records: list[ModelRecord]
+    """Of all models."""
 
     @property
     def table(self) -> list[Row]:
@@ -176,7 +179,8 @@ def evaluate_all(
     }
     channels = subjects[0].model.network.channels
     details = {s: system_details(outcomes[s], tests[s], channels) for s in tests}
-    return Evaluation(rows, study, {**details, "history": history_details(subjects)})
+    records = [subject.model.record for subject in subjects]
+    return Evaluation(rows, study, {**details, "history": history_details(subjects)}, records)
 
 
 def evaluate(
@@ -236,6 +240,7 @@ def rows_of(
             parameters=parameters,
             samples=subject.samples,
             training_seed=subject.training_seed,
+            recipe=subject.model.record.resolved.recipe,
             seed=None if key.is_base else key.seed or 0,
             normalisation=normalisation,
             system=system,

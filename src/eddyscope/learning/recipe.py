@@ -73,9 +73,16 @@ class Recipe:
     """Whether the bits are the same on any number of ranks, see `learning/gradients.py`."""
     keep: Literal["last", "best"] = "last"
     """Which weights are the result: the last, or those with the least validation loss."""
+    stop: int | None = None
+    """Steps after which it ends, still on the schedule of all `steps`; None: all of them."""
     evaluate_every: int = 0
     """Steps between the points of the curves; 0: one pass through the samples."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0: none."""
     factors: Mapping[str, float] = field(default_factory=dict)
     """Full name of a parameter -> what its rate is multiplied by; 1 for those not named."""
+
+    @property
+    def last(self) -> int:
+        """Steps that are taken."""
+        return self.steps if self.stop is None else self.stop

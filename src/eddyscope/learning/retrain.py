@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import LAYERS, ModelKey
@@ -17,16 +16,19 @@ from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.adaptations.base import Adaptation, Task
+from eddyscope.learning.adaptations.base import Adaptation
+from eddyscope.learning.adapting import Adapting, Report
 from eddyscope.learning.batches import Samples, load_fields
+from eddyscope.learning.choice import Choosing, judged
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.recipe import Recipe
-from eddyscope.learning.trainer import Requests, Saved, mean_loss, train
+from eddyscope.learning.search import Search, Yardstick
+from eddyscope.learning.trainer import Requests, Saved, mean_loss
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error
-from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, agree
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
 from eddyscope.parallel.progress import Progress
 from eddyscope.parallel.stop import GroupRequests, StopRequests
 from eddyscope.parallel.work import deal
@@ -34,12 +36,17 @@ from eddyscope.parallel.world import World
 
 __all__ = ["Retraining", "Target", "metrics_of", "samples_of_base"]
 
+TRIALS = ".choice.json"
+"""Ending of what is kept of the trainings that choose a model's rate and steps."""
+
 
 @dataclass(frozen=True)
 class Target:
     """The target's samples as re-training sees them, the same on every rank."""
 
     samples: Samples
+    origin: tuple[tuple[int, int], ...]
+    """(member, sample) of each in the dataset."""
     validation: Samples | None
     normalisation: Normalisation
     digest: str
@@ -68,6 +75,7 @@ class Target:
         held_out = load_fields(dataset, n, "validation", min(available, count), names)
         return cls(
             samples=Samples.of(fields, normalisation, channels),
+            origin=fields.origin,
             validation=Samples.of(held_out, normalisation, channels) if held_out.origin else None,
             normalisation=normalisation,
             digest=dataset.digest,
@@ -84,7 +92,9 @@ class Retraining:
     target: Target
     models: Mapping[ModelKey, Adaptation]
     recipe: Recipe
-    """Its key is the seed of transfer alone; each model's repeat is added to it."""
+    """Of matched models; others choose their rate and steps. Its key is the seed of transfer alone;
+    each model's repeat is added to it."""
+    choosing: Choosing
     folder: Path
     """Of all models."""
     identity: str
@@ -123,7 +133,10 @@ class Retraining:
     ) -> list[Exception]:
         """Make models on a group of ranks; gives the errors of those that failed. Collective
         over the group, of which one speaks for all: their shares are alike."""
-        steps = {key: self.recipe.steps * self.models[key].is_trained for key in keys}
+        steps = {
+            key: self.recipe.steps * (self.trials(key) + self.models[key].is_trained)
+            for key in keys
+        }
         progress = Progress(group, "transfer: step", max(1, sum(steps.values())))
         failed: list[Exception] = []
         before = 0
@@ -152,48 +165,59 @@ class Retraining:
             return False  # missing, or cut short by a kill: it is made again
 
     def make(
-        self,
-        key: ModelKey,
-        world: World,
-        report: Callable[[int, str], None],
-        requests: Requests | None = None,
+        self, key: ModelKey, world: World, report: Report, requests: Requests | None = None
     ) -> None:
         """Adapt the base model as `key` says, and save it. Collective. Raises BlewUp, and
         StoppedEarly if `requests` asked for it."""
-        path, base, adaptation = key.path(self.folder), self.base.network, self.models[key]
-        recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
-        identity = provenance.digest([self.identity, str(key)])
+        path, target, base = key.path(self.folder), self.target, self.base.network
+        identity, kept = provenance.digest([self.identity, str(key)]), path.with_suffix(TRIALS)
         saved = Saved(path.with_suffix(".ckpt"), identity, self.seconds, self.logs)
-        history, target = History(), self.target
+        recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
+        adapting = Adapting(base, self.models[key], self.base_samples, world, requests)
+        search = Search(target.samples, self.choosing, self._yardstick, kept, identity)
+        before, choice, error = self.trials(key) * recipe.steps, None, None
+        if before:
+            choice = search.choose(adapting, recipe, report)
+            recipe, error = replace(recipe, rate=choice.rate, stop=choice.steps), choice.error
+        elif self.choosing.folds and not adapting.adaptation.is_trained:
+            error = search.held_out(adapting, recipe)
 
-        def trained(
-            module: nn.Module,
-            *,
-            samples: Samples | None = None,
-            factors: Mapping[str, float] | None = None,
-        ) -> None:
-            nonlocal history
-            both = samples or target.samples, target.validation
-            mine = replace(recipe, factors=world.comm.bcast(factors or {}))  # one on all ranks
-            data = *both, mine, world, saved, report, base.channels_last
-            history = train(module, *data, requests)
+        def told(step: int, note: str) -> None:
+            report(before + step, note)
 
-        def of_base(count: int) -> Samples:
-            return agree(world.comm, lambda: self.base_samples(count))
-
-        module = adaptation.module(base, recipe.key)
-        count = adaptation.count(module)
-        adaptation.fit(module, Task(target.samples, recipe.batch_size, trained, of_base))
-        network = adaptation.folded(module, base)
+        module, history = adapting.to(target.samples, recipe, told, target.validation, saved)
+        network = adapting.adaptation.folded(module, base)
         if not history.train:
             self._measure(network, history, world)
-        metrics = metrics_of(history, len(self.target.samples), count, world)
-        if self.target.periodic:
-            metrics["shift_error"] = shift_error(network, self.target.samples.inputs[:SHIFTED])
+        count = adapting.adaptation.count(adapting.untouched(recipe))
+        metrics = metrics_of(history, len(target.samples), count, world)
+        if target.periodic:
+            metrics["shift_error"] = shift_error(network, target.samples.inputs[:SHIFTED])
+        metrics["validation_error"] = error
         record = self._record(key, changed_layers(base, network), history, metrics)
-        model = Model(network, record)
-        world.on_root(lambda: save_model(path, model))
-        world.on_root(lambda: saved.path.unlink(missing_ok=True))
+        if adapting.adaptation.is_trained:
+            record = judged(record, choice, recipe, self._why_no_choice(key))
+        world.on_root(lambda: save_model(path, Model(network, record)))
+        for left in (saved.path, kept):
+            world.on_root(partial(left.unlink, missing_ok=True))
+
+    def trials(self, key: ModelKey) -> int:
+        """Trainings ahead of a model's own, which choose its rate and steps."""
+        return self.choosing.trials * (self._recipe_of(key) == "chosen")
+
+    def _recipe_of(self, key: ModelKey) -> str:
+        """How a model is trained; empty for what takes no steps."""
+        return (key.recipe or self.choosing.recipes[0]) if self.models[key].is_trained else ""
+
+    def _why_no_choice(self, key: ModelKey) -> str:
+        if self._recipe_of(key) == "matched":
+            return "rate and steps are the same for all, not chosen"
+        return "nothing can be held out of one sample: the middle rate and all steps"
+
+    @property
+    def _yardstick(self) -> Yardstick:
+        outputs, normalisation = self.base.network.channels.outputs, self.target.normalisation
+        return Yardstick(normalisation, outputs, self.recipe.batch_size)
 
     def _measure(self, network: LayeredModel, history: History, world: World) -> None:
         """The losses of what took no steps. Collective."""
@@ -250,6 +274,7 @@ class Retraining:
             normalisation=self.target.normalisation.name,
             training_seed=self.base.record.resolved.training_seed,
             transfer_seed=self.recipe.key[0],
+            recipe=self._recipe_of(key),
             base=self.base.digest,
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from eddyscope.artefacts.key import ModelKey
@@ -10,9 +11,10 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.adaptations.layers import Layers
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
+from eddyscope.learning.choice import count_of_folds
 from eddyscope.learning.settings import TransferSettings
 
-__all__ = ["adaptations_of", "check_transfer", "transfer_models"]
+__all__ = ["adaptations_of", "check_transfer", "trainings_of", "transfer_models"]
 
 
 def adaptations_of(transfer: TransferSettings, layers: Sequence[str]) -> list[Adaptation]:
@@ -38,25 +40,58 @@ def _meant(text: str, layers: Sequence[str]) -> list[tuple[str, ...]]:
 
 def check_transfer(transfer: TransferSettings, layers: Sequence[str]) -> None:
     """Raise CaseError unless a network with these layers can be adapted as the case says."""
+    count_of_folds(transfer.samples, transfer.folds)
     for adaptation in adaptations_of(transfer, layers):
         try:
             adaptation.check(layers)
         except CaseError as error:
             raise CaseError(f"transfer asks for {adaptation.text!r}, but {error}") from None
-        ModelKey(adaptation.text, seed=transfer.seeds)  # raises if it is too long for a file
+        # raises if it is too long for a file
+        ModelKey(adaptation.text, recipe="matched", seed=transfer.seeds)
 
 
 def transfer_models(
     transfer: TransferSettings, layers: Sequence[str]
 ) -> dict[ModelKey, Adaptation]:
-    """Every model to be made from the base model: all adaptations, each in every repeat.
+    """Every model to be made from the base model: all adaptations, in every repeat by every recipe.
 
-    What has no random part is made once.
+    What has no random part and takes no steps is made once. The recipe is named where there are
+    several, but for "chosen".
     """
     adaptations = adaptations_of(transfer, layers)
+    several = len(transfer.recipes) > 1
+    named = [recipe if several and recipe != "chosen" else None for recipe in transfer.recipes]
     return {
-        ModelKey(adaptation.text, seed=repeat): adaptation
+        ModelKey(adaptation.text, recipe=recipe, seed=repeat): adaptation
+        for recipe in named
         for repeat in range(transfer.seeds)
         for adaptation in adaptations
-        if repeat == 0 or adaptation.is_trained
+        if adaptation.is_trained or (repeat == 0 and recipe == named[0])
     }
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings of a case: what its plan says of them."""
+
+    count: int
+    """In all, those that choose rates and steps among them."""
+    words: list[str]
+    """How rates and steps are chosen; nothing where they are not."""
+
+
+def trainings_of(transfer: TransferSettings, models: Mapping[ModelKey, Adaptation]) -> Trainings:
+    """The trainings that these models take."""
+    trained = [key for key, adaptation in models.items() if adaptation.is_trained]
+    chosen = sum((key.recipe or transfer.recipes[0]) == "chosen" for key in trained)
+    folds, rates = count_of_folds(transfer.samples, transfer.folds), transfer.grid
+    count = len(trained) + len(rates) * folds * chosen
+    if not chosen:
+        return Trainings(count, [])
+    if not folds:
+        return Trainings(count, ["choice: none, for nothing can be held out of one sample"])
+    told = (
+        f"choice of rate and steps: {len(rates) * folds} trainings ahead of each of {chosen} "
+        f"models (rates {', '.join(f'{rate:g}' for rate in rates)}; {folds} fold(s))"
+    )
+    return Trainings(count, [told])

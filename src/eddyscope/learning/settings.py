@@ -124,10 +124,19 @@ class TransferSettings(Seeded):
     rates: list[Annotated[float, Field(gt=0.0)]] = [0.005, 0.01, 0.02]
     """How far a step may move what a layer gives, about: the learning rate of a weight tensor is
     rate / √fan_in, fan_in the inputs of one of the layer's output values; gains and others without
-    inputs count as 400. So 0.02 is 0.001 for 16 channels and a kernel of 5 x 5. Of several, the one
-    in the middle is taken."""
+    inputs count as 400. So 0.02 is 0.001 for 16 channels and a kernel of 5 x 5. Of several, each
+    model's is chosen, see recipes."""
     learning_rate: float | None = Field(default=None, gt=0.0)
     """Of Adam, the same for all weights; in place of rates."""
+    recipes: Annotated[list[Literal["chosen", "matched"]], Field(min_length=1)] = ["chosen"]
+    """How each model is re-trained: "chosen", with the rate and the steps that leave the least
+    error on target samples held out of the few there are; "matched", all with the rate in the
+    middle and all steps, so that they differ in nothing else. Both are compared if both are named.
+    """
+    folds: int | None = Field(default=None, ge=1)
+    """Parts of the samples that are held out in turn to choose; 1: every fourth sample, once. By
+    default 1 from 16 samples on, else 4 or as many as there are. From one sample nothing can be
+    chosen."""
     schedule: Schedule = "cosine"
     """Of the learning rate, see training.schedule."""
     loss: Annotated[Section, Choice(LOSSES)] | None = None
@@ -136,6 +145,11 @@ class TransferSettings(Seeded):
     """By default training.noise."""
     seeds: Annotated[int, CHANGES_NO_RESULT] = Field(default=1, ge=1, le=1000)
     """Repeats with other orders of the samples (and other random weights for scratch)."""
+
+    @field_validator("recipes")
+    @classmethod
+    def _each_once(cls, recipes: list[str]) -> list[str]:
+        return sorted(set(recipes))
 
     @field_validator("rates")
     @classmethod

@@ -188,7 +188,7 @@ class _Training:
             recipe.rotations,
             recipe.reflections is not None,
         )
-        numbers = range(position.step, recipe.steps)
+        numbers = range(position.step, recipe.last)
         for number, batch in zip(numbers, order.batches(position.step), strict=False):
             loss = gradient.of(batch, number)
             bad, asked, due = self._agreed(loss)
@@ -229,7 +229,7 @@ class _Training:
     ) -> Exception | None:
         """Measure, keep, report and stop where it is time to. Collective."""
         recipe, step = self.recipe, position.step
-        ended = step == recipe.steps
+        ended = step == recipe.last
         if ended or step % (recipe.evaluate_every or steps_an_epoch) == 0:
             self._evaluate(position)
             if not _is_finite(self.descent, position.history, self.world):
@@ -246,7 +246,7 @@ class _Training:
             self.checkpoints.save(position)
         if asked and self.requests is not None:
             return StoppedEarly(
-                f"at step {step} of {recipe.steps}, as asked by {self.requests.by}; call again to "
+                f"at step {step} of {recipe.last}, as asked by {self.requests.by}; call again to "
                 "go on"
             )
         return None

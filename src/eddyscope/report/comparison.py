@@ -221,7 +221,8 @@ def compare(results: Results) -> Comparison:
     target = {
         name: systems["target"] for name, systems in found.models.items() if "target" in systems
     }
-    singles = sorted(name for name in target if ModelKey.parse(name).is_single_layer)
+    keys = {name: ModelKey.parse(name) for name in target}
+    singles = sorted(n for n, key in keys.items() if key.is_single_layer and key.recipe is None)
     advice = results.advice
     scores = advice.scores.items() if advice is not None else ()
     return Comparison(

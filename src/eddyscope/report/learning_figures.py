@@ -36,7 +36,9 @@ def training(results: Results) -> Picture:
     first.set_title("Base model, on base", color=COLOURS["base"])
     if first.get_legend_handles_labels()[0]:  # there are none of a single epoch
         first.legend()
-    keys = [key for key in results.models if not key.is_base and key.seed is None]
+    keys = [
+        key for key in results.models if not key.is_base and key.seed is None and key.recipe is None
+    ]
     singles = sorted((key for key in keys if key.is_single_layer), key=str)
     others = sorted((key for key in keys if not key.is_single_layer), key=str)
     for place, key in enumerate(singles[:CURVES]):

@@ -81,7 +81,7 @@ class Analyze(Stage):
 
 def _adapted(case: Case) -> list[ModelKey]:
     """The re-trained models, first repeats alone."""
-    return [key for key in case.transfer_models if key.seed is None]
+    return [key for key in case.transfer_models if key.seed is None and key.recipe is None]
 
 
 def _analyze(

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.learning.choice import Choosing
 from eddyscope.learning.recipes import check_logs, recipe_of_transfer
+from eddyscope.learning.selection import trainings_of
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
@@ -38,7 +40,7 @@ SHARED = ("batch_size", "rotations", "reflections", "loss", "noise", "accumulate
           "compile", "reproducible")  # fmt: skip
 """Settings of training that hold for re-training too."""
 
-SCRATCH = (".ckpt", ".metrics.jsonl", ".tensorboard")
+SCRATCH = (".ckpt", ".choice.json", ".metrics.jsonl", ".tensorboard")
 """Endings of what lies beside a model's file."""
 
 SECTIONS = ("network", *(f"training.{name}" for name in SHARED),
@@ -60,17 +62,18 @@ class Transfer(Stage):
         groups = min(job.world.size, len(models))
         recipe = recipe_of_transfer(transfer, case.training, case.seeds, case.channels)
         network = case.network, case.channels, case.network_grid
-        flops = training_flops(*network)
-        trained = sum(adaptation.is_trained for adaptation in models.values())
-        work = recipe.steps * min(recipe.batch_size, transfer.samples) * trained * flops
+        trainings = trainings_of(transfer, models)
+        work = trainings.count * recipe.steps * training_flops(*network)
+        seconds = work * min(recipe.batch_size, transfer.samples) / CORE_RATE / job.world.size
         weights = 4 * total_parameters(*network)
         names = dict.fromkeys(key.adaptation for key in models)
         return [
             f"models: {len(models)} ({', '.join(names)}; {transfer.seeds} seed(s))",
             f"samples: {transfer.samples} of the target",
+            *trainings.words,
             f"steps: {recipe.steps} batches of {recipe.batch_size} a model, in {groups} group(s) "
             f"of ranks (at most {-(-job.world.size // groups)} rank(s) each)",
-            f"time: about {duration(work / CORE_RATE / job.world.size)} on CPU cores, one a rank",
+            f"time: about {duration(seconds)} on CPU cores, one a rank",
             f"writes {len(models)} files of {weights / 2**20:.2f} MiB to models/transfer/",
         ]
 
@@ -105,12 +108,11 @@ def _work(job: Job, with_base: bool) -> Work:
 
         model, target = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
         recipe = recipe_of_transfer(case.transfer, case.training, case.seeds, case.channels)
-        told = models, recipe, job.models, job.identity(step)
         of_base = partial(samples_of_base, lambda: job.source("base").open(), model)
-        keeping = case.checkpoint.seconds, case.training.log
-        retraining = Retraining(model, target, *told, of_base, facts, *keeping)
+        choosing, kept = Choosing.of(case.transfer, target.origin), case.checkpoint.seconds
+        told = job.models, job.identity(step), of_base, facts, kept, case.training.log
         with StopRequests(world, job.models, case.stop) as requests:
-            retraining.make_all(world, requests)
+            Retraining(model, target, models, recipe, choosing, *told).make_all(world, requests)
 
     return Work([step], make, by_networks())
 

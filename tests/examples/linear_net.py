@@ -1,0 +1,11 @@
+"""Two convolutions with nothing between them: a network that is one linear filter."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Linear(nn.Sequential):
+    def __init__(self) -> None:
+        first = nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular", bias=False)
+        super().__init__(first, nn.Conv2d(4, 1, 1, bias=False))
