@@ -306,11 +306,12 @@ def metrics_of(
     """Numbers known when a model is saved; `parameters` are those that were adapted. No times:
     equal trainings give equal files."""
     last = history.stretches[-1] if history.stretches else None
+    kept = -1 if history.best is None else history.best
     return {
         "samples": samples,
         "parameters": parameters,
-        "train_loss": history.train[-1] if history.train else None,
-        "validation_loss": history.validation[-1] if history.validation else None,
+        "train_loss": history.train[kept] if history.train else None,
+        "validation_loss": history.validation[kept] if history.validation else None,
         "ranks": world.size,
         "threads": last.threads if last else None,
         "steps": history.steps[-1] if history.steps else None,
