@@ -24,6 +24,7 @@ from eddyscope.learning.logs import LOGS
 from eddyscope.learning.losses import LOSSES
 from eddyscope.learning.models import weights_of
 from eddyscope.learning.recipe import Parities, Recipe
+from eddyscope.learning.retrain import metrics_of
 from eddyscope.learning.trainer import Saved, mean_loss, train
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.cnn import Cnn
@@ -129,6 +130,9 @@ def test_the_best_weights_are_kept(tmp_path: Path):
     found, history = trained(recipe, Saved(tmp_path / "a.ckpt", "a"))
     assert history.best is not None and history.best < len(history.validation) - 1
     assert history.validation[history.best] == min(history.validation)
+    told = metrics_of(history, 7, 1, World.single())
+    assert told["validation_loss"] == min(history.validation)
+    assert told["train_loss"] == history.train[history.best]
     model = network()
     steps = history.steps[history.best]
     train(model.module, samples(), None, replace(recipe, steps=steps, keep="last"), World.single())
