@@ -45,8 +45,7 @@ def test_groups_that_work_apart_tell_each_other(world, shared_tmp_path, asked):
     with StopRequests(world, shared_tmp_path) as requests, GroupRequests(requests, group) as heard:
         if asked == "a signal to the last rank" and world.rank == world.size - 1:
             os.kill(os.getpid(), signal.SIGUSR1)
-        until = time.monotonic() + (20.0 if asked != "nothing" else 0.1)
-        while time.monotonic() < until:
+        for _ in range(10 if asked == "nothing" else 3000):
             # Each group agrees by itself, as training does at every step.
             if group.comm.allreduce(heard.pending(), op=MPI.LOR):
                 assert heard.any()
