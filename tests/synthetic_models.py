@@ -13,7 +13,7 @@ from eddyscope.artefacts import evaluation
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Curves, ModelGrid, ModelRecord, Resolved
-from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.normalisation import Normalisation, statistics_of
 from eddyscope.artefacts.role import NOT_ADAPTED, Adapted
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import load_fields
@@ -41,15 +41,17 @@ def write_models(case: Case, out: Path) -> None:
     errors = {}
     for place, (key, network) in enumerate(made.items()):
         system = "base" if key.is_base else "target"
-        record = record_of(str(key), case.network, own[system], n=case.network_grid)
+        under = "base" if key.is_base else case.transfer.normalisation
+        by = statistics_of(under, own["base"], own[system])
+        record = record_of(str(key), case.network, by, n=case.network_grid)
         save_model(key.path(out / "models"), Model(network, record))
         errors[str(key)] = 0.9 if key.is_base else 0.2 if str(key) == BEST else 0.35 + 0.05 * place
     write_evaluation(out, errors)
 
 
 def re_trained(key: ModelKey, layers: list[str]) -> list[str]:
-    """The layers that a model re-trains: those it names, or the last for `scale`, or all."""
-    return list(key.layers) or (layers[-1:] if key.kind == "scale" else layers)
+    """The layers that a model re-trains: those it names, or none of scales alone, or all."""
+    return list(key.layers) or ([] if key.kind in ("scale", "three_scales") else layers)
 
 
 def record_of(
@@ -92,7 +94,8 @@ def normalisation(case: Case, out: Path, system: str) -> Normalisation:
     """A system's own statistics."""
     dataset = Dataset(out / system / "dataset.h5")
     fields = load_fields(dataset, case.network_grid, "train")
-    return Normalisation.own(system, fields.channels(case.channels.names))
+    own = fields.channels(case.channels.names)
+    return Normalisation.own(system, own, fields.values["omega"])
 
 
 def changed(base: LayeredModel, layers: list[str], seed: int) -> LayeredModel:
@@ -111,12 +114,12 @@ def write_evaluation(
     errors: dict[str, float],
     members: tuple[int, ...] = (3, 4),
     spread: float = 0.01,
-    as_stored: float | None = None,
+    renormalised: dict[str, float] | None = None,
 ) -> None:
     """The evaluation's files with the same made-up errors for both systems.
 
     The test members' errors lie `spread` below and above; details are of one sample a member.
-    as_stored: error of the base model on the target with the base's normalisation.
+    renormalised: way to normalise the target -> error of the base model under it.
     """
     subjects = {ModelKey.parse(name): error for name, error in errors.items()}
     values = {
@@ -138,9 +141,12 @@ def write_evaluation(
         error_removed=evaluation.error_removed(rows),
         measured_ranking=ranking,
         best=ranking[0] if ranking else None,
-        normalisation_study={}
-        if as_stored is None
-        else {"base": {"error": evaluation.Interval(mean=as_stored)}},
+        beyond_scales=evaluation.error_removed(rows, evaluation.THREE_SCALES),
+        normalised=evaluation.normalised(rows),
+        renormalised={
+            way: {"error": evaluation.Interval(mean=error)}
+            for way, error in (renormalised or {}).items()
+        },
         members={"base": list(members), "target": list(members)},
         metrics=METRICS,
     )
@@ -154,7 +160,16 @@ def row_of(key: ModelKey, system: str, metric: str, member: int, value: float) -
     told = adapted(key)
     known = (str(key), key.kind, told.role, told.words, layers, "", None if key.is_base else 3, 3)
     return evaluation.Row(
-        *known, "chosen", repeat, "own", system, metric, member, f"member {member}", 1, float(value)
+        *known,
+        "chosen",
+        repeat,
+        "base" if key.is_base else "dimensional",
+        system,
+        metric,
+        member,
+        f"member {member}",
+        1,
+        float(value),
     )
 
 

@@ -97,11 +97,15 @@ def test_adaptations(kind: str, network: str):
         name.rpartition(".")[2] for name in state_of(base.module)
     }
     assert more <= {"eddyscope_scale"}
+    scales, x = adaptation.scales(module), samples().inputs
+    assert scales.keys() <= {*ONE.inputs, *ONE.outputs}
+    of_inputs = torch.tensor([scales.get(name, 1.0) for name in ONE.inputs]).reshape(-1, 1, 1)
     with torch.no_grad():
-        torch.testing.assert_close(folded(samples().inputs), module(samples().inputs))
+        whole = folded((of_inputs * x).to(x.dtype)) * scales.get("pi", 1.0)
+        torch.testing.assert_close(whole, module(x))
     named = ModelKey(adaptation.text).layers
     changed = changed_layers(base, folded)
-    assert changed == list(named) if named else changed or kind == "scale", changed
+    assert changed == list(named) if named else bool(changed) != bool(scales), changed
 
 
 @pytest.mark.parametrize("network", NETWORKS.entries)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.mpi
 
 Everywhere = Callable[[bool, str], None]
 
-NAMES = ["l01", "l02", "l03", "gain", "all", "scratch", "scale"]
+NAMES = ["l01", "l02", "l03", "scale", "three_scales", "gain", "all", "scratch"]
 
 
 def prepared(world: World, folder: Path, *overrides: str) -> Job:
@@ -60,6 +60,15 @@ def test_the_line_from_training_to_evaluation(
     everywhere(cards.keys() == {"relative_gradient", "linearised_gain"}, f"{cards}")
     advice = json.loads((job.out / "advice.json").read_text())
     everywhere(advice["ranking"] == advice["scores"]["linearised_gain"]["ranking"], f"{advice}")
+    everywhere(
+        evaluation["beyond_scales"].keys() == {*NAMES} - {"three_scales"}
+        and evaluation["contribution"].keys() == {"l01", "l02", "l03"}
+        and list(evaluation["renormalised"]) == ["dimensional", "base", "target", "snapshot"]
+        and evaluation["renormalised"]["base"] == evaluation["models"]["base"]["target"]
+        and set(evaluation["normalised"].values()) == {"base", "dimensional"}
+        and advice["normalisation"] == "dimensional",
+        "what is said of normalisations",
+    )
     check_metrics_file(job, evaluation, everywhere)
     check_artefacts(job, everywhere)
 
@@ -69,7 +78,7 @@ def check_metrics_file(job: Job, evaluation: dict, everywhere: Everywhere) -> No
     tree = read_details(job.out / "evaluation.h5")
     target, examples = tree["target"], tree["examples"]
     sizes = (target["error"].shape, tree["base/mse"].shape, target["pi_spectrum"].shape)
-    everywhere(sizes == ((8, 2, 3), (8, 1, 4), (8, 2, 7)), f"{sizes}")
+    everywhere(sizes == ((9, 2, 3), (9, 1, 4), (9, 2, 7)), f"{sizes}")
     everywhere(examples["pi"].shape == (3, 16, 16), f"{examples['pi'].shape}")
     for name in target["model"].values:
         summary = evaluation["models"][name]["target"]["error"]
@@ -84,9 +93,9 @@ def check_metrics_file(job: Job, evaluation: dict, everywhere: Everywhere) -> No
         everywhere(alone["low"] is None and alone["high"] is None, f"{name}: {alone}")
     curve = tree["history/train"].values[0]
     everywhere(bool(np.isfinite(curve).all()), f"the base model's curve: {curve}")
-    # 8 models on 1 + 2 members, and the base model on the target normalised in 2 other ways.
-    rows = tree["table"].sizes["row"]
-    everywhere(rows == 8 * len(METRICS) * 3 + 2 * len(METRICS) * 2, f"{rows} rows")
+    # All models on 1 + 2 members, and the base model on the target normalised in 3 other ways.
+    rows, models = tree["table"].sizes["row"], 1 + len(NAMES)
+    everywhere(rows == models * len(METRICS) * 3 + 3 * len(METRICS) * 2, f"{rows} rows")
 
 
 def check_artefacts(job: Job, everywhere: Everywhere) -> None:
@@ -100,7 +109,7 @@ def check_artefacts(job: Job, everywhere: Everywhere) -> None:
             if not (model.network.layers[n].weight == base.network.layers[n].weight).all()
         ]
         everywhere(changed == model.record.retrained, f"{name}: {changed}")
-        everywhere(model.normalisation.system == "target", f"{name}: {model.normalisation}")
+        everywhere(model.normalisation.name == "dimensional", f"{name}: {model.normalisation}")
     left = list(job.out.rglob("*.ckpt")) + list(job.out.rglob("*.tmp"))
     everywhere(not left, f"{left} was left behind")
 

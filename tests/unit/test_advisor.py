@@ -390,7 +390,7 @@ def test_advice_says_what_rankings_say():
     samples = Samples(x, base(x).detach() + 0.1 * x[:, :1])
     rankings = ranked(base, samples, iterations=3)
     scores = {name: SCORES.build(SCORES.settings(name)) for name in SCORES}
-    advice = advice_of(scores, rankings, "relative_gradient", 3)
+    advice = advice_of(scores, rankings, "relative_gradient", 3, "dimensional")
     assert advice.by_default.ranking == rankings["relative_gradient"].layers
     assert advice.by_default.groups == rankings["relative_gradient"].groups
     curves = curves_of(rankings["linearised_gain"])

@@ -33,7 +33,7 @@ def row(model: str, value: float, member: int = 3, system: str = "target") -> Ro
         5,
         "" if key.is_base else "chosen",
         None if key.is_base else key.seed or 0,
-        "own",
+        "base",
         system,
         "error",
         member,
@@ -92,8 +92,23 @@ def test_another_table_has_another_format():
         "model,adaptation,role,words,layers,parameters,samples,training_seed,recipe,seed,"
         "normalisation,system,metric,member,of,averaged,value"
     )
-    known = {"eddyscope-evaluation-4": columns}
+    known = {"eddyscope-evaluation-5": columns}
     assert evaluation.as_csv([]).splitlines() == [known[evaluation.FORMAT]]
+
+
+def test_what_layers_add_to_three_scales_and_their_share_of_the_full_gain():
+    rows = [*ROWS, row("three_scales", 0.5), row("three_scales", 0.5, member=4), row("all", 0.2)]
+    rows.append(row("all", 0.2, member=4))
+    beyond = evaluation.error_removed(rows, evaluation.THREE_SCALES)
+    assert beyond.keys() == {"lora(layers=l02,rank=4)", "l02", "all"}
+    assert beyond["l02"].mean == pytest.approx(1 - 0.4 / 0.5)
+    assert (beyond["l02"].low, beyond["l02"].high) == pytest.approx((1 - 0.5 / 0.5, 1 - 0.3 / 0.5))
+    assert evaluation.error_removed(ROWS, evaluation.THREE_SCALES) == {}
+    before = evaluation.Interval(mean=0.6)
+    shares = evaluation.contribution(summarise(rows), before)
+    assert shares == {"l02": pytest.approx((0.6 - 0.4) / (0.6 - 0.2))}
+    assert evaluation.contribution(summarise(ROWS), before) == {}
+    assert evaluation.contribution(summarise(rows), None) == {}
 
 
 def test_members_and_repeats_are_told_apart():

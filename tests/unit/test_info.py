@@ -145,7 +145,7 @@ def test_a_normalisation_is_verified(tmp_path: Path) -> None:
         "base", {name: np.ones((1, 1, 1, 4, 4)) for name in ("psi", "omega", "pi")}
     )
     write_normalisation(path, own, "ab" * 32)
-    assert "training samples of the base system (own)" in said(path)
+    assert "base, by statistics of 1 training samples of the base" in said(path)
     path.write_text(path.read_text().replace("ab" * 32, "ab" * 31 + "ac"))
     with pytest.raises(CaseError, match="not a usable normalisation"):
         describe(path)

@@ -32,7 +32,9 @@ ZERO = {"psi": 0.0, "omega": 0.0, "pi": 0.0}
 
 def normalisation(pi: float) -> Normalisation:
     std = {"psi": 0.1, "omega": 3.0, "pi": pi}
-    return Normalisation(name="target", system="target", samples=3, mean=ZERO, std=std)
+    return Normalisation(
+        name="base", system="base", samples=3, mean=ZERO, std=std, omega_rms=3.0 * pi / 0.7
+    )
 
 
 def network() -> LayeredModel:
@@ -83,16 +85,45 @@ def test_another_grid_is_refused(sources):
         learned(sources).on(alone(32), 0.4)
 
 
-def test_the_base_model_has_the_normalisation_of_the_target(sources, rng):
+@pytest.mark.parametrize("name", ["base", "l02"])
+def test_a_model_is_normalised_as_its_file_says_or_as_the_closure_does(sources, rng, name):
+    """The target's Π and ω are twice the base's: `target` doubles what is predicted, and
+    `dimensional` gives four times what is predicted of half the fields."""
     psi, omega = rng.standard_normal((2, 2, 1, 16, 16))
-    np.testing.assert_allclose(
-        learned(sources, "base").pi(psi, omega), 2.0 * learned(sources).pi(psi, omega), rtol=1e-6
-    )
+
+    def pi(way: str | None, psi: np.ndarray, omega: np.ndarray) -> np.ndarray:
+        closure = Learned(Learned.Settings(model=name, normalisation=way), sources)
+        assert closure.way == (way or "base")
+        return closure.pi(psi, omega)
+
+    stored = pi(None, psi, omega)
+    np.testing.assert_array_equal(pi("base", psi, omega), stored)
+    np.testing.assert_allclose(pi("target", psi, omega), 2.0 * stored, rtol=1e-6)
+    halves = pi(None, psi / 2, omega / 2)
+    np.testing.assert_allclose(pi("dimensional", psi, omega), 4.0 * halves, rtol=1e-6)
+
+
+def test_a_models_scales_are_part_of_it(sources, rng):
+    """On the host and on a device: 3 f(2 ψ, -ω)."""
+    plain = learned(sources).model
+    scales = {"psi": 2.0, "omega": -1.0, "pi": 3.0}
+    scaled = Model(plain.network, plain.record.model_copy(update={"scales": scales}))
+    save_model(ModelKey("l02").path(sources.models), scaled)
+    psi, omega = rng.standard_normal((2, 2, 1, 16, 16))
+    closure, base = learned(sources), learned(sources, "base")
+    expected = 3.0 * base.pi(2.0 * psi, -omega)
+    np.testing.assert_allclose(closure.pi(psi, omega), expected, rtol=1e-5, atol=1e-6)
+    found = closure.pi_of_tensors(torch.from_numpy(psi), torch.from_numpy(omega))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_it_reads_what_decides_it(sources):
-    base = Learned.Settings(model="base")
-    assert base.reads(sources) == (sources.models / "base.safetensors", sources.normalisation)
+    base, other = Learned.Settings(model="base"), Learned.Settings(model="l02")
+    stored = sources.models / "base.safetensors"
+    assert base.reads(sources) == (stored,)
+    way = other.model_copy(update={"normalisation": "dimensional"})
+    assert way.text == "l02,normalisation=dimensional"
+    assert way.reads(sources) == (*other.reads(sources), stored, sources.normalisation)
     with pytest.raises(CaseError, match="evaluate"):
         Learned.Settings(model="best").reads(sources)
 
@@ -110,11 +141,11 @@ def test_in_the_solver_it_sees_streamfunction_and_vorticity(sources):
     np.testing.assert_allclose(found, half_plane.to_points(mean_free)[0, 0], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["own", "per_snapshot"])
-def test_on_a_device_it_stays_there_and_predicts_the_same(sources, kind):
+@pytest.mark.parametrize("way", ["base", "snapshot"])
+def test_on_a_device_it_stays_there_and_predicts_the_same(sources, way):
     """By tensors from end to end: numpy's arrays would be refused by the closure's function."""
     closure, found = learned(sources), {}
-    closure.normalisation = closure.normalisation.model_copy(update={"kind": kind})
+    closure.normalisation = closure.normalisation.model_copy(update={"name": way})
     for backend in ("fftw", "torch"):
         transform = make_transform_on(World.single(), 16, members=11, kind=backend)
         flow = make_flow(transform)

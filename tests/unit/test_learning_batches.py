@@ -12,7 +12,7 @@ import torch
 from eddyscope.artefacts.dataset.derived import derive
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.split import Block
-from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.normalisation import Normalisation, statistics_of
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.augment import rotated
 from eddyscope.learning.batches import (
@@ -96,7 +96,7 @@ def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator)
 
     def inputs(psi: np.ndarray, omega: np.ndarray) -> torch.Tensor:
         values = {"psi": psi, "omega": omega}
-        return normalised_inputs(own.per_snapshot(), values, Channels.of_flow())
+        return normalised_inputs(statistics_of("snapshot", own, own), values, Channels.of_flow())
 
     expected = inputs(psi, omega)
     torch.testing.assert_close(inputs(50.0 * psi, 0.01 * omega), expected)

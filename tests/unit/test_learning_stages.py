@@ -11,7 +11,11 @@ import pytest
 from eddyscope.artefacts.evaluation import read_details, read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import read_model
-from eddyscope.artefacts.normalisation import read_normalisation, write_normalisation
+from eddyscope.artefacts.normalisation import (
+    read_normalisation,
+    statistics_of,
+    write_normalisation,
+)
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
 from eddyscope.parallel.failure import BlewUp, StoppedEarly
@@ -186,7 +190,9 @@ def test_target_statistics_follow_the_samples(tmp_path: Path):
     train.run(job)
     transfer.run(job)
     before = read_normalisation(job.normalisation("target"))
-    assert read_model(job.model(ModelKey("all"))).record.normalisation == before
+    home, made = (read_model(job.model(ModelKey(name))).record for name in ("base", "all"))
+    expected = statistics_of("dimensional", home.normalisation, before)
+    assert made.normalisation == expected and made.resolved.normalisation == "dimensional"
     fewer = job_of(tmp_path, "transfer.samples=2")
     with pytest.raises(CaseError, match=r"transfer\.samples was 3, is now 2"):
         advise.run(fewer)
@@ -288,7 +294,8 @@ def test_another_normalisation_of_the_target_redoes_the_evaluation(evaluated: Jo
     assert "since what it reads was made anew" in capsys.readouterr().out
     after = read_summary(evaluated.out / "evaluation.json")
     assert after.normalisation["target"]["std"]["psi"] == std["psi"]
-    assert after.models["base"]["target"] != before.models["base"]["target"]
+    assert after.models["base"] == before.models["base"], "it is as its file holds it"
+    assert after.renormalised["target"] != before.renormalised["target"]
 
 
 def test_other_transfer_samples_redo_the_evaluation(evaluated: Job):

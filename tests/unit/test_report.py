@@ -113,7 +113,10 @@ def write_advice(out: Path) -> None:
     values = {"l01": 2.0, "l02": 3.0, "l03": 1.0}
     good = ScoredLayers(ranking=["l02", "l01", "l03"], values=values)
     bad = ScoredLayers(ranking=["l03", "l01", "l02"], values={k: -v for k, v in values.items()})
-    advice = Advice(default_score="bad", scores={"good": good, "bad": bad}, samples=2, reason="…")
+    scores = {"good": good, "bad": bad}
+    advice = Advice(
+        default_score="bad", scores=scores, samples=2, normalisation="dimensional", reason="…"
+    )
     (out / "advice.json").write_text(as_json(advice))
     evaluation = json.loads((out / "evaluation.json").read_text())
     evaluation["score_card"] = {"good": {"spearman": 1.0}, "bad": {"spearman": -0.5}}
@@ -328,7 +331,7 @@ def test_comparison_and_table_agree_with_the_evaluation(gathered: Results) -> No
     assert compared.excess("l02") == 0.0
     table = tables.layer_table(compared)
     assert [row[0].split()[0] for row in table.rows] == [
-        "nothing", "l01", "l02", "l03", "gain", "all", "scratch", "scale"
+        "nothing", "l01", "l02", "l03", "scale", "three_scales", "gain", "all", "scratch"
     ]  # fmt: skip
     assert table.best == (2,)
     assert table.rows[2][1] == "0.200 (0.190 to 0.210)"
@@ -385,15 +388,41 @@ def test_the_summary_admits_what_did_not_help(made: tuple[Case, Path], tmp_path:
 def test_the_base_model_as_stored_stands_beside_the_renormalised_one(
     made: tuple[Case, Path], tmp_path: Path
 ) -> None:
+    """The base model is as its file holds it wherever it is called the base model; under other
+    normalisations it has a table and a sentence."""
     errors = {"base": 0.58, "l01": 0.5, "l02": 0.4}
-    results = judged(made, tmp_path, errors, as_stored=0.38)
-    tiles = [tile.figure for tile in outcome.headlines(results)]
-    assert tiles[:2] == ["0.58 → 0.40", "0.38"]
+    ways = {"dimensional": 0.38, "base": 0.58, "target": 0.9}
+    results = judged(made, tmp_path, errors, renormalised=ways)
+    compared = compare(results)
+    assert outcome.headlines(results)[0].figure == "0.58 → 0.40"
     said = " ".join(outcome.outcome(results))
-    assert "as its file holds it, it leaves 0.380 on the target" in said
-    assert "not re-trained, does no worse" in said
+    assert "As it is, the base model leaves an error of 0.580 (0.570 to 0.590) on the" in said
+    assert "leaves 0.380 (dimensional), 0.900 (target); re-trained models: dimensional" in said
+    assert "The base model normalised by dimensional, not re-trained, does no worse." in said
+    table = tables.way_table(compared)
+    assert [row[:2] for row in table.rows] == [
+        ("base (as it is)", "0.580 (0.570 to 0.590)"),
+        ("dimensional", "0.380"),
+        ("target", "0.900"),
+    ]
+    notes = " ".join(tables.layer_table(compared).notes)
+    assert "normalised by the base's statistics, with the unit of time changed" in notes
     lines = learning_figures.ranking(results).figure.axes[0].texts
-    assert "base model as stored 0.380" in [line.get_text() for line in lines]
+    assert "base model, dimensional 0.380" in [line.get_text() for line in lines]
+
+
+def test_what_a_layer_adds_to_three_scales(made: tuple[Case, Path], tmp_path: Path) -> None:
+    errors = {"base": 0.5, "l01": 0.45, "l02": 0.3, "three_scales": 0.4}
+    results = judged(made, tmp_path, errors, spread=0.0)
+    table = tables.layer_table(compare(results))
+    column = table.header.index("beyond scales")
+    assert [row[column] for row in table.rows] == ["", "-12 %", "25 %", ""]
+    said = " ".join(outcome.outcome(results))
+    assert "fitted to the same samples, leaves 0.400; l02, the best layer, removes 25 % of" in said
+    results = judged(made, tmp_path / "b", {"base": 0.5, "l01": 0.45, "three_scales": 0.4})
+    assert "l01, the best layer, adds nothing to that" in " ".join(outcome.outcome(results))
+    results = judged(made, tmp_path / "c", {"base": 0.5, "l01": 0.45})
+    assert "beyond scales" not in tables.layer_table(compare(results)).header
 
 
 def test_a_re_training_of_little_worth_makes_no_large_percentages(
@@ -547,7 +576,9 @@ def test_a_score_that_tells_nothing_apart_advises_nothing(
     partial = link_all_but(out, tmp_path, "advice.json", "analysis.h5")
     layers = list(values)
     flat = ScoredLayers(ranking=layers, values=values, ties=[layers])
-    advice = Advice(default_score="flat", scores={"flat": flat}, samples=2, reason="Why.")
+    advice = Advice(
+        default_score="flat", scores={"flat": flat}, samples=2, normalisation="base", reason="Why."
+    )
     (partial / "advice.json").write_text(as_json(advice))
     results = gather(partial, case.resolved(), case.flows)
     said = " ".join(outcome.outcome(results))
@@ -788,8 +819,11 @@ def test_a_model_file_is_read_without_torch(made: tuple[Case, Path]) -> None:
     ("piece", "words"),
     [
         ("base/dataset.h5", ["of the base system", "16 of 16 committed", "16 x 16", "all match"]),
-        ("analysis.h5", ["eddyscope-analysis-3", "group kernels: all, base", "synthetic"]),
-        ("models/transfer/l02.safetensors", ["re-trained: l02", "target system", "laplacian(psi)"]),
+        ("analysis.h5", ["eddyscope-analysis-4", "group kernels: all, base", "synthetic"]),
+        (
+            "models/transfer/l02.safetensors",
+            ["re-trained: l02", "dimensional, by", "laplacian(psi)"],
+        ),
         ("advice.json", ["l03 > l01 > l02", "by bad"]),
         ("evaluation.json", ["models: base, l01"]),
         ("les/none.h5", ["closure none", "stable (2,)"]),

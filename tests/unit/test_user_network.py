@@ -467,7 +467,7 @@ def test_messages_call_layers_as_their_user_does():
 
     def called(network: LayeredModel, text: str) -> str:
         ones = dict.fromkeys(ONE.names, 1.0)
-        statistics = Normalisation(name="own", system="base", samples=1, mean=ones, std=ones)
+        statistics = Normalisation(name="base", system="base", samples=1, mean=ones, std=ones)
         base = Model(network, record_of("base", network.settings, statistics))
         retraining = Retraining(base, *[None] * 7)  # of these it needs none
         return retraining._called(ModelKey.parse(text))

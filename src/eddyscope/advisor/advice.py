@@ -29,7 +29,7 @@ __all__ = ["advice_of", "curves_of", "error_spectrum", "evidence_of", "write_ran
 
 def evidence_of(
     target: Source,
-    own: Normalisation,
+    way: Normalisation,
     counts: tuple[int, int],
     n: int,
     base: Source | None,
@@ -38,8 +38,8 @@ def evidence_of(
 ) -> Evidence:
     """What scores look at, from the datasets. Not collective. Raises CaseError.
 
-    counts: samples that re-training uses, which `own` is of, and how many of them scores see;
-    base: the base system's dataset if a score reads it, normalised by `of_base`.
+    way: the target's normalisation; counts: samples that re-training uses, and how many of them
+    scores see; base: the base system's dataset if a score reads it, normalised by `of_base`.
     """
 
     def fields(source: Source, count: int) -> Fields:
@@ -50,7 +50,7 @@ def evidence_of(
     used, seen = counts
     given = fields(target, used).first(seen)
     home = None if base is None else Samples.of(fields(base, seen), of_base, channels)
-    return Evidence(Samples.of(given, own, channels), home, given.spectral)
+    return Evidence(Samples.of(given, way, channels), home, given.spectral, way.name)
 
 
 def write_rankings(
@@ -75,9 +75,8 @@ def write_rankings(
 
     def write() -> None:
         for name, ranking in rankings.items():
-            advice = advice_of(
-                {name: scores[name]}, {name: ranking}, name, count, shift, model.own_paths
-            )
+            told = {name: scores[name]}, {name: ranking}, name, count
+            advice = advice_of(*told, evidence.normalisation, shift, model.own_paths)
             curves = {name: curves_of(ranking)}
             write_advice(folders[name], advice, spectrum, curves, attributes)
 
@@ -91,6 +90,7 @@ def advice_of(
     rankings: Mapping[str, Ranking],
     default: str,
     samples: int,
+    normalisation: str,
     shift_error: float | None = None,
     paths: Mapping[str, str] | None = None,
 ) -> Advice:
@@ -100,6 +100,7 @@ def advice_of(
         scores={name: _scored(ranking) for name, ranking in rankings.items()},
         samples=samples,
         reason=reason(default, scores[default], rankings[default], samples, paths),
+        normalisation=normalisation,
         shift_error=shift_error,
     )
 

@@ -9,13 +9,17 @@ from statistics import fmean
 from eddyscope.advisor.score_card import card_of, controls, measured_ranking
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.evaluation import (
+    THREE_SCALES,
+    Metrics,
     Summary,
     adapted,
+    contribution,
     error_removed,
+    normalised,
     summarise,
     without_repeat,
 )
-from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.model import ModelRecord
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning.batches import Fields
@@ -23,9 +27,6 @@ from eddyscope.learning.evaluation import Evaluation
 from eddyscope.learning.metrics import METRICS
 
 __all__ = ["summary_of"]
-
-FLOOR = "three_scales"
-"""What a re-trained layer has to do better than."""
 
 
 def summary_of(
@@ -37,9 +38,13 @@ def summary_of(
     """The content of evaluation.json. `best` is of the least held-out error, so that test members
     do not pick what they judge.
 
-    own: system -> the normalisation in use; tests: system -> the fields that models were tried on.
+    own: system -> its own statistics; tests: system -> the fields that models were tried on.
     """
     models = summarise(found.rows)
+    renormalised: dict[str, Metrics] = {
+        way: summarise(rows)[BASE]["target"] for way, rows in found.renormalised.items()
+    }
+    ways = normalised(found.rows)
     singles = [name for name in models if ModelKey.parse(name).is_single_layer]
     layers = [name for name in singles if ModelKey.parse(name).recipe is None]
     known = models["base"]["target"] if "base" in models else {}
@@ -57,6 +62,9 @@ def summary_of(
         models=models,
         adapted=adapted(found.rows),
         error_removed=error_removed(found.rows),
+        beyond_scales=error_removed(found.rows, THREE_SCALES),
+        contribution=contribution(models, renormalised.get(_way_of(ways), {}).get("error")),
+        normalised=ways,
         measured_ranking=ranking,
         best=by_error[0] if by_error else None,
         best_by="validation" if by_validation else "test",
@@ -64,9 +72,7 @@ def summary_of(
         convergence=convergence(found.records, validation),
         score_card={n: card_of(score.groups, errors, spectra) for n, score in scores.items()},
         controls=controls(errors, spectra) if ranking else {},
-        normalisation_study={
-            way: summarise(rows)["base"]["target"] for way, rows in found.study.items()
-        },
+        renormalised=renormalised,
         normalisation={system: normalisation.model_dump() for system, normalisation in own.items()},
         members={s: sorted(set(f.numbers)) for s, f in tests.items()},
         metrics=METRICS,
@@ -93,7 +99,7 @@ def convergence(records: Sequence[ModelRecord], validation: Mapping[str, float])
     for record in sorted(records, key=lambda record: record.metrics.get("converged") != 0.0):
         if record.convergence:
             told.setdefault(without_repeat(record.key), record.convergence)
-    floor = validation.get(FLOOR, math.inf)
+    floor = validation.get(THREE_SCALES, math.inf)
     return {
         name: "; ".join([words, *_above(validation.get(name, 0.0), floor)])
         for name, words in told.items()
@@ -104,3 +110,8 @@ def _above(error: float, floor: float) -> list[str]:
     if not error > floor:
         return []
     return [f"ends above the floor of scales ({error:.2f} against {floor:.2f})"]
+
+
+def _way_of(ways: Mapping[str, str]) -> str:
+    """How the re-trained models' fields are normalised, all alike; empty without such models."""
+    return next((way for name, way in ways.items() if name != BASE), "")

@@ -47,11 +47,12 @@ def subjects_of(
     models: Mapping[ModelKey, Model],
     runs: Mapping[str, Run],
     fields: Mapping[str, Fields],
-    own: Mapping[str, Normalisation],
+    by: Mapping[str, Normalisation],
 ) -> dict[str, Subject]:
-    """What is looked at in each run; fields and normalisation by system, each its own."""
+    """What is looked at in each run; fields and normalisation by system, the same for all models,
+    so that they differ by their weights alone."""
     channels = next(iter(models.values())).network.channels
-    inputs = {s: normalised_inputs(own[s], found.values, channels) for s, found in fields.items()}
+    inputs = {s: normalised_inputs(by[s], found.values, channels) for s, found in fields.items()}
     return {
         name: Subject(models[run.model].network, inputs[run.system]) for name, run in runs.items()
     }

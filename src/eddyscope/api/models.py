@@ -43,7 +43,7 @@ class LoadedModel(nn.Module):
         self.n: int = model.record.grid.n
         """Points a side of the grid that it was trained on."""
         self.normalisation: Normalisation = model.normalisation
-        """`mean` and `std` of each channel; of kind "per_snapshot" inputs have their own."""
+        """As the model's file holds it: its way `name`, `mean`, `std` and `scales` of channels."""
         self._model = model
 
     def forward(self, fields: Tensor) -> Tensor:
@@ -55,18 +55,11 @@ class LoadedModel(nn.Module):
                 f"fields: {shape}; give a torch tensor (sample, channel, y, x) with the channels "
                 f"{', '.join(self.inputs)}"
             )
-        mean, std = (
-            torch.tensor([table[name] for name in self.inputs]).to(fields)[:, None, None]
-            for table in (self.normalisation.mean, self.normalisation.std)
-        )
-        if self.normalisation.kind == "per_snapshot":
-            std = fields.std(dim=(-2, -1), keepdim=True, correction=0)
-        output: Tensor = self.network((fields - mean) / std)
-        shift, scale = (
-            torch.tensor([table[name] for name in self.outputs]).to(output)[:, None, None]
-            for table in (self.normalisation.mean, self.normalisation.std)
-        )
-        return output * scale + shift
+        by = self.normalisation
+        given = [by.scaled(name, fields[:, i]) for i, name in enumerate(self.inputs)]
+        output: Tensor = self.network(torch.stack(given, dim=1))
+        made = [by.physical(name, output[:, i]) for i, name in enumerate(self.outputs)]
+        return torch.stack(made, dim=1)
 
     def predict(self, psi: AnyArray, omega: AnyArray) -> FloatArray:
         """Π of ψ̄ and ω̄, all (y, x), (sample, y, x) or (sample, layer, y, x), float64; it may be

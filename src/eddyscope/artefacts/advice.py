@@ -7,6 +7,7 @@ advice.json
     {"default_score": NAME, "ranking": ["l02", …],
      "scores": {NAME: {"ranking": […], "values": {"l02": x, …}, "ties": [[…], …], "seconds": s}},
      "ties": [["l03", "l04"], …], "samples": how many target samples the scores saw,
+     "normalisation": how these were normalised (`artefacts/normalisation.py`),
      "reason": "…", "shift_error": of the base model, see networks/shift.py,
      "digest": SHA-256 of all the rest}
     The higher the value the better the layer; null where the score is not defined for it.
@@ -49,7 +50,7 @@ __all__ = [
     "write_advice",
 ]
 
-FORMAT = "eddyscope-advice-1"
+FORMAT = "eddyscope-advice-2"
 
 REDO = "make it again with `eddyscope advise --fresh`"
 
@@ -91,6 +92,8 @@ class Advice(JsonPart):
     scores: dict[str, ScoredLayers]
     samples: int
     """Target samples that the scores saw."""
+    normalisation: str
+    """How they were normalised, see `artefacts/normalisation.py`."""
     reason: str
     ranking: list[str] = []
     """Of the default score."""

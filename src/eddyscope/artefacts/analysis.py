@@ -16,7 +16,8 @@ Wavenumbers are whole numbers (box 2π) up to those of the grid that a layer wor
 k = 0 in the middle. Root attributes: provenance, `format`, `n` (points a side of the network's
 grid), `best` (model of the single layer that was the best; "" if there is none), `runs` (JSON:
 run -> {"model", "system"}), `left_out` (layers that are no
-convolutions), `shift_error` (of the base model, see `networks/shift.py`).
+convolutions), `shift_error` (of the base model, see `networks/shift.py`), `normalisation` (of the
+target's fields, see `artefacts/normalisation.py`).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ __all__ = [
     "write_analysis",
 ]
 
-FORMAT = "eddyscope-analysis-3"
+FORMAT = "eddyscope-analysis-4"
 
 
 class Meant(NamedTuple):

@@ -171,7 +171,8 @@ def _tensors(model: ModelFile) -> list[str]:
         "re-trained": facts.get("retrained"),
         "layers": facts.get("layers"),
         "no layers": facts.get("left_out") or None,
-        "normalised by": _normalisation(facts.get("normalisation")),
+        "normalisation": _normalisation(facts.get("normalisation")),
+        "scales": facts.get("scales") or None,
         "epochs": len(model.losses("train")) or None,
         "metrics": facts.get("metrics"),
         "signs": facts.get("sign_convention"),
@@ -182,7 +183,10 @@ def _tensors(model: ModelFile) -> list[str]:
 def _normalisation(found: Any) -> str | None:
     if not isinstance(found, dict):
         return None
-    return f"training samples of the {found.get('system')} system ({found.get('kind')})"
+    return (
+        f"{found.get('name')}, by statistics of {found.get('samples')} training samples of the "
+        f"{found.get('system')}"
+    )
 
 
 # --- Texts ---------------------------------------------------------------------------------
@@ -207,7 +211,7 @@ def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
         found = read_normalisation(path)
         return [
             f"kind: {normalisation.FORMAT}",
-            f"normalised by: {_normalisation(found.model_dump())}",
+            f"normalisation: {_normalisation(found.model_dump())}",
         ]
     if "format" in tree:
         return [f"kind: {tree['format']}", *_origin(tree), f"keys: {shortened(list(tree), SHOWN)}"]

@@ -49,13 +49,17 @@ from eddyscope.storage.small import read_tree, write_tree
 
 __all__ = [
     "Interval",
+    "Metrics",
     "Repeats",
     "Row",
     "Summary",
+    "THREE_SCALES",
     "adapted",
     "check_table",
+    "contribution",
     "error_removed",
     "interval",
+    "normalised",
     "read_best",
     "read_details",
     "read_summary",
@@ -70,8 +74,11 @@ MEANING = (
     "how many trainings, and the least and the largest of their means"
 )
 
-FORMAT = "eddyscope-evaluation-4"
+FORMAT = "eddyscope-evaluation-5"
 """Another number whenever the table's columns or the groups' variables change."""
+
+THREE_SCALES, ALL = "three_scales", "all"
+"""Models that others are compared with."""
 
 REDO = "make it again with `eddyscope evaluate --fresh`"
 
@@ -102,7 +109,8 @@ class Row:
     seed: int | None
     """Repeat of the re-training, counted from 0; None for the base model."""
     normalisation: str
-    """How the system's fields were normalised."""
+    """How the system's fields were normalised, see `artefacts/normalisation.py`; "stored" for a
+    base model as its file holds it, where that is none of these."""
     system: str
     metric: str
     member: int
@@ -146,7 +154,17 @@ class Summary(JsonPart):
     """MODEL -> how its adaptation speaks of itself."""
     error_removed: Metrics
     """MODEL (but base) -> share of the base model's target error that is gone: 1 less the ratio of
-    the two mean errors; low and high are of the ratios of single members."""
+    the two mean errors; low and high are of the ratios of single members. The base model's is that
+    of the model as its file holds it."""
+    beyond_scales: Metrics = {}
+    """MODEL (but base and three_scales) -> the same share of the error that `three_scales` leaves;
+    empty without that model."""
+    contribution: dict[str, Number] = {}
+    """Model of single layers -> share of what re-training all layers gains that it gains alone:
+    (E_base - E) / (E_base - E_all), mean target errors, E_base of the base model normalised as the
+    re-trained ones are; empty without `all`."""
+    normalised: dict[str, str] = {}
+    """MODEL -> how the target's fields are normalised for it, as in the table."""
     measured_ranking: list[str]
     """Models of single layers by target `error`, the best first; of those that name no recipe."""
     best: str | None
@@ -164,10 +182,10 @@ class Summary(JsonPart):
     """Score -> its card; empty without advice."""
     controls: dict[str, Card] = {}
     """Advice that needs no data ("first_layer", "last_layer", "random") -> its card."""
-    normalisation_study: dict[str, Metrics] = {}
-    """Way to normalise the target for the base model -> METRIC."""
+    renormalised: dict[str, Metrics] = {}
+    """Way to normalise the target -> METRIC of the base model, not re-trained."""
     normalisation: dict[str, dict[str, Any]] = {}
-    """System -> the statistics in use."""
+    """System -> its own statistics."""
     members: dict[str, list[int]] = {}
     """System -> its test members."""
     metrics: dict[str, str] = {}
@@ -214,8 +232,9 @@ def summarise(rows: Iterable[Row]) -> dict[str, dict[System, Metrics]]:
     return models
 
 
-def error_removed(rows: Iterable[Row]) -> Metrics:
-    """MODEL (but base) -> share of the base model's target error that is gone, see `Summary`.
+def error_removed(rows: Iterable[Row], reference: str = BASE) -> Metrics:
+    """MODEL (but base and the reference) -> share of the reference's target error that is gone, see
+    `Summary`; empty where the reference is not there.
 
     The mean is the ratio of the means: a member of little error weighs as little in it as it does
     in the errors themselves.
@@ -225,11 +244,37 @@ def error_removed(rows: Iterable[Row]) -> Metrics:
         for (model, system, metric), values in _by_metric(rows).items()
         if (system, metric) == ("target", "error")
     }
-    base = errors.pop(BASE)
+    before = errors.pop(reference, None)
+    if before is None:
+        return {}
     return {
-        model: _removed(interval(values), interval(base), values.mean(axis=0), base.mean(axis=0))
+        model: _removed(
+            interval(values), interval(before), values.mean(axis=0), before.mean(axis=0)
+        )
         for model, values in errors.items()
+        if model != BASE
     }
+
+
+def contribution(
+    models: Mapping[str, Mapping[System, Metrics]], before: Interval | None
+) -> dict[str, float]:
+    """Model of single layers -> its share of the full gain, see `Summary`; before: error of the
+    base model, normalised as the others are."""
+    errors = {name: systems["target"]["error"].mean for name, systems in models.items()}
+    if before is None or ALL not in errors:
+        return {}
+    whole = before.mean - errors[ALL]
+    return {
+        name: (before.mean - error) / whole if whole > 0.0 else math.nan
+        for name, error in errors.items()
+        if ModelKey.parse(name).is_single_layer
+    }
+
+
+def normalised(rows: Iterable[Row]) -> dict[str, str]:
+    """MODEL -> how the target's fields are normalised for it, in the order of the rows."""
+    return {without_repeat(row.model): row.normalisation for row in rows if row.system == "target"}
 
 
 def _removed(

@@ -12,7 +12,8 @@ of the filtered direct simulation over the same time. Layout, writer and reader.
 
 Lengths are those of the box 2π, times those of the equations: nothing has units. Attributes:
 `format`, `closure` (its text, or "dns"), `model` (the key of the model behind it; "" if none is),
-`dt`, and the provenance that all artefacts carry.
+`normalisation` (how its fields were normalised, see `artefacts/normalisation.py`; likewise), `dt`,
+and the provenance that all artefacts carry.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from eddyscope.storage.small import Attribute, read_tree, write_tree
 
 __all__ = ["FILTERED_DNS", "FORMAT", "MemberStatistics", "read_les", "write_les"]
 
-FORMAT = "eddyscope-les-1"
+FORMAT = "eddyscope-les-2"
 
 FILTERED_DNS = "dns"
 """Name of the filtered direct simulation among closures."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from eddyscope.artefacts.dataset.schema import SIGN_CONVENTION
 from eddyscope.artefacts.json_part import fault
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.normalisation import Normalisation, Way
 from eddyscope.artefacts.role import Adapted
 from eddyscope.artefacts.tensor_file import read_tensors, write_tensors
 from eddyscope.config.arrays import AnyArray, RealArray
@@ -44,7 +44,7 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = "eddyscope-model-4"
+FORMAT = "eddyscope-model-5"
 
 
 class _Part(BaseModel):
@@ -116,8 +116,8 @@ class Resolved(_Part):
     """Its other parameters."""
     samples: int
     """It was trained on, of its system."""
-    normalisation: str
-    """Name of the normalisation."""
+    normalisation: Way
+    """How its samples were normalised."""
     training_seed: int
     """Seed of the base model's training."""
     transfer_seed: int | None = None
@@ -154,7 +154,10 @@ class ModelRecord(_Part):
     channels: Channels
     """Names of what it takes and gives, in their order."""
     normalisation: Normalisation
-    """That it was trained with."""
+    """That it was trained with, a way and its numbers."""
+    scales: dict[str, float] = {}
+    """Channel -> factor of what the network is given, or gives, in normalised units and under any
+    normalisation; 1 where there is none."""
     grid: ModelGrid
     retrained: list[str]
     """Layers whose weights differ from the base model's; none in the base model itself."""
@@ -202,6 +205,8 @@ class ModelRecord(_Part):
         needed = {*inputs, *outputs}
         if self.normalisation.std.keys() != needed:
             raise ValueError(f"the normalisation is of {', '.join(self.normalisation.std)}")
+        if not self.scales.keys() <= needed:
+            raise ValueError(f"the scales are of {', '.join(self.scales)}")
         if not ModelKey.parse(self.key).is_base and not self.resolved.base:
             raise ValueError("the base model's digest is missing")
         return self

@@ -1,10 +1,23 @@
-"""Normalisations in use: `normalisation/<name>.json`, made once and read by whoever needs them.
+"""Normalisations: how fields are scaled before a network sees them, and its output after.
 
-How fields are scaled before a network sees them, and its output after. Imports no torch.
+A way to normalise says, of a model that moves from the base system to the target, whose
+statistics its fields have there:
 
-    {"format": "eddyscope-normalisation-1",
-     "normalisation": {"name": "target", "kind": "own", "system": "target", "samples": 16,
-                       "mean": {"psi": 0.0, …}, "std": {"psi": x, "omega": x, "pi": x}},
+    base         the base's own, on all systems: the model as it was trained
+    target       each system's own
+    dimensional  the base's own with the unit of time changed: with r = ω_rms(target) / ω_rms(base)
+                 a channel of dimension T^-m has the base's mean and standard deviation × r^m
+    snapshot     inputs by each snapshot's own rms, outputs by the system's own
+
+On the base system itself the first three are alike. `dimensional` keeps the ratio of ψ to ω, and
+needs no Π of the target. What each system's own statistics are is kept in
+`normalisation/<system>.json`, made once and read by whoever needs them; the other ways follow from
+those. Imports no torch.
+
+    {"format": "eddyscope-normalisation-2",
+     "normalisation": {"name": "target", "system": "target", "samples": 16,
+                       "mean": {"psi": 0.0, …}, "std": {"psi": x, "omega": x, "pi": x},
+                       "omega_rms": x, "scales": {}},
      "dataset": digest of the dataset whose samples they are,
      "digest": SHA-256 of all the rest}
 
@@ -16,9 +29,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, cast, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -30,33 +43,54 @@ from eddyscope.config.files import read_file
 from eddyscope.config.provenance import digest
 from eddyscope.storage.atomic import write_atomically
 
-__all__ = ["Normalisation", "read_normalisation", "write_normalisation"]
+__all__ = [
+    "WAYS",
+    "Normalisation",
+    "Way",
+    "lacking",
+    "read_normalisation",
+    "statistics_of",
+    "write_normalisation",
+]
 
-FORMAT = "eddyscope-normalisation-1"
+FORMAT = "eddyscope-normalisation-2"
+
+Way = Literal["dimensional", "base", "target", "snapshot"]
+WAYS: tuple[Way, ...] = get_args(Way)
+
+A = TypeVar("A")
+"""An array of numpy's or a tensor."""
 
 ABOUT_ZERO = re.compile(r"(psi|omega|pi|u|v)(_\d+)?")
 """Channels whose standard deviation is about zero: they have no mean on a periodic box."""
 
+PER_TIME = {"psi": 1, "omega": 1, "u": 1, "v": 1, "strain": 1, "pi": 2}
+"""Field -> m, where its dimension is T^-m times one of length."""
+
 
 class Normalisation(BaseModel):
-    """x -> (x - mean) / std, by the name of the channel.
+    """x -> scale · (x - mean) / std, by the name of the channel; for a network's output the inverse
+    of (x - mean) / std, of scale times what it gives.
 
-    The kind "own" takes the standard deviations of training samples: of psi, omega, pi, u and v
-    about zero, since these have zero mean on a periodic box, of others about their mean. The kind
-    "per_snapshot" takes those of a network's inputs from the snapshot at hand instead.
+    Standard deviations are of training samples: of psi, omega, pi, u and v about zero, since these
+    have zero mean on a periodic box, of others about their mean. The way "snapshot" takes those of
+    a network's inputs from the snapshot at hand instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    name: str
-    """Such as "base" or "target": what it is called in the names of models."""
-    kind: Literal["own", "per_snapshot"] = "own"
+    name: Way
     system: str
-    """Whose training samples were used."""
+    """Whose training samples the statistics are of."""
     samples: int
     """How many."""
     mean: dict[str, float]
     std: dict[str, float]
+    omega_rms: float | None = None
+    """Root mean square of the vorticity of the samples that the unit of time is of; None where
+    it is not known."""
+    scales: dict[str, float] = {}
+    """Channel -> factor of what a network is given, or gives; 1 where there is none."""
 
     @model_validator(mode="after")
     def _can_scale(self) -> Self:
@@ -68,9 +102,15 @@ class Normalisation(BaseModel):
         return self
 
     @classmethod
-    def own(cls, system: str, fields: Mapping[str, RealArray], name: str = "") -> Normalisation:
-        """Statistics of channels, each (sample, y, x), in double precision and a fixed order;
-        called after the system unless it has a `name`. CaseError if one is 0."""
+    def own(
+        cls, system: str, fields: Mapping[str, RealArray], omega: RealArray | None = None
+    ) -> Normalisation:
+        """A system's own statistics: of channels, each (sample, y, x), in double precision and a
+        fixed order.
+
+        omega: the vorticity of the same samples, (sample, layer, y, x), where it is known.
+        CaseError if a standard deviation is 0.
+        """
         mean = {channel: _mean(channel, field) for channel, field in fields.items()}
         std = {channel: _rms(field, mean[channel]) for channel, field in fields.items()}
         for channel, value in std.items():
@@ -80,33 +120,90 @@ class Normalisation(BaseModel):
                     f"so it cannot be normalised; look at {system}/dataset.h5: is the flow at "
                     "rest, or the filter narrower than a cell?"
                 )
-        count = len(next(iter(fields.values())))
-        return cls(name=name or system, system=system, samples=count, mean=mean, std=std)
+        return cls(
+            name=cast(Way, system),
+            system=system,
+            samples=len(next(iter(fields.values()))),
+            mean=mean,
+            std=std,
+            omega_rms=None if omega is None else _rms(omega, 0.0),
+        )
 
-    def scaled(self, channel: str, field: RealArray) -> RealArray:
-        """A channel of a network's input, (sample, y, x), normalised; of a tensor a tensor."""
-        std: Any = self.std[channel]
-        if self.kind == "per_snapshot":  # not by std: torch's has another divisor than numpy's
-            about = field - field.mean(axis=(1, 2), keepdims=True)
-            std = (about * about).mean(axis=(1, 2), keepdims=True) ** 0.5
-        result: RealArray = (field - self.mean[channel]) / std
-        return result
+    def scaled_by(self, scales: Mapping[str, float]) -> Normalisation:
+        """The same with these scales."""
+        return self.model_copy(update={"scales": dict(scales)})
+
+    def scaled(self, channel: str, field: A) -> A:
+        """A channel of a network's input, (sample, y, x), normalised and scaled."""
+        about_mean = cast(RealArray, field) - self.mean[channel]
+        std: float | RealArray = self.std[channel]
+        if self.name == "snapshot":
+            std = (about_mean * about_mean).mean(axis=(1, 2), keepdims=True) ** 0.5
+        scale = self.scales.get(channel, 1.0)
+        return cast(A, about_mean / std if scale == 1.0 else about_mean / std * scale)
 
     def target(self, channel: str, field: RealArray) -> RealArray:
-        """What a network is to give of a channel, (sample, y, x), normalised."""
+        """What a network is to give of a channel, (sample, y, x): normalised, not scaled."""
         mean, std = self.mean[channel], self.std[channel]
         result: RealArray = (field - mean) / std if mean else field / std
         return result
 
-    def physical(self, channel: str, output: RealArray) -> RealArray:
-        """The inverse of `target`."""
-        mean, std = self.mean[channel], self.std[channel]
-        result: RealArray = output * std + mean if mean else output * std
-        return result
+    def physical(self, channel: str, output: A) -> A:
+        """What a network gives of a channel, scaled, in physical units."""
+        factor = self.std[channel] * self.scales.get(channel, 1.0)
+        return cast(A, cast(RealArray, output) * factor + self.mean[channel])
 
-    def per_snapshot(self) -> Normalisation:
-        """The same, inputs by each snapshot's own standard deviation."""
-        return self.model_copy(update={"kind": "per_snapshot", "name": "per_snapshot"})
+
+def statistics_of(way: Way, base: Normalisation, system: Normalisation) -> Normalisation:
+    """The normalisation of a system's fields under a way.
+
+    base, system: own statistics of the base and of that system. Raises CaseError where the way
+    cannot be had, see `lacking`.
+    """
+    if way != "dimensional":
+        chosen = base if way == "base" else system
+        return chosen.model_copy(update={"name": way})
+    theirs, ours = system.omega_rms, base.omega_rms
+    why = lacking(way, base.std, {"base": ours, system.system: theirs})
+    if why or theirs is None or ours is None:
+        raise CaseError(f'normalisation = "{way}" cannot be had: {why}')
+    ratio = theirs / ours
+    return base.model_copy(
+        update={
+            "name": way,
+            "mean": {name: value * ratio ** _per_time(name) for name, value in base.mean.items()},
+            "std": {name: value * ratio ** _per_time(name) for name, value in base.std.items()},
+            "omega_rms": theirs,
+        }
+    )
+
+
+def lacking(way: Way, channels: Iterable[str], vorticity: Mapping[str, float | None]) -> str:
+    """Why a way cannot be had, and what can; empty if it can.
+
+    vorticity: system -> its root mean square, None where it is not known.
+    """
+    if way != "dimensional":
+        return ""
+    others = 'set it to "base" or "target"'
+    unknown = [name for name in channels if _field_of(name) is None]
+    if unknown:
+        return f"the dimension of {', '.join(unknown)} is not known; {others}"
+    for system, rms in vorticity.items():
+        if not rms:
+            known = "is not known" if rms is None else "is 0"
+            return f"the vorticity of the {system} {known}; {others}"
+    return ""
+
+
+def _field_of(channel: str) -> str | None:
+    """The field of known dimension that a channel is of: psi of "psi" and of "psi_2"."""
+    field = re.sub(r"_\d+$", "", channel)
+    return field if field in PER_TIME else None
+
+
+def _per_time(channel: str) -> int:
+    return PER_TIME[_field_of(channel) or ""]
 
 
 def write_normalisation(path: Path, normalisation: Normalisation, dataset: str) -> None:

@@ -28,7 +28,7 @@ class Sources:
     models: Path
     """Folder of the models."""
     normalisation: Path
-    """The target's, `artefacts/normalisation.py`."""
+    """The target's own statistics, `artefacts/normalisation.py`."""
     evaluation: Path
     """The summary of the evaluation, which says what is best."""
     network: Any
@@ -89,6 +89,12 @@ class SubgridModel(ABC):
     def key(self) -> ModelKey | None:
         """Which model of the case it is made from; None for none."""
         return None
+
+    @property
+    def way(self) -> str:
+        """How the model's fields are normalised, see `artefacts/normalisation.py`; empty for no
+        model."""
+        return ""
 
     @abstractmethod
     def on(self, flow: Flow, filter_width: float) -> Closure:

@@ -53,16 +53,18 @@ def run_closures(
     edges = bin_edges(field for fields_of in fields for field in fields_of)
     found = les.run_all(world, models, members, [samples[0] for samples in fields], edges)
 
-    def write(name: str, key: ModelKey | None, statistics: list[MemberStatistics]) -> None:
-        run = {"closure": name, "model": str(key or "")}
+    def write(
+        name: str, key: ModelKey | None, way: str, statistics: list[MemberStatistics]
+    ) -> None:
+        run = {"closure": name, "model": str(key or ""), "normalisation": way}
         facts = {**attributes, **run, "dt": les.schedule.dt}
         write_les(paths[name], numbers, statistics, edges, facts)
 
     def write_all() -> None:
         if FILTERED_DNS in paths:
             each = zip(members, fields, times, strict=True)
-            write(FILTERED_DNS, None, [les.of_dns(*of_member, edges) for of_member in each])
+            write(FILTERED_DNS, None, "", [les.of_dns(*of_member, edges) for of_member in each])
         for closure, model, statistics in zip(closures, models, found, strict=True):
-            write(closure.text, model.key, statistics)
+            write(closure.text, model.key, model.way, statistics)
 
     world.on_root(write_all)

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from eddyscope.artefacts.dataset.derived import DERIVED, with_derived
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.artefacts.model import read_model
+from eddyscope.artefacts.normalisation import Way, read_normalisation
 from eddyscope.closures.base import ClosureSettings, Sources, SubgridModel
 from eddyscope.closures.on_points import OnPoints
 from eddyscope.config.arrays import AnyArray, FloatArray
@@ -33,20 +34,20 @@ BATCH = 8
 
 
 class Learned(SubgridModel):
-    """Π by a model that the case makes.
-
-    The base model runs on the target with the target's normalisation, as it is evaluated; every
-    other model carries its own.
-    """
+    """Π by a model that the case makes, normalised as its file says or in another way."""
 
     class Settings(ClosureSettings):
         kind: Literal["learned"] = "learned"
         model: str = Field(min_length=1)
         """Name of a model: "base", "l02", "all", …; "best" is the best single layer."""
+        normalisation: Way | None = None
+        """How its fields are normalised; by default as the model's file says: the base model by
+        the base's statistics, the others as in transfer.normalisation."""
 
         @property
         def text(self) -> str:
-            return self.model
+            way = self.normalisation
+            return f"{self.model},normalisation={way}" if way else self.model
 
         def check(self, models: Sequence[str], kinds: Sequence[str]) -> None:
             if self.model == BEST:
@@ -86,17 +87,25 @@ class Learned(SubgridModel):
             return (sources.evaluation,) if self.model == BEST else ()
 
         def reads(self, sources: Sources) -> tuple[Path, ...]:
-            return sources.model(self.key(sources)), sources.normalisation
+            model = sources.model(self.key(sources))
+            if self.normalisation is None:
+                return (model,)
+            return model, sources.model(ModelKey()), sources.normalisation
 
     def __init__(self, settings: Settings, sources: Sources):
         from eddyscope.learning.models import load_model
 
         super().__init__(settings, sources)
-        key = settings.key(sources)
-        self.model = load_model(sources.model(key), sources.network)
+        self.model = load_model(sources.model(settings.key(sources)), sources.network)
         self.normalisation = self.model.normalisation
-        if key.is_base:
-            self.normalisation = read_normalisation(sources.normalisation)
+        if settings.normalisation:
+            base = read_model(sources.model(ModelKey())).record.normalisation
+            own = base, read_normalisation(sources.normalisation)
+            self.normalisation = self.model.normalisation_under(settings.normalisation, *own)
+
+    @property
+    def way(self) -> str:
+        return self.normalisation.name
 
     @property
     def key(self) -> ModelKey:

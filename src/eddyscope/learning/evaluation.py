@@ -6,6 +6,7 @@ The files that it ends up in are described in `artefacts/evaluation.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,21 @@ import xarray as xr
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import Row
-from eddyscope.artefacts.key import ModelKey, layers_text
+from eddyscope.artefacts.key import BASE, ModelKey, layers_text
 from eddyscope.artefacts.model import ModelRecord
-from eddyscope.artefacts.normalisation import Normalisation, read_normalisation
+from eddyscope.artefacts.normalisation import (
+    WAYS,
+    Normalisation,
+    Way,
+    read_normalisation,
+    statistics_of,
+)
 from eddyscope.config.arrays import BoolArray, FloatArray, RealArray
+from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Fields, load_fields
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 from eddyscope.learning.models import Model, load_model
-from eddyscope.learning.prediction import normalisations, predict
+from eddyscope.learning.prediction import predict
 from eddyscope.networks.settings import Channels, NetworkSettings, channel_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.torch_group import pick_device
@@ -45,9 +53,6 @@ __all__ = [
     "spectra_of_members",
     "system_details",
 ]
-
-OWN = "own"
-"""Name of the normalisation by each system's own statistics."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,24 @@ class Sources:
     tests: Mapping[str, Fields]
     """System -> its test members."""
 
+    @property
+    def ways(self) -> dict[Way, Normalisation]:
+        """Of the target's fields, under each way that can be had."""
+        found: dict[Way, Normalisation] = {}
+        for way in WAYS:
+            with suppress(CaseError):
+                found[way] = statistics_of(way, self.own["base"], self.own["target"])
+        return found
+
+    def normalisation(self, subject: Subject, system: str) -> Normalisation:
+        """What a model's fields are normalised by: the base model as its file holds it, every
+        other under its own way. Raises CaseError."""
+        model = subject.model
+        if subject.key.is_base:
+            return model.normalisation
+        way = model.record.normalisation.name
+        return model.normalisation_under(way, self.own["base"], self.own[system])
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -96,9 +119,9 @@ class Evaluation:
     """Every model on both systems' test members; what `artefacts/evaluation.py` writes."""
 
     rows: list[Row]
-    """Each system normalised by its own statistics."""
-    study: dict[str, list[Row]]
-    """Way to normalise the target -> rows of the base model."""
+    """Every model under its own way, see `Sources.normalisation`."""
+    renormalised: dict[Way, list[Row]]
+    """Way to normalise the target -> rows of the base model under it."""
     details: dict[str, xr.Dataset]
     records: list[ModelRecord]
     """Of all models."""
@@ -106,7 +129,8 @@ class Evaluation:
     @property
     def table(self) -> list[Row]:
         """All rows, each once."""
-        others = (rows for way, rows in self.study.items() if way != OWN)
+        known = {row.normalisation for row in self.rows if row.model == BASE}
+        others = (rows for way, rows in self.renormalised.items() if way not in known)
         return [*self.rows, *(row for rows in others for row in rows)]
 
 
@@ -144,24 +168,19 @@ def _test_fields(source: Source, n: int, channels: Channels) -> Fields:
     return load_fields(dataset, n, "test", None, list(names))
 
 
-def evaluate_all(
-    world: World,
-    subjects: Sequence[Subject],
-    own: Mapping[str, Normalisation],
-    tests: Mapping[str, Fields],
-    batch_size: int,
-) -> Evaluation:
+def evaluate_all(world: World, sources: Sources, batch_size: int) -> Evaluation:
     """Try every model on every system's test fields, the work dealt to the ranks, whose devices
     the models go to. Collective.
 
-    subjects: the base model first; own: system -> its own statistics.
+    Raises CaseError for a model whose way to normalise cannot be had.
     """
-    ways = agree(world.comm, lambda: normalisations(own["base"], own["target"]))
-    device = pick_device(world.comm)
+    subjects, tests, ways = sources.subjects, sources.tests, sources.ways
+    base, device = subjects[0], pick_device(world.comm)
     for subject in subjects:
         subject.model.network.to(device)
-    items = [(subject, system, own[system]) for system in tests for subject in subjects]
-    items += [(subjects[0], "target", way) for way in ways.values()]
+    pairs = [(subject, system) for system in tests for subject in subjects]
+    items = agree(world.comm, lambda: [(*pair, sources.normalisation(*pair)) for pair in pairs])
+    items += [(base, "target", normalisation) for normalisation in ways.values()]
 
     def one(item: tuple[Subject, str, Normalisation]) -> Outcome:
         subject, system, normalisation = item
@@ -170,17 +189,25 @@ def evaluate_all(
     found = map_in_order(world, one, items)
     rows: list[Row] = []
     outcomes: dict[str, dict[ModelKey, Outcome]] = {system: {} for system in tests}
-    for (subject, system, _), outcome in zip(items, found[: -len(ways)], strict=False):
-        rows += rows_of(subject, system, OWN, outcome, tests[system])
+    for (subject, system, normalisation), outcome in zip(items[: len(pairs)], found, strict=False):
+        rows += rows_of(subject, system, _told(normalisation, system), outcome, tests[system])
         outcomes[system][subject.key] = outcome
-    study = {
-        name: rows_of(subjects[0], "target", name, outcome, tests["target"])
-        for name, outcome in zip(ways, found[-len(ways) :], strict=True)
+    renormalised = {
+        way: rows_of(base, "target", way, outcome, tests["target"])
+        for way, outcome in zip(ways, found[len(pairs) :], strict=True)
     }
-    channels = subjects[0].model.network.channels
+    channels = base.model.network.channels
     details = {s: system_details(outcomes[s], tests[s], channels) for s in tests}
     records = [subject.model.record for subject in subjects]
-    return Evaluation(rows, study, {**details, "history": history_details(subjects)}, records)
+    details["history"] = history_details(subjects)
+    return Evaluation(rows, renormalised, details, records)
+
+
+def _told(normalisation: Normalisation, system: str) -> str:
+    """How the table says that a system's fields are normalised: by a way; "stored" for inputs by
+    each snapshot and outputs by another system's statistics, as in a base model's file."""
+    of_another = normalisation.name == "snapshot" and normalisation.system != system
+    return "stored" if of_another else normalisation.name
 
 
 def evaluate(
@@ -225,7 +252,7 @@ def rows_of(
 ) -> list[Row]:
     """The rows of one model on one system: METRIC × test member.
 
-    normalisation: how the fields were normalised, by name.
+    normalisation: how the fields were normalised, as the table says it.
     """
     key, adapted = subject.key, subject.model.record.adapted
     told = pieces_of(fields)
@@ -322,17 +349,17 @@ def middle_snapshot(fields: Fields) -> int:
 
 
 def example_details(
-    shown: Mapping[str, Model], normalisation: Normalisation, fields: Fields
+    shown: Mapping[str, tuple[Model, Normalisation]], fields: Fields
 ) -> tuple[xr.Dataset, dict[str, int]]:
     """The group `examples` of evaluation.h5, and which snapshot it shows.
 
-    shown: name -> model.
+    shown: name -> model, and what the fields are normalised by for it.
     """
     place = middle_snapshot(fields)
     chosen = fields.part(slice(place, place + 1))
-    channels = next(iter(shown.values())).network.channels
+    channels = next(iter(shown.values()))[0].network.channels
     pictures = [exact_of(chosen, channels)[0].astype(np.float64)]
-    pictures += [predict(m.network, normalisation, chosen.values)[0] for m in shown.values()]
+    pictures += [predict(m.network, by, chosen.values)[0] for m, by in shown.values()]
     axes = ("layer", "y", "x")
     words = ", ".join(channels.outputs)
     given = {

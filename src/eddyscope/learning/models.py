@@ -9,7 +9,7 @@ import torch
 
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelRecord, StoredModel, read_model, write_model
-from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.normalisation import Normalisation, Way, statistics_of
 from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayeredModel
@@ -42,8 +42,15 @@ class Model:
 
     @property
     def normalisation(self) -> Normalisation:
-        """That it was trained with."""
-        return self.record.normalisation
+        """As its file holds it: that it was trained with, and its scales."""
+        return self.record.normalisation.scaled_by(self.record.scales)
+
+    def normalisation_under(
+        self, way: Way, base: Normalisation, own: Normalisation
+    ) -> Normalisation:
+        """Of a system's fields under a way, with the model's scales; base, own: statistics of the
+        base and of that system. Raises CaseError, see `statistics_of`."""
+        return statistics_of(way, base, own).scaled_by(self.record.scales)
 
 
 def save_model(path: Path, model: Model) -> None:

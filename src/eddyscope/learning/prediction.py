@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eddyscope.artefacts.dataset.schema import SYSTEMS
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
-from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import normalised_inputs
 from eddyscope.networks.base import LayeredModel
 
-__all__ = ["normalisations", "predict", "predict_tensors"]
+__all__ = ["predict", "predict_tensors"]
 
 POINTS = 2**22
 """Points of a batch on a device: 64 channels of activations are 1 GiB then."""
@@ -76,19 +74,4 @@ def _predict_into(
             inputs = inputs.to(network.device).contiguous(memory_format=network.memory_format)
             output = network(inputs).double()
             for place, name in enumerate(channels.outputs):
-                found = normalisation.physical(name, cast(AnyArray, output[:, place]))
-                result[part, place] = cast(Tensor, found)
-
-
-def normalisations(base: Normalisation, target: Normalisation) -> dict[str, Normalisation]:
-    """Ways to normalise the target's fields for the base model, by name.
-
-    own: the target's statistics; base: the base system's; per_snapshot: psi and omega by
-    each snapshot's own standard deviations, Π by the target's. Raises CaseError if mixed up.
-    """
-    if (base.system, target.system) != SYSTEMS:
-        raise CaseError(
-            f"the normalisations are of {base.system!r} and {target.system!r}, expected 'base' "
-            "and 'target'; train and transfer again with --fresh"
-        )
-    return {"own": target, "base": base, "per_snapshot": target.per_snapshot()}
+                result[part, place] = normalisation.physical(name, output[:, place])

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved, read_model
-from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.normalisation import Normalisation, statistics_of
 from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
 from eddyscope.config.case import Section
@@ -25,7 +27,6 @@ from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.search import Search, Yardstick
 from eddyscope.learning.trainer import Requests, Saved, mean_loss
-from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED, shift_error
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
@@ -188,7 +189,7 @@ class Retraining:
         module, history = adapting.to(target.samples, recipe, told, target.validation, saved)
         network = adapting.adaptation.folded(module, base)
         if not history.train:
-            self._measure(network, history, world)
+            self._measure(module, history, world)
         count = adapting.adaptation.count(adapting.untouched(recipe))
         metrics = metrics_of(history, len(target.samples), count, world)
         if target.periodic:
@@ -197,7 +198,9 @@ class Retraining:
         record = self._record(key, changed_layers(base, network), history, metrics)
         if adapting.adaptation.is_trained:
             record = judged(record, choice, recipe, self._why_no_choice(key))
-        world.on_root(lambda: save_model(path, Model(network, record)))
+        scales = dict(adapting.adaptation.scales(module))
+        model = Model(network, record.model_copy(update={"scales": scales}))
+        world.on_root(lambda: save_model(path, model))
         for left in (saved.path, kept):
             world.on_root(partial(left.unlink, missing_ok=True))
 
@@ -219,7 +222,7 @@ class Retraining:
         outputs, normalisation = self.base.network.channels.outputs, self.target.normalisation
         return Yardstick(normalisation, outputs, self.recipe.batch_size)
 
-    def _measure(self, network: LayeredModel, history: History, world: World) -> None:
+    def _measure(self, module: nn.Module, history: History, world: World) -> None:
         """The losses of what took no steps. Collective."""
         for part, losses in (
             (self.target.samples, history.train),
@@ -227,7 +230,7 @@ class Retraining:
         ):
             if part is not None:
                 losses.append(
-                    mean_loss(network.module, part, self.recipe.batch_size, world, self.recipe.loss)
+                    mean_loss(module, part, self.recipe.batch_size, world, self.recipe.loss)
                 )
 
     def _record(
@@ -279,14 +282,18 @@ class Retraining:
         )
 
 
-def samples_of_base(opened: Callable[[], Dataset], model: Model, count: int) -> Samples:
-    """So many training samples of the base system as its `model` saw them. Not collective.
+def samples_of_base(
+    opened: Callable[[], Dataset], model: Model, target: Target, count: int
+) -> Samples:
+    """So many training samples of the base system, normalised in the target's way. Not collective.
 
     Raises CaseError.
     """
     dataset, channels, n = opened(), model.network.channels, model.record.grid.n
     fields = load_fields(dataset, n, "train", count, channels.fields(dataset.layers))
-    return Samples.of(fields, model.normalisation, channels)
+    own = model.record.normalisation
+    by = statistics_of(target.normalisation.name, own, own)
+    return Samples.of(fields, by, channels)
 
 
 def raise_together(errors: Sequence[Exception]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from eddyscope.artefacts.key import LAYERS, ModelKey
+from eddyscope.artefacts.normalisation import Way
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import FileName
@@ -67,6 +68,9 @@ class TrainingSettings(Seeded):
     others."""
     samples: int | None = Field(default=None, ge=1)
     """Base samples to train on, taken evenly from the training members; by default all."""
+    normalisation: Literal["base", "snapshot"] = "base"
+    """How fields are normalised: by the statistics of the base's training samples, or inputs by
+    each snapshot's own root mean square."""
     rotations: bool = False
     """Turn every sample by a random multiple of 90°: psi, omega, pi and strain are true scalars.
     Not for u and v, nor for fields between walls or on a rectangle; of others you must know."""
@@ -105,16 +109,22 @@ class TransferSettings(Seeded):
 
     samples: int = Field(default=20, ge=1)
     """Target samples to re-train on, taken evenly from the training members."""
+    normalisation: Way = "dimensional"
+    """How the target's fields are normalised for re-training, and in the models it makes: by the
+    base's statistics with the unit of time changed by the ratio of vorticities ("dimensional"), by
+    the base's as they are ("base"), by the target's own ("target"), or inputs by each snapshot's
+    own root mean square and outputs by the target's own ("snapshot")."""
     # These three say which models there are; each of them is decided by the rest. So one more
     # model leaves the others as they are.
     layers: Annotated[Literal["each", "pairs"] | list[str], CHANGES_NO_RESULT] = "each"
     """Which layers to re-train: each alone, all pairs, or a list such as ["l02", "l02+l05"], in
     which "first" and "last" stand for the network's, and "each" and "pairs" for all of them."""
     controls: Annotated[list[Annotated[Any, Choice(ADAPTATIONS)]], CHANGES_NO_RESULT] = [
-        "gain", "all", "scratch", "scale"
+        "scale", "three_scales", "gain", "all", "scratch"
     ]  # fmt: skip
-    """Compared with them: one factor a channel; all layers; all layers from random weights;
-    one factor in all, without training. Adaptations with parameters are tables."""
+    """Compared with them: one factor of the output; one of every input and output; one of every
+    channel of every layer; all layers; all layers from random weights. The first two take no
+    steps. Adaptations with parameters are tables."""
     epochs: int | None = Field(default=None, ge=1)
     """Passes through the samples; by default 50, unless steps is given."""
     steps: int | None = Field(default=None, ge=1)

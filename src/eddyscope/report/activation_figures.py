@@ -37,13 +37,14 @@ class DrawnRun:
 
 def spectra_before(results: Results) -> Picture:
     """Spectra of what leaves each layer (h)."""
+    way = results.case["transfer"]["normalisation"]
     caption = words(
-        """Every layer turns its input into many fields; these are their mean spectra as they leave
+        f"""Every layer turns its input into many fields; these are their mean spectra as they leave
         the layer, before any nonlinearity (h). Dotted: the base model fed with the flow it was
         trained on. Full lines: models fed with the target. Where the base model's full line leaves
         its dotted one, the layer has more or less power at that scale than in training; curves that
-        coincide lie one upon another, the later ones thinner. Inputs are normalised by
-        each system's own standard deviations, so these are differences of shape."""
+        coincide lie one upon another, the later ones thinner. The target's fields are
+        normalised alike for all models, as for re-training ({way})."""
     )
     return _spectra(results, "h", "activations_h", "Spectra of what each layer gives", caption)
 

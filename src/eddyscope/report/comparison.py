@@ -116,9 +116,11 @@ class Comparison:
     """Model -> metric -> its interval on the target."""
     on_base: Interval | None
     """Error of the base model on its own system."""
-    as_stored: Interval | None
-    """Error of the base model on the target with the base's normalisation, as its file holds it;
-    in `target` every model has the target's."""
+    renormalised: Mapping[str, Metrics]
+    """Way to normalise the target -> metric of the base model under it; in `target` the base model
+    is as its file holds it, and every other model normalised as it was re-trained."""
+    normalised: Mapping[str, str]
+    """Model -> how the target is normalised for it in `target`."""
     adapted: Mapping[str, Adapted]
     """Model -> how its adaptation speaks of itself."""
     layers: tuple[str, ...]
@@ -127,6 +129,9 @@ class Comparison:
     """The same by error, the best first."""
     error_removed: Metrics
     """Model -> share of the base model's error that it removes."""
+    beyond_scales: Metrics
+    """Model -> share that it removes of the error that three scales leave; empty where these were
+    not tried."""
     members: int
     """Test runs of the target."""
     meanings: Mapping[str, str]
@@ -169,6 +174,20 @@ class Comparison:
     def removed(self, model: str) -> float:
         """Share of the base model's error that a model removes; NaN if there is none."""
         return self.error_removed[model].mean if model in self.error_removed else math.nan
+
+    @property
+    def way(self) -> str:
+        """How the target is normalised for the re-trained models; empty without any."""
+        return next((way for name, way in self.normalised.items() if name != BASE), "")
+
+    @property
+    def otherwise(self) -> dict[str, Interval]:
+        """Way -> error of the base model on the target, for the ways that are not its own."""
+        return {
+            way: metrics["error"]
+            for way, metrics in self.renormalised.items()
+            if way != self.normalised.get(BASE) and "error" in metrics
+        }
 
     def others(self, *roles: Role) -> list[str]:
         """Models but the base and single layers, of the roles named or of any, in their order."""
@@ -227,12 +246,14 @@ def compare(results: Results) -> Comparison:
     scores = advice.scores.items() if advice is not None else ()
     return Comparison(
         target=target,
-        as_stored=found.normalisation_study.get("base", {}).get("error"),
+        renormalised=found.renormalised,
+        normalised=found.normalised,
         adapted=found.adapted,
         on_base=found.models.get(BASE, {}).get("base", {}).get("error"),
         layers=tuple(singles),
         measured=tuple(found.measured_ranking),
         error_removed=found.error_removed,
+        beyond_scales=found.beyond_scales,
         members=len(found.members.get("target", [])),
         meanings=found.metrics,
         predictions=tuple(

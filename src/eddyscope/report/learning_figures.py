@@ -91,9 +91,8 @@ def ranking(results: Results) -> Picture:
     caption = words(
         f"""Each bar is the error that is left on the target when only that layer is re-trained
         ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are what
-        they are compared with: the base model, not re-trained, with the statistics of the target
-        (dashed) and, where it was tried, with its own, as its file holds it (dotted); and whatever
-        else was re-trained.
+        they are compared with: the base model, not re-trained, as its file holds it (dashed) and
+        normalised as the re-trained ones are (dotted); and whatever else was re-trained.
         {_left_out(left_out)} Below: the order of the layers as measured, and
         as each score predicted it before any re-training (1 is best; equal ones share their rank; a
         score that tells no layer from another has none)."""
@@ -162,8 +161,8 @@ def _references(compared: Comparison, results: Results) -> Iterator[tuple[float,
     base = colour_of(results, ModelKey())
     if BASE in compared.target:
         yield compared.error(BASE).mean, "base model", base, dashed
-    if compared.as_stored is not None:
-        yield compared.as_stored.mean, "base model as stored", base, ":"
+    if compared.way in compared.otherwise:
+        yield compared.otherwise[compared.way].mean, f"base model, {compared.way}", base, ":"
     for name in compared.others()[:LINES]:
         colour = colour_of(results, ModelKey.parse(name))
         yield compared.error(name).mean, compared.adapted[name].words, colour, dashed

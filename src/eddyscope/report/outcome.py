@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from eddyscope.artefacts.evaluation import THREE_SCALES
 from eddyscope.artefacts.key import BASE
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
-from eddyscope.report.comparison import Comparison, compare, in_words, less, percent
+from eddyscope.report.comparison import Comparison, compare, in_percent, in_words, less, percent
 from eddyscope.report.les_figures import label, mean_over_runs, model_of
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.setting import count
@@ -35,7 +36,9 @@ def outcome(results: Results) -> list[str]:
     """Whether re-training helped, which layer is best, and what was predicted."""
     parts: tuple[Callable[[Comparison], str], ...] = (
         _need,
+        _renormalised,
         _helped,
+        _beyond,
         _order,
         _lead,
         _predicted,
@@ -69,10 +72,9 @@ def headlines(results: Results) -> list[Headline]:
     found = [
         Headline(
             f"{before:.2f} → {after:.2f}",
-            "error on the target, normalised by the target's statistics, before and after "
-            f"re-training {best} alone{_in_brackets(compared.removed(best))}",
+            "error on the target, of the base model as it is and after re-training "
+            f"{best} alone{_in_brackets(compared.removed(best))}",
         ),
-        *_stored_headline(compared),
         Headline("none", f"of {layers} is best: all leave the same error")
         if compared.all_alike and len(compared.layers) > 1
         else Headline(best, f"left the least error of {layers}"),
@@ -83,13 +85,6 @@ def headlines(results: Results) -> list[Headline]:
 def _in_brackets(share: float) -> str:
     """ " (45 % less)" of a share of error removed; nothing if it is not known."""
     return f" ({less(share)})" if math.isfinite(share) else ""
-
-
-def _stored_headline(compared: Comparison) -> list[Headline]:
-    if compared.as_stored is None:
-        return []
-    text = "error on the target of the base model as its file holds it, with the base's statistics"
-    return [Headline(f"{compared.as_stored.mean:.2f}", text)]
 
 
 def _advice_headline(compared: Comparison) -> list[Headline]:
@@ -141,13 +136,6 @@ def _need(compared: Comparison) -> str:
     words = f"the base model leaves an error of {in_words(compared.error(BASE))} on the target"
     if compared.on_base is not None:
         words += f", against {in_words(compared.on_base)} on its own flow"
-    stored = compared.as_stored
-    if stored is not None:
-        words += (
-            "; each flow is normalised by its own statistics in this, and in all that follows. "
-            f"With those of the base, as its file holds it, it leaves {in_words(stored)} on the "
-            "target"
-        )
     brackets = "; in brackets: the least and the largest of the test runs"
     return (
         f"As it is, {words} (0 is perfect, 1 as bad as predicting nothing"
@@ -168,11 +156,37 @@ def _helped(compared: Comparison) -> str:
 
 
 def _not_worth_it(compared: Comparison) -> str:
-    """Said where the base model as its file holds it does no worse than the best layer."""
-    stored = compared.as_stored
-    if stored is None or not stored.mean <= compared.error(compared.best).mean:
+    """Said where the base model, normalised in another way, does no worse than the best layer."""
+    least = compared.error(compared.best).mean
+    ways = [way for way, error in compared.otherwise.items() if error.mean <= least]
+    if not ways:
         return ""
-    return " The base model as its file holds it, not re-trained, does no worse."
+    return f" The base model normalised by {' or '.join(ways)}, not re-trained, does no worse."
+
+
+def _beyond(compared: Comparison) -> str:
+    """What the best layer adds to one factor of each input and output."""
+    share = compared.beyond_scales.get(compared.best)
+    if share is None or not math.isfinite(share.mean):
+        return ""
+    floor = (
+        "Much of what re-training does is to put sizes right. One factor of each input and of each "
+        f"output, fitted to the same samples, leaves {in_words(compared.error(THREE_SCALES))}"
+    )
+    if not share.mean > 0.0:
+        return f"{floor}: {compared.best}, the best layer, adds nothing to that."
+    return f"{floor}; {compared.best}, the best layer, removes {in_percent(share)} of that."
+
+
+def _renormalised(compared: Comparison) -> str:
+    """The base model under other normalisations."""
+    told = [f"{in_words(error)} ({way})" for way, error in compared.otherwise.items()]
+    if not told:
+        return ""
+    return (
+        "With the target's fields normalised otherwise, the base model, not re-trained, leaves "
+        f"{', '.join(told)}; re-trained models: {compared.way or 'none'}."
+    )
 
 
 def _run_by_run(compared: Comparison) -> str:

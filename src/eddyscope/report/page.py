@@ -19,7 +19,14 @@ from eddyscope.report.comparison import compare
 from eddyscope.report.figures import Drawn, NotDrawn
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import COLOURS
-from eddyscope.report.tables import Table, flow_table, layer_table, metric_table, step_table
+from eddyscope.report.tables import (
+    Table,
+    flow_table,
+    layer_table,
+    metric_table,
+    step_table,
+    way_table,
+)
 
 __all__ = ["layers_of", "page", "template"]
 
@@ -53,6 +60,7 @@ def page(
         layers=layers if isinstance(layers, Table) else None,
         no_layers=layers,
         metrics=metric_table(compare(results)) if isinstance(layers, Table) else None,
+        ways=way_table(compare(results)) if isinstance(layers, Table) else None,
         pictures=pictures,
         gaps=[f"{gap}." for gap in results.gaps],
         steps=step_table(results),

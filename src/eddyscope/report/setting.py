@@ -11,13 +11,22 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile
 from eddyscope.report.results import SYSTEMS, Absent, Case, Results
 
-__all__ = ["count", "flow_settings", "setting", "shown_case"]
+__all__ = ["WAY_WORDS", "count", "flow_settings", "setting", "shown_case"]
 
 HELD = ("members", "samples", "interval")
 """Of an ensemble, what every dataset knows."""
 
 UNTRAINED = 0.8
 """Error of the base model on its own flow from which on it has learnt little: 1 is nothing."""
+
+
+WAY_WORDS = {
+    "dimensional": "the base's statistics, with the unit of time changed by the vorticities' ratio",
+    "base": "the base's statistics",
+    "target": "the target's own statistics",
+    "snapshot": "each snapshot's own root mean square, outputs by the target's statistics",
+}
+"""Way to normalise -> by what the target's fields are."""
 
 
 def setting(results: Results) -> list[str]:
@@ -118,8 +127,8 @@ def _seeds(results: Results) -> str:
     words = ", ".join(f"{seed} for the {what}" for what, seed in seeds.items())
     repeats = case["transfer"]["seeds"]
     return (
-        f"Seeds: {words}. Every re-training was done {_times(repeats)}. Each system's fields are "
-        "normalised by the statistics of its own training samples."
+        f"Seeds: {words}. Every re-training was done {_times(repeats)}. For it the target's fields "
+        f"are normalised by {WAY_WORDS[case['transfer']['normalisation']]}."
     )
 
 

@@ -10,9 +10,9 @@ from eddyscope.artefacts.evaluation import Interval
 from eddyscope.artefacts.key import BASE
 from eddyscope.report.comparison import Comparison, fixed, in_percent, in_words
 from eddyscope.report.results import SYSTEMS, Absent, Results
-from eddyscope.report.setting import flow_settings
+from eddyscope.report.setting import WAY_WORDS, flow_settings
 
-__all__ = ["Table", "flow_table", "layer_table", "metric_table", "step_table"]
+__all__ = ["Table", "flow_table", "layer_table", "metric_table", "step_table", "way_table"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def layer_table(compared: Comparison) -> Table:
         "re-trained",
         "error on target",
         "error removed",
+        *["beyond scales"] * bool(compared.beyond_scales),
         "spectrum error",
         *(prediction.words for prediction in compared.predictions),
     )
@@ -79,6 +80,20 @@ def _mean(interval: Interval | None) -> str:
     return fixed(interval.mean, 3) if math.isfinite(interval.mean) else "not finite"
 
 
+def way_table(compared: Comparison) -> Table:
+    """The base model on the target, not re-trained, under each normalisation."""
+    stored = compared.normalised.get(BASE)
+    ways = {f"{stored} (as it is)": compared.target[BASE]} if BASE in compared.target else {}
+    ways |= {way: found for way, found in compared.renormalised.items() if way != stored}
+    rows = tuple(
+        (way, *(_or_nothing(found.get(name)) for name in ("error", "spectrum_error")))
+        for way, found in ways.items()
+    )
+    notes = [f"{way}: {text}." for way, text in WAY_WORDS.items() if way in compared.renormalised]
+    header = ("base model, target normalised by", "error on target", "spectrum error")
+    return Table(header, rows, notes=tuple(notes))
+
+
 def _ordered(compared: Comparison) -> list[str]:
     """Models in the order of the table: base, single layers, the others as in the evaluation."""
     names = [BASE, *compared.layers, *compared.others()]
@@ -87,6 +102,17 @@ def _ordered(compared: Comparison) -> list[str]:
 
 def _notes(compared: Comparison) -> tuple[str, ...]:
     notes = ["Error: mean squared error over mean square."]
+    if compared.way:
+        told = WAY_WORDS.get(compared.way, "")
+        notes.append(
+            "The base model is as its file holds it. For the re-trained models the target is "
+            f"normalised by {told} ({compared.way})."
+        )
+    if compared.beyond_scales:
+        notes.append(
+            "Beyond scales: the share removed of the error that one factor of each input and "
+            "output leaves (three_scales)."
+        )
     if compared.members > 1:
         notes.append(
             "In brackets: the least and the largest of the test runs, where they differ. The share "
@@ -111,6 +137,7 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
         compared.described(name),
         in_words(error) + _repeats(error),
         _removed(compared.error_removed.get(name)),
+        *[_removed(compared.beyond_scales.get(name))] * bool(compared.beyond_scales),
         _or_nothing(compared.target[name].get("spectrum_error")),
         *("" if rank is None else str(rank) for rank in ranks),
     )

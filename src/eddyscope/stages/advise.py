@@ -1,8 +1,8 @@
 """`eddyscope advise`: rank the layers before any of them is re-trained.
 
 Reads models/base.safetensors, a few training samples of the target, and, where a score asks
-for them, as many of the base. The statistics that normalise the target's are of the
-transfer.samples that `transfer` will use; the scores look at the first advise.samples of those.
+for them, as many of the base. The target's are normalised as `transfer` will normalise its
+transfer.samples; the scores look at the first advise.samples of those.
 Writes advice/<score>/ for each score, and advice.json and advice.h5 with all of them, described
 in `artefacts/advice.py`. One more score leaves the others as they are.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.artefacts.advice import join_advice
 from eddyscope.artefacts.dataset.reader import Source
-from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.parallel.failure import agree
 from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work, by_networks
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from eddyscope.advisor.scores.base import Evidence
     from eddyscope.networks.base import LayeredModel
 
-SECTIONS = ("network", "advise.samples", "transfer.samples", "filter")
+SECTIONS = ("network", "advise.samples", "transfer.samples", "transfer.normalisation", "filter")
 
 FILES = ("advice.json", "advice.h5")
 
@@ -121,10 +121,9 @@ def _read(
     from eddyscope.learning.models import load_model
 
     model, n = load_model(base, case.network), case.network_grid
-    counts = case.transfer.samples, case.advise_samples
-    return model.network, evidence_of(
-        target, read_normalisation(own), counts, n, home, model.normalisation, case.channels
-    )
+    counts, stored = (case.transfer.samples, case.advise_samples), model.record.normalisation
+    way = statistics_of(case.transfer.normalisation, stored, read_normalisation(own))
+    return model.network, evidence_of(target, way, counts, n, home, stored, case.channels)
 
 
 STAGE = Advise()

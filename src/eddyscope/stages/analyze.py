@@ -2,8 +2,8 @@
 
 Writes analysis.h5, described in `artefacts/analysis.py`. Kernels: the base model and every
 re-trained one (first repeat). Activations: base on base and on target samples, the best single
-layer (as evaluated) and `all` on target samples, each system normalised by its own training
-samples. Layers are dealt to the ranks by (model, layer), activations by (run, pair of samples).
+layer (as evaluated) and `all` on target samples, these normalised as for re-training. Layers are
+dealt to the ranks by (model, layer), activations by (run, pair of samples).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eddyscope.artefacts.analysis import write_analysis
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
-from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
@@ -26,8 +26,7 @@ from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 from eddyscope.storage.small import Attribute
 
-UNTRAINED = 0
-"""In the key of random weights that nothing is trained from; repeats of re-training have 1, …"""
+UNTRAINED = 0  # in the key of random weights; repeats of re-training have 1, …
 
 
 class Analyze(Stage):
@@ -63,12 +62,12 @@ class Analyze(Stage):
             case.test_members(system)
         models = {key: job.model(key) for key in (ModelKey(), *_adapted(case))}
         datasets = {system: job.source(system) for system in SYSTEMS}
-        own = {system: job.normalisation(system) for system in SYSTEMS}
-        evaluation, path = job.out / "evaluation.json", job.out / "analysis.h5"
+        own, path = job.normalisation("target"), job.out / "analysis.h5"
+        evaluation = job.out / "evaluation.json"
         step = Step(
             self.name,
             sections=("seed", "network", "transfer", "analysis", *SPLITS_OF_CASE),
-            inputs=(*models.values(), *map(job.dataset, SYSTEMS), *own.values(), evaluation),
+            inputs=(*models.values(), *map(job.dataset, SYSTEMS), own, evaluation),
             outputs=(path,),
         )
 
@@ -76,7 +75,7 @@ class Analyze(Stage):
             best = world.on_root(lambda: read_summary(evaluation).best)
             _analyze(case, models, datasets, own, best, path, world, facts)
 
-        return [*normalise(job, self.name), Work([step], analyze, by_networks())]
+        return [*normalise(job, self.name, ["target"]), Work([step], analyze, by_networks())]
 
 
 def _adapted(case: Case) -> list[ModelKey]:
@@ -88,13 +87,13 @@ def _analyze(
     case: Case,
     paths: Mapping[ModelKey, Path],
     datasets: Mapping[str, Source],
-    normalisations: Mapping[str, Path],
+    own: Path,
     best: str | None,
     path: Path,
     world: World,
     facts: Mapping[str, Attribute],
 ) -> None:
-    """Analyse and write to `path`; best: name of the best single layer. Collective."""
+    """Analyse and write to `path`; own: the target's statistics; best: a name. Collective."""
     from eddyscope.analysis import subjects
     from eddyscope.analysis.convolutions import left_out
     from eddyscope.analysis.groups import activation_groups, kernel_groups
@@ -108,18 +107,19 @@ def _analyze(
     runs = subjects.runs_of(models, None if best is None else ModelKey.parse(best))
     read = partial(subjects.test_fields, n=n, channels=case.channels, count=case.analysis.samples)
     fields = {s: world.on_root(partial(read, found)) for s, found in datasets.items()}
-    own = {s: world.on_root(partial(read_normalisation, f)) for s, f in normalisations.items()}
+    way, home = case.transfer.normalisation, models[ModelKey()].record.normalisation
+    there = agree(world.comm, lambda: statistics_of(way, home, read_normalisation(own)))
     networks = {key: model.network for key, model in models.items()}
     base, maps = networks[ModelKey()], maps_fit(case.network, case.channels, n)
     untrained = redrawn(base, (case.seed, UNTRAINED))
     groups = kernel_groups(world, networks, n, case.seed, maps, untrained)
-    at_work = subjects.subjects_of(models, runs, fields, own)
+    at_work = subjects.subjects_of(models, runs, fields, {"base": home, "target": there})
     groups |= activation_groups(world, at_work)
     example = world.on_root(partial(read, datasets["base"], count=1))
     groups["example_on_base"] = subjects.example_of(models[ModelKey()], example)
     others = ", ".join(f"{name} ({kind})" for name, kind in left_out(base).items())
     shift = shift_error(base, at_work["base_on_base"].inputs[:SHIFTED])
-    facts = {**facts, "n": n, "left_out": others, "shift_error": shift}
+    facts = {**facts, "n": n, "left_out": others, "shift_error": shift, "normalisation": way}
     world.on_root(lambda: write_analysis(path, groups, runs, facts))
     if others:
         world.say(f"analyze: no two-dimensional convolutions, so without kernels: {others}")

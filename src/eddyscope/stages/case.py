@@ -19,12 +19,13 @@ from pydantic import (
 
 from eddyscope.advisor.settings import AdviseSettings
 from eddyscope.analysis.settings import AnalysisSettings
-from eddyscope.artefacts.dataset.derived import require_fields
+from eddyscope.artefacts.dataset.derived import is_known, require_fields
 from eddyscope.artefacts.dataset.named import Named
 from eddyscope.artefacts.dataset.schema import SYSTEMS, VARIABLES
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelRecord
+from eddyscope.artefacts.normalisation import lacking
 from eddyscope.closures.settings import LesSettings
 from eddyscope.config.case import Section, load
 from eddyscope.config.errors import CaseError, together
@@ -131,6 +132,7 @@ class Case(Section):
         together(
             made._check_grids,
             made._check_fields,
+            made._check_normalisation,
             made._check_epochs,
             made._check_model,
             *(partial(check_grid, made.network, n) for n in made._sides),
@@ -182,6 +184,23 @@ class Case(Section):
             require_fields(
                 self.channels.fields(system.layers), held, periodic, system.layers, where
             )
+
+    def _check_normalisation(self) -> None:
+        """CaseError where the samples cannot be normalised for transfer as asked."""
+        if not self.target or not (self.base or self._record):
+            return
+        known: dict[str, float | None] = {}
+        for name in self.systems:
+            system, named = getattr(self, name), getattr(self, name).named
+            held = named.fields if named else tuple(VARIABLES)
+            periodic = named.box.periodic if named else (True, True)
+            known[name] = 1.0 if is_known("omega", held, periodic, system.layers) else None
+        if self._record:
+            known["base"] = self._record.normalisation.omega_rms
+        why = lacking(self.transfer.normalisation, self.channels.names, known)
+        if why:
+            way = self.transfer.normalisation
+            raise CaseError(f'transfer.normalisation = "{way}", but {why}')
 
     @property
     def _sides(self) -> list[int]:

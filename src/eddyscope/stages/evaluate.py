@@ -1,10 +1,10 @@
 """`eddyscope evaluate`: offline metrics of every model on both systems; how good the advice was.
 
 Reads models/base.safetensors, models/transfer/*, both datasets, and advice.json if it is
-there. Every model is tried on the test members of both systems, each system normalised by
-its own statistics (the target's: of the samples that `transfer` saw). Metrics are defined in
-`learning/metrics.py`. Writes evaluation.csv, evaluation.h5 and evaluation.json, described in
-`artefacts/evaluation.py`.
+there. Every model is tried on the test members of both systems, normalised in its own way: the
+base model as its file holds it, the others as they were re-trained; the base model on the target in
+every other way too. Metrics are defined in `learning/metrics.py`. Writes evaluation.csv,
+evaluation.h5 and evaluation.json, described in `artefacts/evaluation.py`.
 """
 
 from __future__ import annotations
@@ -101,14 +101,13 @@ def _evaluate(
     from eddyscope.learning.evaluation import evaluate_all, example_details
 
     configure_torch(world)
-    subjects, own, tests = sources.subjects, sources.own, sources.tests
-    found = evaluate_all(world, subjects, own, tests, batch_size)
-    summary = summary_of(found, own, tests, advice)
-    by_name = {str(subject.key): subject.model for subject in subjects}
-    shown = {name: by_name[name] for name in ("base", summary.best) if name}
+    found = evaluate_all(world, sources, batch_size)
+    summary = summary_of(found, sources.own, sources.tests, advice)
+    chosen = [s for s in sources.subjects if str(s.key) in ("base", summary.best)]
+    shown = {str(s.key): (s.model, sources.normalisation(s, "target")) for s in chosen}
 
     def write() -> None:
-        examples, which = example_details(shown, own["target"], tests["target"])
+        examples, which = example_details(shown, sources.tests["target"])
         details = {**found.details, "examples": examples}
         write_evaluation(out, found.table, details, summary, {**facts, **which})
 

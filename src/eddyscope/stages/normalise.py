@@ -1,8 +1,9 @@
 """The steps `normalise.base` and `normalise.target`, which whoever comes first performs.
 
 They write normalisation/base.json and normalisation/target.json (`artefacts/normalisation.py`):
-the statistics of the samples that `train` and `transfer` see. Every stage that uses one
-declares the file among its step's inputs, and has the works that make them before its own.
+each system's own statistics, of the samples that `train` and `transfer` see; all ways to normalise
+follow from them. Every stage that uses one declares the file among its step's inputs, and has the
+works that make them before its own.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from eddyscope.artefacts.dataset.derived import is_known
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.model import read_model
-from eddyscope.artefacts.normalisation import Normalisation, write_normalisation
+from eddyscope.artefacts.normalisation import Normalisation, statistics_of, write_normalisation
 from eddyscope.stages.case import SAMPLES_OF, SYSTEMS, Case
 from eddyscope.stages.job import Job, Step, Work
 
@@ -60,7 +62,8 @@ def _sections(system: str) -> tuple[str, ...]:
 def _write_stored(path: Path, model: Path) -> None:
     """That which the base model was trained with."""
     record = read_model(model).record
-    write_normalisation(path, record.normalisation, str(record.provenance.get("dataset", "")))
+    own = statistics_of("base", record.normalisation, record.normalisation)
+    write_normalisation(path, own, str(record.provenance.get("dataset", "")))
 
 
 def _write(path: Path, source: Source, case: Case, system: str) -> None:
@@ -68,7 +71,10 @@ def _write(path: Path, source: Source, case: Case, system: str) -> None:
 
     dataset, n = source.open(), case.network_grid
     dataset.require(n, "train")
-    channels, names = case.channels, case.channels.fields(dataset.layers)
-    fields = load_fields(dataset, n, "train", case.wanted_samples(system), names)
-    normalisation = Normalisation.own(system, fields.channels(channels.names))
+    names = dict.fromkeys(case.channels.fields(dataset.layers))
+    if is_known("omega", dataset.fields, dataset.box.periodic, dataset.layers):
+        names["omega"] = None
+    fields = load_fields(dataset, n, "train", case.wanted_samples(system), list(names))
+    omega = fields.values.get("omega")
+    normalisation = Normalisation.own(system, fields.channels(case.channels.names), omega)
     write_normalisation(path, normalisation, dataset.digest)

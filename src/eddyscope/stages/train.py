@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.recipes import check_logs, recipe_of_training
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
@@ -86,11 +86,11 @@ class Train(Stage):
 
         def train(_: Sequence[Step]) -> None:
             training = training_of(case, job.base_model, job.identity(step), facts)
-            normalisation = agree(world.comm, lambda: read_normalisation(own))
+            stored = agree(world.comm, lambda: read_normalisation(own))
+            normalisation = statistics_of(case.training.normalisation, stored, stored)
             progress = Progress(world, "train: step", training.recipe.steps)
             with StopRequests(world, job.models, case.stop) as requests:
-                source = job.source("base")
-                training.make(source, normalisation, world, progress.update, requests)
+                training.make(job.source("base"), normalisation, world, progress.update, requests)
 
         return [*normalise(job, self.name, ["base"]), Work([step], train, by_networks())]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eddyscope.artefacts.dataset.reader import Source
-from eddyscope.artefacts.normalisation import read_normalisation
+from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.learning.choice import Choosing
 from eddyscope.learning.recipes import check_logs, recipe_of_transfer
 from eddyscope.learning.selection import trainings_of
@@ -69,7 +69,7 @@ class Transfer(Stage):
         names = dict.fromkeys(key.adaptation for key in models)
         return [
             f"models: {len(models)} ({', '.join(names)}; {transfer.seeds} seed(s))",
-            f"samples: {transfer.samples} of the target",
+            f"samples: {transfer.samples} of the target, normalisation: {transfer.normalisation}",
             *trainings.words,
             f"steps: {recipe.steps} batches of {recipe.batch_size} a model, in {groups} group(s) "
             f"of ranks (at most {-(-job.world.size // groups)} rank(s) each)",
@@ -108,7 +108,7 @@ def _work(job: Job, with_base: bool) -> Work:
 
         model, target = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
         recipe = recipe_of_transfer(case.transfer, case.training, case.seeds, case.channels)
-        of_base = partial(samples_of_base, lambda: job.source("base").open(), model)
+        of_base = partial(samples_of_base, lambda: job.source("base").open(), model, target)
         choosing, kept = Choosing.of(case.transfer, target.origin), case.checkpoint.seconds
         told = job.models, job.identity(step), of_base, facts, kept, case.training.log
         with StopRequests(world, job.models, case.stop) as requests:
@@ -122,9 +122,9 @@ def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Ta
     from eddyscope.learning.models import load_model
     from eddyscope.learning.retrain import Target
 
-    model = load_model(base, case.network)
-    n, count = case.network_grid, case.transfer.samples
-    return model, Target.of(dataset.open(), n, count, read_normalisation(own), case.channels)
+    model, asked = load_model(base, case.network), case.transfer
+    by = statistics_of(asked.normalisation, model.record.normalisation, read_normalisation(own))
+    return model, Target.of(dataset.open(), case.network_grid, asked.samples, by, case.channels)
 
 
 STAGE = Transfer()

@@ -44,6 +44,8 @@ class Evidence:
     """As many samples that the base model was trained on; None unless a score reads them."""
     spectral: bool = True
     """Whether the fields have spectra by shells: periodic, as many points along y as along x."""
+    normalisation: str = ""
+    """How the target samples are normalised, see `artefacts/normalisation.py`; empty if unknown."""
 
     def to(self, device: torch.device) -> Evidence:
         base = None if self.base is None else self.base.to(device)

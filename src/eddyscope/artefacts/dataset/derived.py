@@ -10,7 +10,7 @@ from eddyscope.config.arrays import FloatArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.spectral.rectangle import derivative, minus_laplacian
 
-__all__ = ["DERIVED", "derive", "require_fields", "with_derived"]
+__all__ = ["DERIVED", "derive", "is_known", "require_fields", "with_derived"]
 
 Length = tuple[float, float]
 """(Ly, Lx)."""
@@ -70,6 +70,15 @@ def require_fields(
                 f"{where} has no field {name!r}, and {why}, so that it cannot be computed; import "
                 f"it with --field {name}=FILE"
             )
+
+
+def is_known(name: str, held: Collection[str], periodic: tuple[bool, bool], layers: int) -> bool:
+    """Whether what holds others has a field, or says it by ψ; see `require_fields`."""
+    try:
+        require_fields([name], held, periodic, layers, "")
+    except CaseError:
+        return False
+    return True
 
 
 def with_derived(

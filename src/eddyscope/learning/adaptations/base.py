@@ -2,7 +2,8 @@
 
 An adaptation makes a module whose own parameters alone can be trained (`module`), trains or
 solves for them (`fit`), and turns the module back into a network of the base model's
-architecture (`folded`), so that every model on the disk is of one kind.
+architecture (`folded`) between factors of its channels (`scales`), so that every model on the disk
+is of one kind.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Task:
     """Samples a step, and a forward pass."""
     train: Train
     base_samples: Callable[[int], Samples] | None = None
-    """Loads so many training samples of the base system, normalised as the base model's file says;
-    there for adaptations that read them. Collective; raises CaseError."""
+    """Loads so many training samples of the base system, normalised in the same way; there for
+    adaptations that read them. Collective; raises CaseError."""
 
 
 class Adaptation(Protocol):
@@ -90,7 +91,10 @@ class Adaptation(Protocol):
         """Adapt `module` to the samples, by training or by a closed form. Collective."""
 
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
-        """The adapted `module` as a network like `base`. Exact."""
+        """The adapted `module` as a network like `base`: with `scales`, the same. Exact."""
+
+    def scales(self, module: nn.Module) -> Mapping[str, float]:
+        """Channel -> factor of what that network is given, or gives; 1 where there is none."""
 
 
 class Usual:
@@ -126,6 +130,9 @@ class Usual:
 
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
         return base.of(module)
+
+    def scales(self, module: nn.Module) -> Mapping[str, float]:
+        return {}
 
 
 def check_layers(named: Sequence[str], layers: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from eddyscope.learning.adaptations.least_squares import LeastSquares
 from eddyscope.learning.adaptations.lora import Lora
 from eddyscope.learning.adaptations.scale import Scale
 from eddyscope.learning.adaptations.scratch import Scratch
+from eddyscope.learning.adaptations.three_scales import ThreeScales
 
 __all__ = ["ADAPTATIONS"]
 
@@ -26,6 +27,7 @@ ADAPTATIONS: Registry[Adaptation] = Registry(
         "all": Everything,
         "scratch": Scratch,
         "scale": Scale,
+        "three_scales": ThreeScales,
         "lora": Lora,
         "bias": Bias,
         "gain_shift": GainShift,

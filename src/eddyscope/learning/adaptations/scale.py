@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from eddyscope.artefacts.role import Role
@@ -18,7 +18,7 @@ __all__ = ["Scale"]
 
 
 class Scale(Usual):
-    """Multiplies the output by the factor a that minimises ‖a f(x) - pi‖² over the samples."""
+    """Multiplies the output by the factor a that minimises ‖a f(x) - y‖² over the samples."""
 
     class Settings(Section):
         """One factor of the output, found without training."""
@@ -33,19 +33,21 @@ class Scale(Usual):
         return "output × one number"
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
-        from eddyscope.learning.adaptations.replaced import ScaledOutput
+        from eddyscope.learning.adaptations.scaled import Scaled
 
-        return ScaledOutput(base)
+        return Scaled(base, inputs=False, each_output=False)
 
     def fit(self, module: nn.Module, task: Task) -> None:
-        from eddyscope.learning.adaptations.replaced import ScaledOutput, best_factor
+        from eddyscope.learning.adaptations.scaled import Scaled, fit_outputs
 
-        assert isinstance(module, ScaledOutput)
-        module.factor.data.fill_(best_factor(module.base, task.samples, task.batch_size))
-        module.example = task.samples.inputs[:1]
+        assert isinstance(module, Scaled)
+        fit_outputs(module, task.samples, task.batch_size)
 
     def folded(self, module: nn.Module, base: LayeredModel) -> LayeredModel:
-        from eddyscope.learning.adaptations.replaced import ScaledOutput
+        return base.copy()
 
-        assert isinstance(module, ScaledOutput)
-        return module.folded()
+    def scales(self, module: nn.Module) -> Mapping[str, float]:
+        from eddyscope.learning.adaptations.scaled import Scaled
+
+        assert isinstance(module, Scaled)
+        return module.scales
