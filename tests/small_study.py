@@ -76,6 +76,19 @@ samples = [1]
 """
 
 
+FEW = """
+name = "few"
+cases = ["forward.toml", "reverse.toml"]
+[[axes]]
+training_seeds = [0]
+samples = [1, 2]
+"""
+"""Two flows, two base models, four cells."""
+
+ONE = FEW.replace(', "reverse.toml"', "")
+"""Two flows, one base model, two cells."""
+
+
 def write_study(folder: Path, study: str = STUDY, **cases: str) -> Path:
     """The study above with its cases, in `folder`; cases: name -> text of further ones."""
     for name, text in {"forward": FORWARD, "reverse": REVERSE, **cases}.items():

@@ -13,7 +13,7 @@ from eddyscope.artefacts.study import read_table
 from eddyscope.parallel.failure import StoppedEarly
 from eddyscope.parallel.world import World
 from eddyscope.stages import study
-from small_study import write_study
+from small_study import FEW, ONE, write_study
 
 pytestmark = pytest.mark.mpi
 
@@ -41,13 +41,13 @@ def times(folder: Path) -> dict[Path, int]:
 
 def test_a_study_is_done_once(world: World, shared_tmp_path: Path, everywhere: Everywhere):
     path = shared_tmp_path / "study.toml"
-    world.on_root(lambda: write_study(shared_tmp_path))
+    world.on_root(lambda: write_study(shared_tmp_path, FEW))
     everywhere(study.run(asked(path), output_folder, world) == 0, "status")
     out = shared_tmp_path / "out"
     counts = [len(list(out.glob(p))) for p in ("systems/*", "models/*", "cells/*/*/cell.json")]
-    everywhere(counts == [2, 4, 6], f"{counts}")
+    everywhere(counts == [2, 2, 4], f"{counts}")
     table = read_table(out / "study.csv")
-    everywhere(len(set(table.column("cell"))) == 6, "cells")
+    everywhere(len(set(table.column("cell"))) == 4, "cells")
     everywhere(set(table.column("transfer.samples")) == {"1", "2"}, "samples")
     everywhere((out / "study.html").exists(), "page")
     before = times(out)
@@ -72,7 +72,7 @@ def test_it_stops_when_it_is_asked_to_and_goes_on(
     world: World, shared_tmp_path: Path, everywhere: Everywhere
 ):
     path, out = shared_tmp_path / "study.toml", shared_tmp_path / "out"
-    world.on_root(lambda: write_study(shared_tmp_path))
+    world.on_root(lambda: write_study(shared_tmp_path, ONE))
     for kind in ("dns", "train"):
         everywhere(study.run(asked(path, "--do", kind), output_folder, world) == 0, kind)
     world.on_root(lambda: (out / "STOP").touch())
@@ -84,4 +84,4 @@ def test_it_stops_when_it_is_asked_to_and_goes_on(
         words = ["--do", "cells", "--part", part]
         everywhere(study.run(asked(path, *words), output_folder, world) == 0, part)
     everywhere(study.run(asked(path, "--do", "tables"), output_folder, world) == 0, "tables")
-    everywhere(len(set(read_table(out / "study.csv").column("cell"))) == 6, "cells")
+    everywhere(len(set(read_table(out / "study.csv").column("cell"))) == 2, "cells")

@@ -1,0 +1,46 @@
+"""A study that is killed again and again ends as one that never was."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from small_study import ONE, write_study
+
+LIMIT = 240.0
+"""Seconds for one call."""
+
+KILL_AT = ("systems/*/base/dataset.h5", "cells/*/*/models/transfer/*.safetensors",
+           "cells/*/*/cell.json")  # fmt: skip
+"""What is there when it is killed, call after call: one file more of the kind than before."""
+
+
+def command(study: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "eddyscope", "study", str(study), "--out", str(out)]
+
+
+def killed(study: Path, out: Path, pattern: str) -> None:
+    """One call, killed as soon as there is one more file of this name."""
+    before = len(list(out.glob(pattern)))
+    process = subprocess.Popen(command(study, out), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + LIMIT
+    while len(list(out.glob(pattern))) == before:
+        assert process.poll() is None, f"it ended before there was one more {pattern}"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_study_killed_at_every_stage_ends_alike(tmp_path):
+    study = write_study(tmp_path, ONE)
+    for pattern in KILL_AT:
+        killed(study, tmp_path / "killed", pattern)
+    for name in ("killed", "whole"):
+        subprocess.run(command(study, tmp_path / name), check=True, timeout=LIMIT)
+    tables = [(tmp_path / name / "study.csv").read_bytes() for name in ("killed", "whole")]
+    assert tables[0] == tables[1]
+    assert tables[0].count(b"\n") > 50
