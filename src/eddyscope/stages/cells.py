@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eddyscope.config.errors import CaseError
 from eddyscope.config.identity import deciding
+from eddyscope.learning.selection import trainings_of
 from eddyscope.networks.costs import CORE_RATE, total_parameters, training_flops
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SAMPLES_OF, SYSTEMS, Case, load_case
@@ -75,7 +76,7 @@ def _cell(
     }  # fmt: skip
     models, transfer = case.transfer_models, case.transfer
     batch = transfer.batch_size or case.training.batch_size
-    trained = sum(adaptation.is_trained for adaptation in models.values())
+    trained = trainings_of(transfer, models).count
     return Cell(
         id=identity(decides),
         name=case.name,
