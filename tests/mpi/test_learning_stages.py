@@ -205,5 +205,5 @@ def test_seeds_have_rows_each_and_one_entry_for_all(
     everywhere(abs(together["mean"] - np.mean(each)) < 1e-12, f"{together}, {each}")
     repeats = together["repeats"]
     everywhere(repeats["count"] == 2, f"{repeats}")
-    everywhere(abs(repeats["low"] - min(each)) < 1e-12, f"{repeats}, {each}")
-    everywhere(abs(repeats["high"] - max(each)) < 1e-12, f"{repeats}, {each}")
+    everywhere(abs(repeats["least"] - min(each)) < 1e-12, f"{repeats}, {each}")
+    everywhere(abs(repeats["largest"] - max(each)) < 1e-12, f"{repeats}, {each}")

@@ -92,7 +92,7 @@ def test_another_table_has_another_format():
         "model,adaptation,role,words,layers,parameters,samples,training_seed,recipe,seed,"
         "normalisation,system,metric,member,of,averaged,value"
     )
-    known = {"eddyscope-evaluation-5": columns}
+    known = {"eddyscope-evaluation-6": columns}
     assert evaluation.as_csv([]).splitlines() == [known[evaluation.FORMAT]]
 
 
@@ -102,7 +102,9 @@ def test_what_layers_add_to_three_scales_and_their_share_of_the_full_gain():
     beyond = evaluation.error_removed(rows, evaluation.THREE_SCALES)
     assert beyond.keys() == {"lora(layers=l02,rank=4)", "l02", "all"}
     assert beyond["l02"].mean == pytest.approx(1 - 0.4 / 0.5)
-    assert (beyond["l02"].low, beyond["l02"].high) == pytest.approx((1 - 0.5 / 0.5, 1 - 0.3 / 0.5))
+    assert (beyond["l02"].least, beyond["l02"].largest) == pytest.approx(
+        (1 - 0.5 / 0.5, 1 - 0.3 / 0.5)
+    )
     assert evaluation.error_removed(ROWS, evaluation.THREE_SCALES) == {}
     before = evaluation.Interval(mean=0.6)
     shares = evaluation.contribution(summarise(rows), before)
@@ -113,9 +115,10 @@ def test_what_layers_add_to_three_scales_and_their_share_of_the_full_gain():
 
 def test_members_and_repeats_are_told_apart():
     found = summarise(ROWS)["l02"]["target"]["error"]
-    assert (found.mean, found.low, found.high) == pytest.approx((0.4, 0.3, 0.5))
+    assert (found.mean, found.least, found.largest) == pytest.approx((0.4, 0.3, 0.5))
+    assert (found.low, found.high, found.of) == (None, None, ""), "two of each are too few"
     assert found.repeats is not None and found.repeats.count == 2
-    assert (found.repeats.low, found.repeats.high) == pytest.approx((0.3, 0.5))
+    assert (found.repeats.least, found.repeats.largest) == pytest.approx((0.3, 0.5))
     assert list(summarise(ROWS)) == ["base", "lora(layers=l02,rank=4)", "l02"]
 
 
@@ -123,11 +126,13 @@ def test_what_is_removed_is_one_less_the_ratio_of_the_mean_errors():
     """The mean over members of their own ratios would be another number, of the same rows."""
     found = evaluation.error_removed(ROWS)["lora(layers=l02,rank=4)"]
     assert found.mean == pytest.approx(1 - 0.6 / 1.4)
-    assert (found.low, found.high) == pytest.approx((1 - 0.35 / 0.6, 1 - 0.25 / 0.8))
+    assert (found.least, found.largest) == pytest.approx((1 - 0.35 / 0.6, 1 - 0.25 / 0.8))
     repeated = evaluation.error_removed(ROWS)["l02"]
     assert repeated.mean == pytest.approx(1 - 0.4 / 0.7)
     assert repeated.repeats is not None
-    assert (repeated.repeats.low, repeated.repeats.high) == pytest.approx((1 - 5 / 7, 1 - 3 / 7))
+    assert (repeated.repeats.least, repeated.repeats.largest) == pytest.approx(
+        (1 - 5 / 7, 1 - 3 / 7)
+    )
 
 
 def test_a_base_model_without_error_leaves_nothing_to_remove():
@@ -145,7 +150,68 @@ def test_one_member_has_no_interval():
     assert (found.mean, found.low, found.high, found.repeats) == (0.7, None, None, None)
     dumped = json.loads(json_text(summary(models=summarise([row("l02", 0.7)]))))
     error = dumped["models"]["l02"]["target"]["error"]
-    assert error == {"mean": 0.7, "low": None, "high": None, "repeats": None}
+    unknown = dict.fromkeys(("low", "high", "least", "largest", "repeats"))
+    assert error == {"mean": 0.7, "of": "", **unknown}
+
+
+SEVERAL = np.random.default_rng(4).uniform(0.2, 0.6, 6)
+"""Errors of the base model in six members."""
+
+
+def several(**factors: float) -> list[Row]:
+    """Rows of models whose errors are the base model's times a factor, each of two repeats."""
+    rows = [row("base", e, member=m) for m, e in enumerate(SEVERAL)]
+    for model, factor in factors.items():
+        for name, more in ((model, -0.001), (f"{model},seed=1", 0.001)):
+            rows += [row(name, factor * e + more, member=m) for m, e in enumerate(SEVERAL)]
+    return rows
+
+
+def test_an_interval_is_about_the_mean_and_says_of_what():
+    found = summarise(several())["base"]["target"]["error"]
+    assert found.of == "members"
+    assert found.low is not None and found.high is not None
+    assert found.least is not None and found.largest is not None
+    assert found.low < found.mean == pytest.approx(SEVERAL.mean()) < found.high
+    half, exact = (found.high - found.low) / 2, 2.571 * SEVERAL.std(ddof=1) / 6**0.5
+    assert half == pytest.approx(exact, rel=0.1)
+    assert (found.least, found.largest) == (SEVERAL.min(), SEVERAL.max())
+
+
+def test_a_share_removed_alike_in_every_member_is_certain():
+    """Numerator and denominator have the same draws; their own intervals are wide."""
+    found = evaluation.error_removed(several(l02=0.5))["l02"]
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    error = summarise(several(l02=0.5))["l02"]["target"]["error"]
+    assert error.low is not None and error.high is not None and error.high - error.low > 0.05
+
+
+def test_differences_and_ranks_of_layers():
+    rows = several(l01=0.6, l02=0.5, l03=0.5)
+    errors = evaluation.target_values(rows)
+    layers = {name: errors[name] for name in ("l01", "l02", "l03")}
+    assert layers["l01"].shape == (2, 6)
+    found = evaluation.differences(layers, "l02")
+    assert found.keys() == {"l01", "l03"}
+    worse = found["l01"]
+    assert worse.mean == pytest.approx(0.1 * SEVERAL.mean()) and worse.of == "members"
+    assert worse.low is not None and worse.low > 0.0 and worse.better == 0.0
+    same = found["l03"]
+    assert (same.mean, same.low, same.high, same.better) == pytest.approx((0.0, 0.0, 0.0, 0.5))
+    ranks = evaluation.ranks(layers)
+    assert ranks["l01"].probabilities == [0.0, 0.0, 1.0] and ranks["l02"].expected == 1.0
+    two = {name: values[:, :2] for name, values in layers.items()}
+    assert evaluation.ranks(two) == {} and evaluation.ranks({}) == {}
+    unknown = evaluation.differences(two, "l02")["l01"]
+    assert (unknown.low, unknown.high, unknown.better, unknown.of) == (None, None, None, "")
+
+
+def test_an_interval_of_another_meaning_is_refused(tmp_path: Path):
+    """Before, `low` and `high` were the least and the largest of the members."""
+    path = tmp_path / "evaluation.json"
+    path.write_text(json_text(summary().model_copy(update={"meaning": "low, high: the least"})))
+    with pytest.raises(CaseError, match="its intervals mean something else"):
+        evaluation.read_summary(path)
 
 
 def test_the_summary_comes_back(written: Path):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from eddyscope.advisor.score_card import card_of, controls, measured_ranking
+from eddyscope.advisor.score_card import card_of, controls, measured, measured_ranking
 from eddyscope.artefacts.advice import Advice
 from eddyscope.artefacts.evaluation import (
     THREE_SCALES,
@@ -14,14 +14,18 @@ from eddyscope.artefacts.evaluation import (
     Summary,
     adapted,
     contribution,
+    differences,
     error_removed,
     normalised,
+    ranks,
     summarise,
+    target_values,
     without_repeat,
 )
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.model import ModelRecord
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.uncertainty import tied_with
 from eddyscope.learning.batches import Fields
 from eddyscope.learning.evaluation import Evaluation
 from eddyscope.learning.metrics import METRICS
@@ -57,7 +61,11 @@ def summary_of(
     held_out = [name for name in layers if name in validation]
     by_validation = bool(layers) and held_out == layers
     by_error = sorted(layers, key=lambda name: validation[name]) if by_validation else ranking
+    best = by_error[0] if by_error else None
     scores = advice.scores if advice and ranking else {}
+    by_member = target_values(found.rows)
+    tables = {name: by_member[name] for name in errors}
+    order = measured(tables)
     return Summary(
         models=models,
         adapted=adapted(found.rows),
@@ -66,12 +74,18 @@ def summary_of(
         contribution=contribution(models, renormalised.get(_way_of(ways), {}).get("error")),
         normalised=ways,
         measured_ranking=ranking,
-        best=by_error[0] if by_error else None,
+        best=best,
         best_by="validation" if by_validation else "test",
         validation_error=validation,
         convergence=convergence(found.records, validation),
-        score_card={n: card_of(score.groups, errors, spectra) for n, score in scores.items()},
-        controls=controls(errors, spectra) if ranking else {},
+        differences=differences(tables, best) if best in tables else {},
+        ranks=ranks(tables),
+        tied_with_best=tied_with(tables, best) if best in tables else [],
+        rank_ceiling=order.ceiling,
+        score_card={
+            n: card_of(score.groups, errors, spectra, order) for n, score in scores.items()
+        },
+        controls=controls(errors, spectra, order) if ranking else {},
         renormalised=renormalised,
         normalisation={system: normalisation.model_dump() for system, normalisation in own.items()},
         members={s: sorted(set(f.numbers)) for s, f in tests.items()},

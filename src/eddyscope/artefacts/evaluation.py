@@ -41,6 +41,15 @@ from eddyscope.artefacts.dataset.schema import System
 from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text, read_part
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.role import Adapted, Role
+from eddyscope.artefacts.uncertainty import (
+    Resampled,
+    alike,
+    bounds,
+    draws,
+    order,
+    paired,
+    resampled,
+)
 from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
@@ -48,8 +57,10 @@ from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.small import read_tree, write_tree
 
 __all__ = [
+    "Difference",
     "Interval",
     "Metrics",
+    "Ranks",
     "Repeats",
     "Row",
     "Summary",
@@ -57,24 +68,29 @@ __all__ = [
     "adapted",
     "check_table",
     "contribution",
+    "differences",
     "error_removed",
     "interval",
     "normalised",
+    "ranks",
     "read_best",
     "read_details",
     "read_summary",
     "summarise",
+    "target_values",
     "without_repeat",
     "write_evaluation",
 ]
 
 MEANING = (
-    "mean: over the test members (each the mean of its snapshots), then over repeats; low, high: "
-    "the least and the largest of the members' means, null where there is one member; repeats: "
-    "how many trainings, and the least and the largest of their means"
+    "mean: over the test members (each the mean of its snapshots), then over repeats; low, high: a "
+    "95 % bootstrap interval of that mean, resampling what `of` says, null where there are fewer "
+    "than three of either; least, largest: of the members' means, null where there is one member; "
+    "repeats: how many trainings, and the least and the largest of their means; see "
+    "artefacts/uncertainty.py"
 )
 
-FORMAT = "eddyscope-evaluation-5"
+FORMAT = "eddyscope-evaluation-6"
 """Another number whenever the table's columns or the groups' variables change."""
 
 THREE_SCALES, ALL = "three_scales", "all"
@@ -126,9 +142,9 @@ class Repeats(JsonPart):
     """What repeating a training with other seeds changed."""
 
     count: int
-    low: Number
-    high: Number
-    """Least and largest of the repeats' means."""
+    least: Number
+    largest: Number
+    """Of the repeats' means."""
 
 
 class Interval(JsonPart):
@@ -137,7 +153,30 @@ class Interval(JsonPart):
     mean: Number
     low: Number | None = None
     high: Number | None = None
+    of: Resampled = ""
+    least: Number | None = None
+    largest: Number | None = None
     repeats: Repeats | None = None
+
+
+class Difference(JsonPart):
+    """A layer's target error less that of the best one, on the same members and repeats."""
+
+    mean: Number
+    low: Number | None = None
+    high: Number | None = None
+    """95 % bootstrap interval of the paired difference; null where nothing can be resampled."""
+    of: Resampled = ""
+    better: Number | None = None
+    """Share of draws in which the layer leaves less than the best one; equal ones count half."""
+
+
+class Ranks(JsonPart):
+    """Where a layer stands over draws, see `Order` in `artefacts/uncertainty.py`."""
+
+    probabilities: list[float]
+    """Of rank 1, 2, …"""
+    expected: float
 
 
 Metrics = dict[str, Interval]
@@ -154,8 +193,9 @@ class Summary(JsonPart):
     """MODEL -> how its adaptation speaks of itself."""
     error_removed: Metrics
     """MODEL (but base) -> share of the base model's target error that is gone: 1 less the ratio of
-    the two mean errors; low and high are of the ratios of single members. The base model's is that
-    of the model as its file holds it."""
+    the two mean errors; low and high are of the same draws of both, to first order; least and
+    largest of the ratios of single members. The base model's is that of the model as its file holds
+    it."""
     beyond_scales: Metrics = {}
     """MODEL (but base and three_scales) -> the same share of the error that `three_scales` leaves;
     empty without that model."""
@@ -178,6 +218,16 @@ class Summary(JsonPart):
     is known; see `learning/choice.py`."""
     convergence: dict[str, str] = {}
     """Re-trained MODEL -> whether its training had converged, in words."""
+    differences: dict[str, Difference] = {}
+    """Model of a single layer, but `best` -> against `best`."""
+    ranks: dict[str, Ranks] = {}
+    """Model of a single layer -> its ranks; empty where nothing can be resampled."""
+    tied_with_best: list[str] = []
+    """Models of single layers that cannot be told from `best`: of the same error, or such that the
+    interval of their difference includes 0. Where nothing can be resampled, only the former."""
+    rank_ceiling: Number | None = None
+    """Mean rank correlation of the measured orders in two draws: what the best of scores could
+    reach but for luck; null where nothing can be resampled."""
     score_card: dict[str, Card] = {}
     """Score -> its card; empty without advice."""
     controls: dict[str, Card] = {}
@@ -195,8 +245,15 @@ class Summary(JsonPart):
     """SHA-256 of evaluation.csv; empty where it was not recorded."""
 
     @model_validator(mode="after")
+    def _means_what_it_says(self) -> Summary:
+        if self.meaning != MEANING:
+            raise ValueError("meaning: its intervals mean something else, it is of another version")
+        return self
+
+    @model_validator(mode="after")
     def _names_models(self) -> Summary:
-        unknown = {*self.measured_ranking, *([self.best] if self.best else [])} - self.models.keys()
+        ranked = {*self.measured_ranking, *self.tied_with_best, *self.ranks, *self.differences}
+        unknown = {*ranked, *([self.best] if self.best else [])} - self.models.keys()
         if unknown:
             raise ValueError(f"{min(unknown)} is ranked, but not among the models")
         untold = self.models.keys() - self.adapted.keys()
@@ -212,13 +269,24 @@ class Summary(JsonPart):
 
 def interval(values: FloatArray) -> Interval:
     """The interval of one metric's values, (repeat, member)."""
+    return _interval(float(values.mean()), values, draws(values))
+
+
+def _interval(mean: float, values: FloatArray, drawn: FloatArray) -> Interval:
+    """With least and largest of values, (repeat, member), and the bounds of draws, (draw,)."""
     members, repeats = values.mean(axis=0), values.mean(axis=1)
     several = len(members) > 1
+    ends = bounds(drawn) if resampled(values) else None
     return Interval(
-        mean=float(values.mean()),
-        low=float(members.min()) if several else None,
-        high=float(members.max()) if several else None,
-        repeats=Repeats(count=len(repeats), low=float(repeats.min()), high=float(repeats.max()))
+        mean=mean,
+        low=ends[0] if ends else None,
+        high=ends[1] if ends else None,
+        of=resampled(values) if ends else "",
+        least=float(members.min()) if several else None,
+        largest=float(members.max()) if several else None,
+        repeats=Repeats(
+            count=len(repeats), least=float(repeats.min()), largest=float(repeats.max())
+        )
         if len(repeats) > 1
         else None,
     )
@@ -232,6 +300,15 @@ def summarise(rows: Iterable[Row]) -> dict[str, dict[System, Metrics]]:
     return models
 
 
+def target_values(rows: Iterable[Row], metric: str = "error") -> dict[str, FloatArray]:
+    """MODEL -> a metric's values on the target, (repeat, member)."""
+    return {
+        model: values
+        for (model, system, name), values in _by_metric(rows).items()
+        if (system, name) == ("target", metric)
+    }
+
+
 def error_removed(rows: Iterable[Row], reference: str = BASE) -> Metrics:
     """MODEL (but base and the reference) -> share of the reference's target error that is gone, see
     `Summary`; empty where the reference is not there.
@@ -239,20 +316,41 @@ def error_removed(rows: Iterable[Row], reference: str = BASE) -> Metrics:
     The mean is the ratio of the means: a member of little error weighs as little in it as it does
     in the errors themselves.
     """
-    errors = {
-        model: values
-        for (model, system, metric), values in _by_metric(rows).items()
-        if (system, metric) == ("target", "error")
-    }
+    errors = target_values(rows)
     before = errors.pop(reference, None)
     if before is None:
         return {}
+    return {model: _removed(values, before) for model, values in errors.items() if model != BASE}
+
+
+def differences(errors: Mapping[str, FloatArray], best: str) -> dict[str, Difference]:
+    """Layer, but the best -> its error less that of the best; errors: layer -> (repeat, member)."""
     return {
-        model: _removed(
-            interval(values), interval(before), values.mean(axis=0), before.mean(axis=0)
+        name: _difference(values, errors[best]) for name, values in errors.items() if name != best
+    }
+
+
+def _difference(left: FloatArray, best: FloatArray) -> Difference:
+    mean = float(left.mean() - best.mean())
+    drawn = paired(left, best)
+    of = resampled(left) or resampled(best)
+    ends = bounds(drawn) if of else None
+    if ends is None:
+        return Difference(mean=mean)
+    better = np.where(alike(left, best), 0.5, drawn < 0.0).mean()
+    return Difference(mean=mean, low=ends[0], high=ends[1], of=of, better=float(better))
+
+
+def ranks(errors: Mapping[str, FloatArray]) -> dict[str, Ranks]:
+    """Layer -> its ranks over draws; errors: layer -> (repeat, member)."""
+    found = order(errors) if errors else None
+    if found is None:
+        return {}
+    return {
+        name: Ranks(probabilities=[float(p) for p in shares], expected=float(expected))
+        for name, shares, expected in zip(
+            found.names, found.probabilities, found.expected, strict=True
         )
-        for model, values in errors.items()
-        if model != BASE
     }
 
 
@@ -277,26 +375,20 @@ def normalised(rows: Iterable[Row]) -> dict[str, str]:
     return {without_repeat(row.model): row.normalisation for row in rows if row.system == "target"}
 
 
-def _removed(
-    left: Interval, before: Interval, by_member: FloatArray, base_by_member: FloatArray
-) -> Interval:
-    """1 - left / before, of the means, and its range over members and over repeats."""
-    if not before.mean > 0.0:
+def _removed(values: FloatArray, before: FloatArray) -> Interval:
+    """1 - values / before, of the means; both (repeat, member)."""
+    whole = float(before.mean())
+    if not whole > 0.0:
         return Interval(mean=math.nan)
-    shares = 1.0 - by_member / base_by_member
-    several = len(shares) > 1
-    return Interval(
-        mean=1.0 - left.mean / before.mean,
-        low=float(shares.min()) if several else None,
-        high=float(shares.max()) if several else None,
-        repeats=Repeats(
-            count=left.repeats.count,
-            low=1.0 - left.repeats.high / before.mean,
-            high=1.0 - left.repeats.low / before.mean,
-        )
-        if left.repeats
-        else None,
-    )
+    ratio = float(values.mean()) / whole
+    gone = 1.0 - values / before.mean(axis=0)
+    excess = draws(values) - ratio * draws(before)  # 0 in the mean
+    found = _interval(1.0 - ratio, gone, 1.0 - ratio - excess / whole)
+    if found.repeats is None:
+        return found
+    means = 1.0 - values.mean(axis=1) / whole
+    repeats = Repeats(count=len(means), least=float(means.min()), largest=float(means.max()))
+    return found.model_copy(update={"repeats": repeats})
 
 
 def adapted(rows: Iterable[Row]) -> dict[str, Adapted]:

@@ -19,6 +19,7 @@ PURPOSES = {
     "training": 8,
     "reflection": 9,
     "noise": 10,
+    "bootstrap": 11,
 }
 """What a stream is for; part of its key, so that streams of one seed are independent."""
 
