@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import Curves, ModelGrid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation, statistics_of
 from eddyscope.artefacts.role import NOT_ADAPTED, Adapted
+from eddyscope.artefacts.uncertainty import tied_with
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.batches import load_fields
 from eddyscope.learning.metrics import METRICS
@@ -115,10 +117,12 @@ def write_evaluation(
     members: tuple[int, ...] = (3, 4),
     spread: float = 0.01,
     renormalised: dict[str, float] | None = None,
+    noise: dict[str, Sequence[float]] | None = None,
 ) -> None:
     """The evaluation's files with the same made-up errors for both systems.
 
     The test members' errors lie `spread` below and above; details are of one sample a member.
+    noise: model -> what is added to the error of each test member; its key may name a repeat.
     renormalised: way to normalise the target -> error of the base model under it.
     """
     subjects = {ModelKey.parse(name): error for name, error in errors.items()}
@@ -126,6 +130,9 @@ def write_evaluation(
         key: error + spread * np.linspace(-1.0, 1.0, len(members)) if len(members) > 1 else [error]
         for key, error in subjects.items()
     }
+    for name, more in (noise or {}).items():
+        key = ModelKey.parse(name)
+        values[key] = values[key] + np.array(more)
     rows = [
         row_of(key, system, metric, member, value)
         for system in ("base", "target")
@@ -133,14 +140,19 @@ def write_evaluation(
         for metric in METRICS
         for member, value in zip(members, found, strict=True)
     ]
-    singles = {name: e for name, e in errors.items() if ModelKey.parse(name).is_single_layer}
-    ranking = sorted(singles, key=lambda name: singles[name])
+    found = evaluation.target_values(rows)
+    layers = {name: found[name] for name in found if ModelKey.parse(name).is_single_layer}
+    ranking = sorted(layers, key=lambda name: layers[name].mean())
+    best = ranking[0] if ranking else None
     summary = evaluation.Summary(
         models=evaluation.summarise(rows),
         adapted=evaluation.adapted(rows),
         error_removed=evaluation.error_removed(rows),
         measured_ranking=ranking,
-        best=ranking[0] if ranking else None,
+        best=best,
+        differences=evaluation.differences(layers, best) if best else {},
+        ranks=evaluation.ranks(layers),
+        tied_with_best=tied_with(layers, best) if best else [],
         beyond_scales=evaluation.error_removed(rows, evaluation.THREE_SCALES),
         normalised=evaluation.normalised(rows),
         renormalised={

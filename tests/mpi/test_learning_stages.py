@@ -85,8 +85,8 @@ def check_metrics_file(job: Job, evaluation: dict, everywhere: Everywhere) -> No
         members = target["error"].sel(model=name).mean("sample").values
         for key, value in (
             ("mean", members.mean()),
-            ("low", members.min()),
-            ("high", members.max()),
+            ("least", members.min()),
+            ("largest", members.max()),
         ):
             everywhere(abs(summary[key] - value) < 1e-12, f"{name}: {summary}")
         alone = evaluation["models"][name]["base"]["error"]  # one test member

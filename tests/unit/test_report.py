@@ -334,7 +334,9 @@ def test_comparison_and_table_agree_with_the_evaluation(gathered: Results) -> No
         "nothing", "l01", "l02", "l03", "scale", "three_scales", "gain", "all", "scratch"
     ]  # fmt: skip
     assert table.best == (2,)
-    assert table.rows[2][1] == "0.200 (0.190 to 0.210)"
+    assert table.header[2] == "against l02"
+    assert [row[1:3] for row in table.rows[2:4]] == [("0.200", ""), ("0.500", "+0.300")]
+    assert "No intervals: 2 test runs are too few (3 or more)." in table.notes
     assert table.rows[2][-2:] == ("1", "3")  # ranks by the scores "good" and "bad"
     marked = [line for line in table.text().splitlines() if line.startswith("*")]
     assert marked[0].split()[1] == "l02"
@@ -365,7 +367,7 @@ def test_the_summary_says_what_the_prediction_would_have_cost(gathered: Results)
     assert f"would have left {cost:.0f} % more error" in said
     assert "rank correlation of −0.50" in said
     assert "no closure: 1 of 2 (1.00)" in said
-    assert "l02 alone leaves 0.200 (0.190 to 0.210), 78 % less" in said
+    assert "l02 alone leaves 0.200, 78 % less" in said
     assert "l02 left the least error on each of the 2 test runs" in said
     assert "chosen on the same test runs" in " ".join(limits.limits(results))
 
@@ -396,12 +398,12 @@ def test_the_base_model_as_stored_stands_beside_the_renormalised_one(
     compared = compare(results)
     assert outcome.headlines(results)[0].figure == "0.58 → 0.40"
     said = " ".join(outcome.outcome(results))
-    assert "As it is, the base model leaves an error of 0.580 (0.570 to 0.590) on the" in said
+    assert "As it is, the base model leaves an error of 0.580 on the" in said
     assert "leaves 0.380 (dimensional), 0.900 (target); re-trained models: dimensional" in said
     assert "The base model normalised by dimensional, not re-trained, does no worse." in said
     table = tables.way_table(compared)
     assert [row[:2] for row in table.rows] == [
-        ("base (as it is)", "0.580 (0.570 to 0.590)"),
+        ("base (as it is)", "0.580"),
         ("dimensional", "0.380"),
         ("target", "0.900"),
     ]
@@ -418,7 +420,8 @@ def test_what_a_layer_adds_to_three_scales(made: tuple[Case, Path], tmp_path: Pa
     column = table.header.index("beyond scales")
     assert [row[column] for row in table.rows] == ["", "-12 %", "25 %", ""]
     said = " ".join(outcome.outcome(results))
-    assert "fitted to the same samples, leaves 0.400; l02, the best layer, removes 25 % of" in said
+    assert "fitted to the same samples, leaves 0.400, 50 % of what l02 gains; l02, the" in said
+    assert "the best layer, removes 25 % of that." in said
     results = judged(made, tmp_path / "b", {"base": 0.5, "l01": 0.45, "three_scales": 0.4})
     assert "l01, the best layer, adds nothing to that" in " ".join(outcome.outcome(results))
     results = judged(made, tmp_path / "c", {"base": 0.5, "l01": 0.45})
@@ -431,7 +434,7 @@ def test_a_re_training_of_little_worth_makes_no_large_percentages(
     """One number removes 40 times as much as the best layer does."""
     results = judged(made, tmp_path, {"base": 0.5, "l01": 0.495, "l02": 0.499, "scale": 0.3})
     said = " ".join(outcome.outcome(results))
-    assert "scale (output × one number) leaves 0.300 (0.290 to 0.310), 40 % less" in said
+    assert "scale (output × one number) leaves 0.300, 40 % less" in said
     assert "(l01 alone: 1.0 % less)" in said
     assert max(int(n) for n in re.findall(r"(\d+) %", said)) <= 100
 
@@ -451,7 +454,7 @@ def test_without_single_layers_the_rest_is_still_told(
 ) -> None:
     results = judged(made, tmp_path, {"base": 0.5, "gain": 0.45, "scale": 0.48})
     said = " ".join(outcome.outcome(results))
-    assert "gain (each channel × a factor) leaves 0.450 (0.440 to 0.460), 10 % less" in said
+    assert "gain (each channel × a factor) leaves 0.450, 10 % less" in said
     assert "scale (output × one number) leaves 0.480" in said
     assert said.count("no single layer was re-trained") == 1
     assert len(tables.layer_table(compare(results)).rows) == 3
@@ -502,6 +505,29 @@ def test_trainings_that_had_not_converged_are_named_with_the_rule(gathered: Resu
     assert "converged" not in " ".join(limits.limits(replace(gathered, models=settled)))
 
 
+def test_what_a_model_says_of_its_convergence_is_repeated(gathered: Results) -> None:
+    """Its own word counts; the training curve where it says nothing."""
+
+    def says(words: str, converged: float | None, losses: list[float] = FALLING) -> ModelFile:
+        metrics = {"converged": converged}
+        history = {"train": losses, "validation": []}
+        told = {"history": history, "convergence": words, "metrics": metrics}
+        return ModelFile(Path(), {}, told)
+
+    models = {
+        ModelKey("l01"): says("converged", 1),
+        ModelKey("l02"): says("the held-out error still fell", 0),
+        ModelKey("l03"): says("the held-out error still fell", 0),
+        ModelKey("gain"): says("nothing was held out", None),
+    }
+    said = " ".join(limits.limits(replace(gathered, models=models)))
+    assert "not known to have converged for 3 of 4 models" in said
+    assert "l02, l03: the held-out error still fell; gain: nothing was held out." in said
+    assert "loss was still falling" not in said
+    settled = {ModelKey("l01"): says("converged", 1)}
+    assert "converged" not in " ".join(limits.limits(replace(gathered, models=settled)))
+
+
 def test_warnings_of_the_run_are_on_the_page(gathered: Results) -> None:
     """Whatever `dns` would warn of is repeated."""
     alike: Any = Alike(gathered.dataset("base"))
@@ -543,10 +569,135 @@ def test_the_report_names_no_kind_of_adaptation() -> None:
 def test_one_test_run_has_no_spread(made: tuple[Case, Path], tmp_path: Path) -> None:
     results = judged(made, tmp_path, {"base": 0.5, "l01": 0.4, "l02": 0.3}, members=(4,))
     said = " ".join([*outcome.outcome(results), tables.layer_table(compare(results)).text()])
-    assert "±" not in said and " to 0." not in said
+    assert "±" not in said and " to 0." not in said and "95 %" not in said
     assert "leaves 0.300, 40 % less" in said
-    assert "of one test run" in said and "There is one test run" in said
+    assert "of one test run" in said and "No intervals: one test run is too few" in said
     assert "cannot be said whether l02 would lead" in said
+    caption = learning_figures.ranking(results).caption
+    assert "no whiskers, since one test run is too few" in caption
+
+
+SIX = (3, 4, 5, 6, 7, 8)
+ROUGH = np.array([-0.02, 0.03, 0.01, -0.01, 0.02, -0.02])
+"""By what the second layer's lead differs from run to run."""
+
+
+def test_layers_that_cannot_be_told_apart_are_ties(made: tuple[Case, Path], tmp_path: Path) -> None:
+    """l01 leads on some runs and not on others; l03 is worse on all, alike, in spite of intervals
+    that overlap: runs differ much more than layers do."""
+    errors = {"base": 0.8, "l01": 0.405, "l02": 0.4, "l03": 0.43}
+    results = judged(made, tmp_path, errors, members=SIX, spread=0.2, noise={"l01": ROUGH})
+    compared = compare(results)
+    assert compared.best == "l02" and compared.ties == ("l01",)
+    table = tables.layer_table(compared)
+    marks = {line.split()[1]: line[0] for line in table.text().splitlines()[2:6]}
+    assert marks == {"base": " ", "l01": "=", "l02": "*", "l03": " "} or marks["l01"] == "="
+    assert "= cannot be told from l02: the interval of the paired difference includes 0" in (
+        table.text()
+    )
+    against = {row[0]: row[2] for row in table.rows}
+    assert against["l03"] == "+0.030", "alike in every run: an interval of no length"
+    assert re.fullmatch(r"\+0\.007 \(-0\.0\d\d to \+0\.0\d\d\)", against["l01"])
+    low, high = (compared.error("l02").low, compared.error("l03").high)
+    assert low is not None and high is not None
+    said = " ".join(outcome.outcome(results))
+    assert (
+        "The best layer is l02, but l02 and l01 cannot be told apart (the 95 % intervals of their "
+        "differences from l02, run by run, include 0); the worst, l03, leaves 0.430 (" in said
+    )
+    assert "In order: l02, l01, l03." in said
+    assert "in brackets: 95 % intervals, by resampling the 6 test runs" in said
+    chances = re.search(r"the 6 test runs, the least error of all layers is that of: ([^.]+)", said)
+    assert chances is not None
+    assert re.fullmatch(r"l02 in \d\d %, l01 in \d\d %", chances[1]), "l03 never leads"
+    cards = {card.figure: card.meaning for card in outcome.headlines(results)}
+    assert cards["l02"] == "left the least error of 3 layers; not to be told from l01"
+    picture = learning_figures.ranking(results)
+    assert "l02, the best, is filled; l01, hatched, cannot be told from it" in picture.caption
+    assert "Whiskers are 95 % intervals, made by resampling the 6 test runs;" in picture.caption
+    bars, cells = picture.figure.axes[:2]
+    assert [bool(bar.get_hatch()) for bar in bars.patches[:3]] == [True, False, False]
+    ranks = [text.get_text() for text in cells.texts[:3]]
+    assert ranks[2] == "3" and ranks[0] > ranks[1] > "1"
+
+
+def test_an_advice_that_is_tied_with_the_best_is_not_called_wrong(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    """The advice is l03."""
+    errors = {"base": 0.8, "l01": 0.43, "l02": 0.4, "l03": 0.405}
+    results = judged(made, tmp_path, errors, members=SIX, noise={"l03": ROUGH})
+    said = " ".join(outcome.outcome(results))
+    assert "put l03 first, which cannot be told from the best, l02; on these test runs" in said
+    cards = [card.meaning for card in outcome.headlines(results)]
+    assert any("no more than chance may give" in meaning for meaning in cards)
+
+
+def test_what_a_rank_correlation_can_reach_is_said(made: tuple[Case, Path], tmp_path: Path) -> None:
+    errors = {"base": 0.8, "l01": 0.43, "l02": 0.4, "l03": 0.405}
+    results = judged(made, tmp_path, errors, members=SIX)
+    assert results.evaluation is not None
+    card = {"spearman": -0.5, "spearman_low": -1.0, "spearman_high": 0.5}
+    changed = {"score_card": {"bad": card}, "rank_ceiling": 0.625}
+    results.evaluation = results.evaluation.model_copy(update=changed)
+    said = " ".join(outcome.outcome(results))
+    assert "rank correlation of −0.50" in said
+    assert "With the order of single draws it is −1.00 to 0.50 (95 %)" in said
+    assert "two draws agree with each other by 0.62 on average" in said
+
+
+def test_a_gain_that_may_be_none_is_called_that(made: tuple[Case, Path], tmp_path: Path) -> None:
+    """A base model that learnt nothing, and a re-training that changes as little."""
+    errors = {"base": 0.98, "l01": 0.979, "l02": 0.985, "three_scales": 0.981}
+    noise = {"l01": 0.5 * ROUGH}
+    results = judged(made, tmp_path, errors, members=SIX, noise=noise)
+    said = " ".join(outcome.outcome(results))
+    assert "The interval of that share includes 0, so it may be no gain at all." in said or (
+        "did not help" in said
+    )
+    results = judged(made, tmp_path / "b", {"base": 0.98, "l01": 0.95}, members=SIX)
+    said = " ".join(outcome.outcome(results))
+    assert "it may be no gain" not in said
+    assert "An error of 0.95 is still close to that of predicting nothing." in said
+
+
+def test_repeats_are_resampled_where_there_are_three(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    errors = {"base": 0.8, "l01": 0.45, "l02": 0.4}
+    several = {f"{n},seed={s}": errors[n] + 0.01 * s for n in ("l01", "l02") for s in (1, 2)}
+    results = judged(made, tmp_path, {**errors, **several}, members=SIX)
+    compared = compare(results)
+    assert (
+        compared.error("l02").of == "members and repeats" and compared.error("base").of == "members"
+    )
+    assert compared.resampled == "the 6 test runs and the 3 trainings of each layer"
+    assert "[0.400 to 0.420]" in tables.layer_table(compared).rows[2][1]
+    results = judged(made, tmp_path / "one", {**errors, **several}, members=(3,))
+    compared = compare(results)
+    assert compared.error("l02").of == "repeats"
+    assert compared.resampled == "the 3 trainings of each layer, on these test runs alone"
+    assert "This is of one test run" in " ".join(outcome.outcome(results))
+    notes = " ".join(tables.layer_table(compared).notes)
+    assert "In square brackets: the least and the largest of the repeated trainings." in notes
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([3], "1 run of the target was kept for testing, too few for an interval"),
+        ([3, 4], "2 runs of the target were kept for testing, too few for an interval"),
+        ([3, 4, 5], "intervals made of so few are rough"),
+        ([3, 4, 5, 6, 7], None),
+    ],
+)
+def test_few_test_runs_are_a_limit(
+    gathered: Results, members: list[int], words: str | None
+) -> None:
+    blocks = [SimpleNamespace(whole=True) for _ in members]
+    target: Any = SimpleNamespace(parts={"test": blocks}, complete=False)
+    said = limits._few_runs(replace(gathered, datasets={"target": target}))
+    assert said == [] if words is None else words in said[0]
 
 
 def test_layers_that_leave_the_same_error_are_not_ranked(

@@ -123,9 +123,8 @@ def test_correlation_and_regret_have_intervals_over_draws():
 
 def test_two_draws_agree_as_far_as_layers_can_be_told_apart():
     ceiling = measured(TABLES).ceiling
-    assert (
-        ceiling is not None and 0.7 < ceiling < 0.9
-    )  # halves in order, the order within by chance
+    assert ceiling is not None
+    assert 0.7 < ceiling < 0.9, "halves are in order, the order within a half is by chance"
     clear = measured({name: HARD + 0.1 * place for place, name in enumerate(TABLES)})
     assert clear.ceiling == pytest.approx(1.0)
     assert measured(dict.fromkeys(TABLES, HARD)).ceiling is None

@@ -14,9 +14,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
-from eddyscope.artefacts.evaluation import Card, Interval, Metrics, without_repeat
+from eddyscope.artefacts.evaluation import (
+    Card,
+    Difference,
+    Interval,
+    Metrics,
+    Ranks,
+    without_repeat,
+)
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.role import Adapted, Role
+from eddyscope.artefacts.uncertainty import FEWEST
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.results import Absent, Results
 
@@ -28,6 +36,8 @@ __all__ = [
     "in_percent",
     "in_words",
     "less",
+    "listed",
+    "paired_in_words",
     "percent",
 ]
 
@@ -36,8 +46,7 @@ ALIKE = 1e-9
 
 
 def in_words(interval: Interval, digits: int = 3) -> str:
-    """ "0.310 (0.290 to 0.330)": the mean, and its range over test runs where there are several
-    that differ."""
+    """ "0.310 (0.290 to 0.330)": the mean, and its interval where there is one of some length."""
     if not math.isfinite(interval.mean):
         return "not finite"
     return _with_range(interval, lambda value: fixed(value, digits), "")
@@ -49,7 +58,7 @@ def fixed(value: float, digits: int) -> str:
 
 
 def _with_range(interval: Interval, text: Callable[[float], str], unit: str) -> str:
-    """The mean, and in brackets the range, unless all three are written alike."""
+    """The mean, and in brackets the interval, unless all three are written alike."""
     mean = text(interval.mean)
     if interval.low is None or interval.high is None:
         return f"{mean}{unit}"
@@ -64,8 +73,25 @@ def percent(share: float) -> str:
 
 
 def in_percent(share: Interval) -> str:
-    """ "45 % (40 to 49)": a share in percent, with its range over test runs."""
+    """ "45 % (40 to 49)": a share in percent, with its interval."""
     return _with_range(share, percent, " %")
+
+
+def paired_in_words(difference: Difference, digits: int = 3) -> str:
+    """ "+0.012 (+0.008 to +0.016)": a paired difference, with its interval."""
+    if not math.isfinite(difference.mean):
+        return "not finite"
+    as_interval = Interval(mean=difference.mean, low=difference.low, high=difference.high)
+    return _with_range(as_interval, lambda value: _signed(value, digits), "")
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:+.{digits}f}" if round(value, digits) else "0"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "l01", "l01 and l02", "l01, l02 and l03"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def less(share: float) -> str:
@@ -126,7 +152,9 @@ class Comparison:
     layers: tuple[str, ...]
     """Models of a single layer, first to last."""
     measured: tuple[str, ...]
-    """The same by error, the best first."""
+    """The same by error on the test runs, the least first."""
+    chosen: str | None
+    """The layer that the evaluation calls the best."""
     error_removed: Metrics
     """Model -> share of the base model's error that it removes."""
     beyond_scales: Metrics
@@ -141,6 +169,14 @@ class Comparison:
     """The score whose order is the advice."""
     reason: str = ""
     """Why it is that, in words."""
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    """Layer -> its error less the best one's, paired."""
+    ranks: Mapping[str, Ranks] = field(default_factory=dict)
+    """Layer -> its ranks over draws; empty where nothing can be resampled."""
+    ties: tuple[str, ...] = ()
+    """Layers that cannot be told from the best, by error."""
+    ceiling: float | None = None
+    """Mean rank correlation of the measured orders in two draws."""
     controls: Mapping[str, Card] = field(default_factory=dict)
     """Advice that needs no data ("first_layer", …) -> its card."""
     by_member: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -158,10 +194,35 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The layer whose re-training leaves the least error."""
-        if not self.measured:
+        """The layer that the evaluation calls the best."""
+        if self.chosen is None:
             raise Absent("no single layer was re-trained")
-        return self.measured[0]
+        return self.chosen
+
+    @property
+    def best_is(self) -> str:
+        """What makes it the best, in words."""
+        if self.chosen == next(iter(self.measured), None):
+            return "the least error of the single layers"
+        return "of the single layers the least error on target samples held out of re-training"
+
+    @property
+    def resampled(self) -> str:
+        """What intervals are made by resampling, in words; empty where there are none."""
+        errors = [metrics["error"] for metrics in self.target.values() if "error" in metrics]
+        of = {error.of for error in errors} - {""}
+        times = max((error.repeats.count for error in errors if error.repeats), default=1)
+        runs, trainings = f"the {self.members} test runs", f"the {times} trainings of each layer"
+        if of == {"repeats"}:
+            return f"{trainings}, on these test runs alone"
+        both = any(each != "members" for each in of)
+        return f"{runs}{f' and {trainings}' if both else ''}" if of else ""
+
+    @property
+    def no_interval(self) -> str:
+        """Why there is none."""
+        count = "one test run is" if self.members == 1 else f"{self.members} test runs are"
+        return f"{count} too few ({FEWEST} or more)"
 
     @property
     def advice(self) -> Prediction:
@@ -221,14 +282,15 @@ class Comparison:
         return all(self.rank(name) == 1 for name in self.layers)
 
     def rivals(self) -> list[tuple[str, int]]:
-        """Layers that do better than the best on some test runs, and on how many of them.
+        """Layers that do as well as the best or better on some test runs, and on how many.
 
         Absent where the runs' own errors are not known.
         """
         if not set(self.layers) <= self.by_member.keys():
             raise Absent("evaluation.h5 is missing")
         best = self.by_member[self.best]
-        won = {name: int((self.by_member[name] <= best).sum()) for name in self.measured[1:]}
+        others = (name for name in self.measured if name != self.best)
+        won = {name: int((self.by_member[name] <= best).sum()) for name in others}
         return [(name, count) for name, count in won.items() if count]
 
 
@@ -252,6 +314,7 @@ def compare(results: Results) -> Comparison:
         on_base=found.models.get(BASE, {}).get("base", {}).get("error"),
         layers=tuple(singles),
         measured=tuple(found.measured_ranking),
+        chosen=found.best,
         error_removed=found.error_removed,
         beyond_scales=found.beyond_scales,
         members=len(found.members.get("target", [])),
@@ -262,6 +325,10 @@ def compare(results: Results) -> Comparison:
         ),
         advised_by=advice.default_score if advice is not None else "",
         reason=advice.reason if advice is not None else "",
+        differences=found.differences,
+        ranks=found.ranks,
+        ties=tuple(found.tied_with_best),
+        ceiling=found.rank_ceiling,
         controls=found.controls,
         by_member=_by_member(results, singles),
     )

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import plain_log, spread_apart
-from eddyscope.report.comparison import Comparison, compare
+from eddyscope.report.comparison import Comparison, compare, listed
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.style import COLOURS, Picture, Style, canvas, colour_of, words
 
@@ -83,17 +83,19 @@ def ranking(results: Results) -> Picture:
     left_out = _reference_lines(bars, compared, results)
     _rank_cells(ranks, compared)
     whiskers = (
-        "Whiskers are the least and the largest of the test runs."
-        if compared.members > 1
-        else "There is one test run, so there are no whiskers."
+        f"Whiskers are 95 % intervals, made by resampling {compared.resampled}; what is hard in a "
+        "run is hard for every layer, so layers whose whiskers overlap may still differ."
+        if compared.resampled
+        else f"There are no whiskers, since {compared.no_interval} for intervals."
     )
-    filled = "" if compared.all_alike else f"{best}, the best, is filled; "
+    tied = f"{listed(compared.ties)}, hatched, cannot be told from it; " if compared.ties else ""
+    filled = "" if compared.all_alike else f"{best}, the best, is filled; {tied}"
     caption = words(
         f"""Each bar is the error that is left on the target when only that layer is re-trained
         ({filled}l01 is the first that a forward pass meets). {whiskers} The lines are what
         they are compared with: the base model, not re-trained, as its file holds it (dashed) and
         normalised as the re-trained ones are (dotted); and whatever else was re-trained.
-        {_left_out(left_out)} Below: the order of the layers as measured, and
+        {_left_out(left_out)} Below: the order of the layers as measured{_mean_ranks(compared)}, and
         as each score predicted it before any re-training (1 is best; equal ones share their rank; a
         score that tells no layer from another has none)."""
     )
@@ -102,6 +104,10 @@ def ranking(results: Results) -> Picture:
         "controls; ranks measured and predicted below."
     )
     return Picture("ranking", "Which layer to re-train", caption, alt, figure)
+
+
+def _mean_ranks(compared: Comparison) -> str:
+    return " (mean rank over draws)" if compared.ranks else ""
 
 
 def _left_out(count: int) -> str:
@@ -126,7 +132,7 @@ def _error_bars(axes: Axes, compared: Comparison) -> None:
     intervals = [compared.error(name) for name in compared.layers]
     means = np.array([interval.mean for interval in intervals])
     strong = [name == compared.best and not compared.all_alike for name in compared.layers]
-    axes.bar(
+    bars = axes.bar(
         range(len(means)),
         means,
         yerr=_whiskers(compared),
@@ -136,6 +142,9 @@ def _error_bars(axes: Axes, compared: Comparison) -> None:
         width=0.62,
         error_kw={"elinewidth": 0.9, "ecolor": COLOURS["ink"], "capsize": 2.5},
     )
+    for bar, name in zip(bars, compared.layers, strict=True):
+        if name in compared.ties and not compared.all_alike:
+            bar.set_hatch("////")
     axes.set(ylabel="error on target (mean square of Π = 1)", xlim=(-0.6, len(means) - 0.4))
     axes.set_ylim(bottom=0.0)
     axes.set_title("Error left after re-training one layer", color=COLOURS["layers"])
@@ -144,13 +153,16 @@ def _error_bars(axes: Axes, compared: Comparison) -> None:
 
 
 def _whiskers(compared: Comparison) -> FloatArray | None:
-    """Lengths below and above the means, (2, layer); None where there is one test run."""
+    """Lengths below and above the means, (2, layer); None where there are no intervals."""
     lengths = []
     for name in compared.layers:
         interval = compared.error(name)
         if interval.low is None or interval.high is None:
-            return None
-        lengths.append((interval.mean - interval.low, interval.high - interval.mean))
+            lengths.append((0.0, 0.0))
+        else:
+            lengths.append((interval.mean - interval.low, interval.high - interval.mean))
+    if not compared.resampled:
+        return None
     # The mean of equal numbers may be off by rounding, and a negative length is an error.
     return np.asarray(np.maximum(np.array(lengths).T, 0.0))
 
@@ -203,17 +215,17 @@ def _reference_lines(axes: Axes, compared: Comparison, results: Results) -> int:
 def _rank_cells(axes: Axes, compared: Comparison) -> None:
     """Rows of ranks: measured, then each score; the darker the better."""
     layers = compared.layers
-    measured = [None if compared.all_alike else compared.rank(name) for name in layers]
-    rows = {"measured": measured} | {
-        prediction.words: [prediction.rank(name) for name in layers]
-        for prediction in compared.predictions
+    rows: dict[str, list[float | None]] = {
+        "measured": [None if compared.all_alike else _rank(compared, name) for name in layers]
     }
+    for prediction in compared.predictions:
+        rows[prediction.words] = [prediction.rank(name) for name in layers]
     table = np.array([[rank or 0 for rank in ranks] for ranks in rows.values()], dtype=float)
     shown = np.where(table > 0, table, np.nan)
     axes.imshow(shown, cmap="Greens_r", aspect="auto", vmin=0.0, vmax=len(layers) + 2.0)
     for (row, column), rank in np.ndenumerate(table):
         colour = "white" if 0 < rank <= len(layers) / 2 else COLOURS["ink"]
-        text = f"{rank:.0f}" if rank else "–"
+        text = f"{rank:.1f}".removesuffix(".0") if rank else "–"
         axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_xticks(range(len(layers)), layers)
@@ -222,3 +234,8 @@ def _rank_cells(axes: Axes, compared: Comparison) -> None:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _rank(compared: Comparison, layer: str) -> float:
+    """A layer's mean rank over draws; its place by error where there are none."""
+    return compared.ranks[layer].expected if layer in compared.ranks else compared.rank(layer)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
 from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta, quality
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile
+from eddyscope.artefacts.uncertainty import FEWEST
 from eddyscope.config.errors import CaseError
 from eddyscope.report.comparison import percent
 from eddyscope.report.results import SYSTEMS, Absent, Results
@@ -76,9 +78,12 @@ LEARNT = 0.02
 
 
 def _still_learning(results: Results) -> list[str]:
-    """Trainings that had not come to their end, with the rule."""
+    """Trainings that had not come to their end, with the rule: by what each model says of itself,
+    or by its training curve."""
     base = results.models.get(ModelKey())
-    falls = {str(key): fall_of(model) for key, model in results.models.items() if not key.is_base}
+    others = {str(key): model for key, model in results.models.items() if not key.is_base}
+    told = {name: model for name, model in others.items() if model.convergence}
+    falls = {name: fall_of(model) for name, model in others.items() if name not in told}
     unfinished = [name for name, (fall, _) in falls.items() if fall > LEARNT]
     rule = (
         f"that is, its mean over the last {STRETCH:.0%} of the epochs lay more than {LEARNT:.0%} "
@@ -101,7 +106,22 @@ def _still_learning(results: Results) -> list[str]:
             f"{most}, by {percent(fall)} % ({rule}). Compare these models at this number of "
             "epochs alone."
         )
-    return sentences
+    return sentences + _by_themselves(told)
+
+
+def _by_themselves(models: Mapping[str, ModelFile]) -> list[str]:
+    """Models whose files say that they had not converged, with the reason that each gives."""
+    reasons: dict[str, list[str]] = {}
+    for name, model in models.items():
+        if not model.converged:
+            reasons.setdefault(model.convergence, []).append(name)
+    if not reasons:
+        return []
+    words = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    number = sum(map(len, reasons.values()))
+    return [
+        f"Re-training is not known to have converged for {number} of {len(models)} models. {words}."
+    ]
 
 
 def fall_of(model: ModelFile) -> tuple[float, str]:
@@ -146,21 +166,27 @@ def _few_runs(results: Results) -> list[str]:
         ]
     if not 0 < members < 5:
         return []
-    if members == 1:
+    if members < FEWEST:
         return [
-            "One run of the target was kept for testing: how results vary from run to run is "
-            "not known."
+            f"{count(members, 'run')} of the target {'was' if members == 1 else 'were'} kept for "
+            "testing, too few for an interval: how results vary from run to run is not known."
         ]
     return [
-        f"{count(members, 'run')} of the target were kept for testing: the ranges in brackets are "
-        "their least and largest, and a further run may well lie outside them."
+        f"{count(members, 'run')} of the target were kept for testing: intervals made of so few "
+        "are rough. Where conclusions are drawn, five or more are better."
     ]
 
 
 def _repeats(results: Results) -> list[str]:
     """What one training of each kind leaves open."""
     sentences = []
-    if results.case["transfer"]["seeds"] == 1:
+    repeats = results.case["transfer"]["seeds"]
+    if 1 < repeats < FEWEST:
+        sentences.append(
+            f"Every re-training was done {repeats} times, too few for its chance to be part of the "
+            "intervals."
+        )
+    if repeats == 1:
         sentences.append(
             "Every re-training was done once. How much its outcome depends on the order of the "
             "samples is not known; set transfer.seeds to repeat it."

@@ -12,14 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from eddyscope.artefacts.evaluation import THREE_SCALES
+from eddyscope.artefacts.evaluation import THREE_SCALES, Card
 from eddyscope.artefacts.key import BASE
 from eddyscope.artefacts.les import FILTERED_DNS
 from eddyscope.config.arrays import FloatArray
-from eddyscope.report.comparison import Comparison, compare, in_percent, in_words, less, percent
+from eddyscope.report.comparison import (
+    Comparison,
+    compare,
+    fixed,
+    in_percent,
+    in_words,
+    less,
+    listed,
+    percent,
+)
 from eddyscope.report.les_figures import label, mean_over_runs, model_of
 from eddyscope.report.results import Absent, Results
 from eddyscope.report.setting import count
+
+NOTHING = 0.9
+"""Error from which on a model is called close to predicting nothing, which is 1."""
 
 __all__ = ["Headline", "headlines", "outcome", "spectrum_factor"]
 
@@ -77,9 +89,19 @@ def headlines(results: Results) -> list[Headline]:
         ),
         Headline("none", f"of {layers} is best: all leave the same error")
         if compared.all_alike and len(compared.layers) > 1
-        else Headline(best, f"left the least error of {layers}"),
+        else Headline(best, f"{_least(compared)} of {layers}{_but_tied(compared)}"),
     ]
     return found + _advice_headline(compared) + _floor_headlines(compared) + _les_headline(results)
+
+
+def _least(compared: Comparison) -> str:
+    on_tests = compared.best == compared.measured[0]
+    return "left the least error" if on_tests else "left the least error on held-out samples"
+
+
+def _but_tied(compared: Comparison) -> str:
+    """What else may be the best."""
+    return f"; not to be told from {listed(compared.ties)}" if compared.ties else ""
 
 
 def _in_brackets(share: float) -> str:
@@ -102,6 +124,8 @@ def _advice_headline(compared: Comparison) -> list[Headline]:
         return []
     cost = percent(compared.excess(layer))
     text = f"predicted beforehand; following it leaves {cost} % more error than the best"
+    if layer in compared.ties:
+        text = f"{text}, no more than chance may give"
     return [Headline(layer, text)]
 
 
@@ -136,11 +160,12 @@ def _need(compared: Comparison) -> str:
     words = f"the base model leaves an error of {in_words(compared.error(BASE))} on the target"
     if compared.on_base is not None:
         words += f", against {in_words(compared.on_base)} on its own flow"
-    brackets = "; in brackets: the least and the largest of the test runs"
-    return (
-        f"As it is, {words} (0 is perfect, 1 as bad as predicting nothing"
-        f"{brackets if compared.members > 1 else ''})."
+    brackets = (
+        f"in brackets: 95 % intervals, by resampling {compared.resampled}"
+        if compared.resampled
+        else f"no intervals: {compared.no_interval}"
     )
+    return f"As it is, {words} (0 is perfect, 1 as bad as predicting nothing; {brackets})."
 
 
 def _helped(compared: Comparison) -> str:
@@ -152,7 +177,19 @@ def _helped(compared: Comparison) -> str:
     for name in compared.others("ceiling"):
         told = compared.adapted[name].words
         words += f"; re-training {told} leaves {in_words(compared.error(name))}"
-    return f"{words}. {_run_by_run(compared)}{_not_worth_it(compared)}"
+    parts = (_if_at_all(compared), _run_by_run(compared), _not_worth_it(compared))
+    return " ".join([f"{words}.", *filter(None, parts)])
+
+
+def _if_at_all(compared: Comparison) -> str:
+    """Said where the gain may be chance, or leaves next to nothing of use."""
+    share, left = compared.error_removed.get(compared.best), compared.error(compared.best).mean
+    told = []
+    if share is not None and share.low is not None and share.low <= 0.0:
+        told.append("The interval of that share includes 0, so it may be no gain at all.")
+    if left >= NOTHING:
+        told.append(f"An error of {fixed(left, 2)} is still close to that of predicting nothing.")
+    return " ".join(told)
 
 
 def _not_worth_it(compared: Comparison) -> str:
@@ -161,7 +198,7 @@ def _not_worth_it(compared: Comparison) -> str:
     ways = [way for way, error in compared.otherwise.items() if error.mean <= least]
     if not ways:
         return ""
-    return f" The base model normalised by {' or '.join(ways)}, not re-trained, does no worse."
+    return f"The base model normalised by {' or '.join(ways)}, not re-trained, does no worse."
 
 
 def _beyond(compared: Comparison) -> str:
@@ -170,12 +207,25 @@ def _beyond(compared: Comparison) -> str:
     if share is None or not math.isfinite(share.mean):
         return ""
     floor = (
-        "Much of what re-training does is to put sizes right. One factor of each input and of each "
-        f"output, fitted to the same samples, leaves {in_words(compared.error(THREE_SCALES))}"
+        "Part of what re-training does may be to put sizes right. One factor of each input and of "
+        f"each output, fitted to the same samples, leaves {in_words(compared.error(THREE_SCALES))}"
+        f"{_part_of_gain(compared)}"
     )
     if not share.mean > 0.0:
         return f"{floor}: {compared.best}, the best layer, adds nothing to that."
-    return f"{floor}; {compared.best}, the best layer, removes {in_percent(share)} of that."
+    chance = share.low is not None and share.low <= 0.0
+    return (
+        f"{floor}; {compared.best}, the best layer, removes {in_percent(share)} of that"
+        f"{', which may be chance' if chance else ''}."
+    )
+
+
+def _part_of_gain(compared: Comparison) -> str:
+    """Which part of the best layer's gain three scales have."""
+    scales, best = compared.removed(THREE_SCALES), compared.removed(compared.best)
+    if not (scales > 0.0 and best > 0.0):
+        return ""
+    return f", {percent(scales / best)} % of what {compared.best} gains"
 
 
 def _renormalised(compared: Comparison) -> str:
@@ -191,11 +241,11 @@ def _renormalised(compared: Comparison) -> str:
 
 def _run_by_run(compared: Comparison) -> str:
     removed = compared.error_removed.get(compared.best)
-    if removed is None:
+    if removed is None or not math.isfinite(removed.mean):
         return ""
-    if removed.low is None or removed.high is None:
+    if removed.least is None or removed.largest is None:
         return "This is of one test run, so how it varies from run to run is not known."
-    low, high = percent(removed.low), percent(removed.high)
+    low, high = percent(removed.least), percent(removed.largest)
     share = low if low == high else f"{low} to {high}"
     return (
         f"Run by run, {compared.best} removes {share} % of the base model's error "
@@ -205,22 +255,44 @@ def _run_by_run(compared: Comparison) -> str:
 
 def _order(compared: Comparison) -> str:
     best, worst = compared.best, compared.measured[-1]
-    if best == worst:
+    if len(compared.layers) < 2:
         return f"Only {best} was re-trained alone, so layers cannot be compared."
     if compared.all_alike:
         return f"All {len(compared.layers)} layers leave the same error: none is better."
     excess = compared.excess(worst)
     more = f", {percent(excess)} % more error than {best}" if math.isfinite(excess) else ""
     return (
-        f"The best layer is {best}; the worst, {worst}, leaves "
+        f"{_best_of_all(compared)}; the worst, {worst}, leaves "
         f"{in_words(compared.error(worst))}{more}. In order: {', '.join(compared.measured)}."
     )
 
 
+def _best_of_all(compared: Comparison) -> str:
+    """The best layer, with what is tied with it; on the test runs another may leave less."""
+    best, first = compared.best, compared.measured[0]
+    words = f"The best layer is {best}"
+    if best != first:
+        words += (
+            f", chosen by its error on target samples held out of re-training (on the test runs "
+            f"{first} leaves the least, {in_words(compared.error(first))})"
+        )
+    if not compared.ties:
+        return words
+    group = [name for name in compared.measured if name in (best, *compared.ties)]
+    why = (
+        f"the 95 % intervals of their differences from {best}, run by run, include 0"
+        if compared.resampled
+        else "they leave the same error"
+    )
+    return f"{words}, but {listed(group)} cannot be told apart ({why})"
+
+
 def _lead(compared: Comparison) -> str:
-    """On how many test runs other layers did as well as the best one."""
+    """How sure it is that the best layer leads."""
     if len(compared.layers) < 2 or compared.all_alike:
         return ""
+    if compared.ranks:
+        return _chances(compared)
     rivals, runs = compared.rivals(), compared.members
     if runs == 1:
         return f"With one test run it cannot be said whether {compared.best} would lead on others."
@@ -231,6 +303,14 @@ def _lead(compared: Comparison) -> str:
         f"Some layers did as well as {compared.best} or better on single test runs of the {runs}: "
         f"{told}; on those runs {compared.best} does not lead."
     )
+
+
+def _chances(compared: Comparison) -> str:
+    """In which share of draws each layer comes first."""
+    first = {name: ranks.probabilities[0] for name, ranks in compared.ranks.items()}
+    told = sorted((n for n in first if first[n] >= 0.005), key=lambda n: (-first[n], n))
+    words = ", ".join(f"{name} in {percent(first[name])} %" for name in told)
+    return f"Over draws of {compared.resampled}, the least error of all layers is that of: {words}."
 
 
 def _predicted(compared: Comparison) -> str:
@@ -244,14 +324,22 @@ def _predicted(compared: Comparison) -> str:
     words += f" put {first} first"
     if first not in compared.layers:
         return f"{words}, which was not re-trained."
-    parts = [words + _cost(compared, first), _agreement(advice.card.get("spearman"))]
+    parts = [words + _cost(compared, first), _agreement(compared, advice.card)]
     return " ".join(part for part in [*parts, _without_advice(compared)] if part)
 
 
 def _cost(compared: Comparison, first: str) -> str:
     """What following the advice would have cost."""
+    if first == compared.best:
+        return f", which is indeed the best{_but_tied(compared)}."
     if compared.rank(first) == 1:
-        return ", which is indeed the best."
+        return ", which leaves the least error on the test runs."
+    if first in compared.ties:
+        error = percent(compared.excess(first))
+        return (
+            f", which cannot be told from the best, {compared.best}; on these test runs it leaves "
+            f"{error} % more error than the best layer."
+        )
     error = percent(compared.excess(first))
     words = f"; following it would have left {error} % more error than the best layer"
     if "spectrum_error" not in compared.target[first]:
@@ -260,14 +348,25 @@ def _cost(compared: Comparison, first: str) -> str:
     return f"{words} (and {spectrum} % more error of the spectrum than the best in that)."
 
 
-def _agreement(rho: float | None) -> str:
+def _agreement(compared: Comparison, card: Card) -> str:
+    rho, low, high = (card.get(f"spearman{end}") for end in ("", "_low", "_high"))
     if rho is None:
         return ""
-    number = f"{rho:.2f}".replace("-", "−")
-    return (
-        f"Its whole order agrees with the measured one with a rank correlation of {number} (1: the "
-        "same order, 0: unrelated, −1: reversed)."
+    words = (
+        f"Its whole order agrees with the measured one with a rank correlation of {_minus(rho)} "
+        "(1: the same order, 0: unrelated, −1: reversed; layers that are tied share their rank)."
     )
+    if low is None or high is None or compared.ceiling is None:
+        return words
+    return (
+        f"{words} With the order of single draws it is {_minus(low)} to {_minus(high)} (95 %), and "
+        f"two draws agree with each other by {_minus(compared.ceiling)} on average: no score can "
+        "be expected to do better."
+    )
+
+
+def _minus(number: float) -> str:
+    return fixed(number, 2).replace("-", "−")
 
 
 def _without_advice(compared: Comparison) -> str:

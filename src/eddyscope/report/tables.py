@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from eddyscope.artefacts.evaluation import Interval
 from eddyscope.artefacts.key import BASE
-from eddyscope.report.comparison import Comparison, fixed, in_percent, in_words
+from eddyscope.report.comparison import (
+    Comparison,
+    fixed,
+    in_percent,
+    in_words,
+    paired_in_words,
+)
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import WAY_WORDS, flow_settings
 
@@ -24,19 +30,24 @@ class Table:
     best: tuple[int, ...] = ()
     """Places of the rows to point out."""
     best_means: str = ""
+    ties: tuple[int, ...] = ()
+    """Places of the rows that cannot be told from it."""
+    ties_mean: str = ""
     notes: tuple[str, ...] = ()
     """Sentences below the table."""
     definitions: tuple[tuple[str, str], ...] = ()
     """(column, what it is), for readers who ask."""
 
     def text(self) -> str:
-        """For a terminal: columns aligned, the rows pointed out marked by a star."""
+        """For a terminal: columns aligned, the best row marked by a star, its ties by "="."""
         lines = [("", *self.header)]
-        lines += [("*" if i in self.best else "", *row) for i, row in enumerate(self.rows)]
+        marks = dict.fromkeys(self.best, "*") | dict.fromkeys(self.ties, "=")
+        lines += [(marks.get(i, ""), *row) for i, row in enumerate(self.rows)]
         widths = [max(len(line[c]) for line in lines) for c in range(len(lines[0]))]
         aligned = [_align(line, widths) for line in lines]
         aligned.insert(1, "-" * max(len(line) for line in aligned))
         marked = [f"* {self.best_means}"] if self.best else []
+        marked += [f"= {self.ties_mean}"] if self.ties else []
         return "\n".join([*aligned, *marked, *self.notes])
 
 
@@ -46,6 +57,7 @@ def layer_table(compared: Comparison) -> Table:
     header = (
         "re-trained",
         "error on target",
+        *[f"against {compared.chosen}"] * bool(compared.differences),
         "error removed",
         *["beyond scales"] * bool(compared.beyond_scales),
         "spectrum error",
@@ -53,8 +65,21 @@ def layer_table(compared: Comparison) -> Table:
     )
     rows = tuple(_row(compared, name) for name in names)
     distinct = compared.layers and not (compared.all_alike and len(compared.layers) > 1)
-    best = (names.index(compared.best),) if distinct else ()
-    return Table(header, rows, best, "the least error of the single layers", _notes(compared))
+    return Table(
+        header,
+        rows,
+        (names.index(compared.best),) if distinct else (),
+        compared.best_is,
+        tuple(names.index(name) for name in compared.ties) if distinct else (),
+        f"cannot be told from {compared.chosen}: {_why_tied(compared)}",
+        _notes(compared),
+    )
+
+
+def _why_tied(compared: Comparison) -> str:
+    if not compared.resampled:
+        return "the same error"
+    return "the interval of the paired difference includes 0"
 
 
 def metric_table(compared: Comparison) -> Table:
@@ -113,13 +138,18 @@ def _notes(compared: Comparison) -> tuple[str, ...]:
             "Beyond scales: the share removed of the error that one factor of each input and "
             "output leaves (three_scales)."
         )
-    if compared.members > 1:
+    notes.append(
+        f"In brackets: 95 % bootstrap intervals of the mean, made by resampling "
+        f"{compared.resampled}; left out where they have no length."
+        if compared.resampled
+        else f"No intervals: {compared.no_interval}."
+    )
+    if compared.differences:
         notes.append(
-            "In brackets: the least and the largest of the test runs, where they differ. The share "
-            "removed is of the mean error; its range, of each run's own."
+            f"Against {compared.chosen}: its error subtracted, on the same test runs and "
+            "trainings. What is hard in a run is hard for every layer and drops out, so this tells "
+            "layers apart that their own intervals do not."
         )
-    else:
-        notes.append("There is one test run, so no range is given.")
     if any(metrics["error"].repeats for metrics in compared.target.values() if "error" in metrics):
         notes.append("In square brackets: the least and the largest of the repeated trainings.")
     if compared.predictions:
@@ -136,6 +166,7 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
     return (
         compared.described(name),
         in_words(error) + _repeats(error),
+        *[_against(compared, name)] * bool(compared.differences),
         _removed(compared.error_removed.get(name)),
         *[_removed(compared.beyond_scales.get(name))] * bool(compared.beyond_scales),
         _or_nothing(compared.target[name].get("spectrum_error")),
@@ -146,11 +177,17 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
 def _repeats(error: Interval) -> str:
     if error.repeats is None:
         return ""
-    return f" [{fixed(error.repeats.low, 3)} to {fixed(error.repeats.high, 3)}]"
+    return f" [{fixed(error.repeats.least, 3)} to {fixed(error.repeats.largest, 3)}]"
+
+
+def _against(compared: Comparison, name: str) -> str:
+    """The paired difference of a layer from the best."""
+    found = compared.differences.get(name)
+    return "" if found is None else paired_in_words(found)
 
 
 def _removed(share: Interval | None) -> str:
-    """Percentages: mean, and range over test runs."""
+    """Percentages: mean, and interval."""
     if share is None or not math.isfinite(share.mean):
         return ""
     return in_percent(share)
