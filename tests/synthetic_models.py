@@ -118,11 +118,13 @@ def write_evaluation(
     spread: float = 0.01,
     renormalised: dict[str, float] | None = None,
     noise: dict[str, Sequence[float]] | None = None,
+    best: str | None = None,
 ) -> None:
     """The evaluation's files with the same made-up errors for both systems.
 
     The test members' errors lie `spread` below and above; details are of one sample a member.
     noise: model -> what is added to the error of each test member; its key may name a repeat.
+    best: the layer that held-out samples chose; by default that of the least error.
     renormalised: way to normalise the target -> error of the base model under it.
     """
     subjects = {ModelKey.parse(name): error for name, error in errors.items()}
@@ -143,7 +145,7 @@ def write_evaluation(
     found = evaluation.target_values(rows)
     layers = {name: found[name] for name in found if ModelKey.parse(name).is_single_layer}
     ranking = sorted(layers, key=lambda name: layers[name].mean())
-    best = ranking[0] if ranking else None
+    best = best or (ranking[0] if ranking else None)
     summary = evaluation.Summary(
         models=evaluation.summarise(rows),
         adapted=evaluation.adapted(rows),

@@ -31,7 +31,13 @@ WAY_WORDS = {
 
 def setting(results: Results) -> list[str]:
     """What the case is about, in sentences."""
-    sentences = [_aim(results), _seeds(results), _base_model(results), *_untrained(results)]
+    sentences = [
+        _aim(results),
+        _shift(results),
+        _seeds(results),
+        _base_model(results),
+        *_untrained(results),
+    ]
     dataset = results.datasets.get("target")
     if dataset is not None:
         blocks = dataset.parts["test"]
@@ -105,6 +111,44 @@ def _aim(results: Results) -> str:
         f"closure). It is trained on one flow, the base ({base}). Then parts of it are re-trained "
         f"on {count(samples, 'sample')} of another flow, the target ({target})."
     )
+
+
+def _shift(results: Results) -> str:
+    """What differs between the two systems, by what is known of both."""
+    try:
+        base, target = (_deciding(results, system) for system in SYSTEMS)
+    except Absent:
+        return ""
+    known = [part for part in base if base[part] and target.get(part)]
+    pairs = [(base[part], target[part]) for part in known]
+    told = [
+        f"{name} {left.get(name, 'none')} → {right.get(name, 'none')}"
+        for left, right in pairs
+        for name in dict.fromkeys([*left, *right])
+        if left.get(name) != right.get(name)
+    ]
+    if told:
+        return f"From base to target there changes: {'; '.join(told)}."
+    return f"Base and target have the same settings of: {', '.join(known)}." if known else ""
+
+
+def _deciding(results: Results, system: str) -> dict[str, dict[str, str]]:
+    """Part ("flow", "filter", "filter widths") -> its settings by dotted name, for what is known:
+    of a dataset that the case names, the widths. Absent if there is no such system."""
+    section = results.system(system)
+    parts: dict[str, Any] = {"flow": section.get("flow"), "filter": None, "filter widths": None}
+    if not section.get("dataset"):
+        parts["filter"] = section.get("filter") or results.case.get("filter")
+    elif system in results.datasets:
+        parts["filter widths"] = results.datasets[system].filter_width
+    return {
+        part: {
+            name: _text(value)
+            for name, value in _leaves(values or {}, f"{part}.")
+            if value is not None
+        }
+        for part, values in parts.items()
+    }
 
 
 def _flow(results: Results, system: str) -> str:
