@@ -188,7 +188,8 @@ def test_jacobian_of_a_chain_is_the_product_of_masked_convolutions(name: str):
     for before, later in pairwise(names[names.index(name) :]):
         mask = (calls[before].output > 0).to(change)
         change = convolved(change * mask, model.layers[later].weight)
-    torch.testing.assert_close(jacobian.times(direction), change, rtol=1e-5, atol=1e-6)
+    rounding = {"rtol": 1e-4, "atol": 1e-5}  # of sums over a hundred products in single precision
+    torch.testing.assert_close(jacobian.times(direction), change, **rounding)
 
 
 def test_fit_of_the_last_layer_is_the_least_squares_one():

@@ -85,8 +85,9 @@ class LayeredModel:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes: where its parameters lie, and its inputs are to lie."""
-        return next(self.module.parameters()).device
+        """Where it computes: where its parameters lie, and its inputs are to lie; the CPU for what
+        has none."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
         """Move it; the layers stay the same objects."""
