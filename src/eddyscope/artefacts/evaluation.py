@@ -57,6 +57,7 @@ from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.small import read_tree, write_tree
 
 __all__ = [
+    "ALL",
     "Difference",
     "Interval",
     "Metrics",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from eddyscope.artefacts.evaluation import ALL, THREE_SCALES
 from eddyscope.artefacts.study import Mean
 from eddyscope.report.comparison import fixed, percent
 from eddyscope.report.figures import Drawn, draw
@@ -16,9 +17,6 @@ from eddyscope.report.tables import Table
 from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["winners", "write_page"]
-
-FLOORS = ("three_scales", "scale")
-"""What a layer is measured against: the first of them that was made."""
 
 
 def write_page(
@@ -63,7 +61,7 @@ def _row(compared: Comparison, samples: int) -> tuple[str, ...]:
     won, of = compared.wins(samples)
     middle = {name: spread(each)[0] for name, each in errors.items()}
     layers = sorted((n for n in compared.layers if n in errors), key=lambda n: middle[n])
-    floor = next((name for name in FLOORS if name in errors), None)
+    floor = _floor(compared, errors)
     base = min((middle[n] for n in compared.others("base") if n in errors), default=math.nan)
     return (
         compared.title,
@@ -76,9 +74,14 @@ def _row(compared: Comparison, samples: int) -> tuple[str, ...]:
         _or_nothing(middle.get(compared.layers[-1])),
         f"{floor} {fixed(middle[floor], 3)}" if floor else "",
         f"{percent(1.0 - middle[best] / middle[floor])} %" if floor else "",
-        _or_nothing(middle.get("all")),
+        _or_nothing(middle.get(ALL)),
         _or_nothing(base),
     )
+
+
+def _floor(compared: Comparison, errors: Collection[str]) -> str | None:
+    """What a layer is measured against: three scales, else the first floor that was made."""
+    return next((n for n in (THREE_SCALES, *compared.others("floor")) if n in errors), None)
 
 
 def _in_words(values: tuple[float, float, float]) -> str:
