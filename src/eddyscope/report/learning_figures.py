@@ -100,8 +100,8 @@ def ranking(results: Results) -> Picture:
         score that tells no layer from another has none)."""
     )
     alt = (
-        f"Bars of the error on the target per re-trained layer, least for {best}; lines for the "
-        "controls; ranks measured and predicted below."
+        f"Bars of the error on the target per re-trained layer, the best being {best}; lines for "
+        "the controls; ranks measured and predicted below."
     )
     return Picture("ranking", "Which layer to re-train", caption, alt, figure)
 
