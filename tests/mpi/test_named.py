@@ -127,6 +127,7 @@ epochs = 2
 batch_size = 4
 [transfer]
 samples = 4
+normalisation = "target"
 epochs = 2
 [advise]
 samples = 3
@@ -162,7 +163,7 @@ def test_own_data_of_a_channel_from_import_to_report(
     found = json.loads((out / "evaluation.json").read_text())
     everywhere(found["members"] == {"base": [0, 1], "target": [0, 1, 2]}, f"{found['members']}")
     metrics = set(found["models"]["l01"]["target"])
-    everywhere(metrics >= {"mse", "correlation", "exchange_error"}, f"{metrics}")
+    everywhere(metrics >= {"mse", "correlation", "enstrophy_transfer_error"}, f"{metrics}")
     everywhere("spectrum_error" not in metrics, f"{metrics}")
     rows = (out / "evaluation.csv").read_text().splitlines()
     everywhere(any("samples 17-20 of member 0" in row for row in rows), f"{rows[:3]}")

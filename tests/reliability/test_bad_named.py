@@ -57,7 +57,12 @@ def cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
 
 
-OWN = ['target={dataset="own.h5"}', 'base={dataset="own.h5"}', "training={}"]
+OWN = [
+    'target={dataset="own.h5"}',
+    'base={dataset="own.h5"}',
+    "transfer.normalisation='base'",
+    "training={}",
+]
 
 TABLE = {
     "missing dataset": Bad(["base.h5", "no such dataset"], ["base.dataset=base.h5"]),
@@ -113,7 +118,17 @@ TABLE = {
     ),
     "walls that are turned": Bad(
         ["training.rotations", "not periodic"],
-        [*OWN[:2], "training={rotations=true}", "network={depth=2, kernel_size=3, inputs=['psi']}"],
+        [*OWN[:3], "training={rotations=true}", "network={depth=2, kernel_size=3, inputs=['psi']}"],
+        damage=channel,
+    ),
+    "vorticity that is not known": Bad(
+        ['normalisation = "dimensional"', "of the base is not known", '"base" or "target"'],
+        [*OWN[:2], "training={}", "network={depth=2, kernel_size=3, inputs=['psi']}"],
+        damage=channel,
+    ),
+    "dimension that is not known": Bad(
+        ["dimension of heat is not known", 'set it to "base" or "target"'],
+        [*OWN[:2], "training={}", "network={depth=2, kernel_size=3, inputs=['psi', 'heat']}"],
         damage=channel,
     ),
     "no field at all": Bad(["network.inputs", "at least one"], ["network.inputs=[]"]),

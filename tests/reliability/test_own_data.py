@@ -82,7 +82,10 @@ def case(request, tmp_path) -> Path:
     for shift, system in enumerate(("base", "target")):
         make(tmp_path, system, shift)
     path = tmp_path / "own.toml"
-    path.write_text(CASE.replace("[network]\n", f"[network]\n{inputs}"), encoding="utf-8")
+    text = CASE.replace("[network]\n", f"[network]\n{inputs}")
+    if inputs:  # whose dimensions are not known
+        text = text.replace("[transfer]\n", '[transfer]\nnormalisation = "target"\n')
+    path.write_text(text, encoding="utf-8")
     return path
 
 
