@@ -196,7 +196,7 @@ def test_seeds_have_rows_each_and_one_entry_for_all(
     )
     run_all(job)
     models = json.loads((job.out / "evaluation.json").read_text())["models"]
-    names = {"base", "scale", "l02", "gain", "all", "scratch"}
+    names = {"base", "scale", "three_scales", "l02", "gain", "all", "scratch"}
     everywhere(models.keys() == names, f"{sorted(models)}")
     errors = read_details(job.out / "evaluation.h5")["target/mse"].mean("sample")
     each = [float(errors.sel(model=name).mean()) for name in ("scratch", "scratch,seed=1")]
