@@ -13,6 +13,7 @@ import torch
 
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.config.errors import CaseError
+from eddyscope.learning.adaptations import linear
 from eddyscope.learning.adaptations.auto_rgn import relative_gradients
 from eddyscope.learning.adaptations.base import Adaptation, Task
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
@@ -235,60 +236,82 @@ def test_rates_are_multiplied_by_their_factors():
         assert moved == pytest.approx(1e-2 * factors.get(name, 1.0), rel=0.05), name
 
 
-def test_least_squares_is_that_of_numpy():
-    """On the convolution's circular patches, a column a weight and one of ones for the bias."""
-    base, data = base_model(), samples(6)
+def solved(base: LayeredModel, data: Samples) -> tuple[Any, Any]:
+    """The change of the last layer's weights, axes (output, weight and then bias), as found and
+    by numpy: on circular patches, a column a weight and one of ones for the bias."""
     found = adapted_to(adaptation_of("least_squares"), base, data)
-    last = base.layers["l03"]
+    outputs, width = base.layers["l03"].weight.shape[:2]
     with torch.no_grad():
         given = base.recorded(data.inputs)[-1].input.double()
         padded = torch.nn.functional.pad(given, (1, 1, 1, 1), mode="circular")
-        patches = torch.nn.functional.unfold(padded, 3).transpose(1, 2).reshape(-1, 4 * 9)
+        patches = torch.nn.functional.unfold(padded, 3).transpose(1, 2).reshape(-1, width * 9)
+        residual = (data.targets - base(data.inputs)).double().transpose(0, 1).reshape(outputs, -1)
+        before, after = (
+            torch.cat([n.layers["l03"].weight.flatten(1), n.layers["l03"].bias[:, None]], 1)
+            for n in (base, found)
+        )
     columns = np.hstack([patches.numpy(), np.ones((len(patches), 1))])
-    wanted = np.linalg.lstsq(columns, data.targets.double().reshape(-1).numpy(), rcond=None)[0]
-    solved = found.layers["l03"]
-    mine = torch.cat([solved.weight.flatten(), solved.bias]).detach().numpy()
-    assert last.weight.shape == (1, 4, 3, 3)
-    np.testing.assert_allclose(mine, wanted, rtol=2e-5, atol=2e-6)
+    wanted = np.linalg.lstsq(columns, residual.numpy().T, rcond=1e-6)[0].T  # of least norm
+    return (after.double() - before.double()).numpy(), wanted
+
+
+@pytest.mark.parametrize("numbers", [2**24, 500, 1])
+def test_least_squares_is_that_of_numpy(numbers: int, monkeypatch: pytest.MonkeyPatch):
+    """In one block; sample by sample, in blocks of 7 columns; and of one."""
+    monkeypatch.setattr(linear, "NUMBERS", numbers)
+    found, wanted = solved(base_model(), samples(6))
+    assert np.abs(wanted).max() > 0.01
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_least_squares_of_two_outputs_is_that_of_numpy():
+    base, generator = build(SETTINGS, Channels.of_flow(2), (1,)), torch.Generator().manual_seed(3)
+    fields = torch.randn(6, 6, 8, 8, generator=generator)
+    found, wanted = solved(base, Samples(fields[:, :4], fields[:, 4:]))
+    assert len(found) == 2 and np.abs(wanted).max() > 0.01
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 
 def test_least_squares_of_what_is_not_determined_stays_near_the_base():
     """A channel that is the same everywhere: its weights and the bias cannot be told apart."""
-    base, data = base_model(), samples(6)
+    base = base_model()
     with torch.no_grad():
         base.layers["l02"].weight[1] = 0.0
         base.layers["l02"].bias[1] = 2.0
-    found = adapted_to(adaptation_of("least_squares"), base, data)
+    found, wanted = solved(base, samples(6))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_least_squares_tells_apart_what_is_nearly_the_same():
+    """Two channels that differ by a thousandth: eigenvalues below 1e-6 of the largest matter."""
+    base = base_model()
     with torch.no_grad():
-        given = base.recorded(data.inputs)[-1].input.double()
-        padded = torch.nn.functional.pad(given, (1, 1, 1, 1), mode="circular")
-        patches = torch.nn.functional.unfold(padded, 3).transpose(1, 2).reshape(-1, 4 * 9)
-        residual = (data.targets - base(data.inputs)).double().reshape(-1)
-    columns = np.hstack([patches.numpy(), np.ones((len(patches), 1))])
-    wanted = np.linalg.lstsq(columns, residual.numpy(), rcond=None)[0]  # of least norm
-    before, after = (
-        torch.cat([n.layers["l03"].weight.flatten(), n.layers["l03"].bias]) for n in (base, found)
+        first, second = base.layers["l02"].weight[:2]
+        second.copy_(first + 1e-3 * second)
+    found, wanted = solved(base, samples(6))
+    assert np.abs(wanted).max() > 3.0, "it takes large weights"
+    np.testing.assert_allclose(found, wanted, rtol=0.0, atol=1e-2 * np.abs(wanted).max())
+
+
+def test_least_squares_of_more_weights_than_points_stays_near_the_base():
+    """181 weights, one sample of 64 points: all targets are met, by the least change."""
+    base, data = (
+        build(SETTINGS.model_copy(update={"width": 20}), Channels.of_flow(), (1,)),
+        samples(1),
     )
-    np.testing.assert_allclose((after - before).detach().numpy(), wanted, rtol=1e-4, atol=1e-5)
+    found, wanted = solved(base, data)
+    assert found.size == 181 and np.abs(wanted).max() > 0.01
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    network = adapted_to(adaptation_of("least_squares"), base, data)
+    torch.testing.assert_close(network(data.inputs), data.targets, rtol=0.0, atol=1e-4)
 
 
-def test_least_squares_goes_through_what_follows_the_layer():
-    """The layer's output is differenced and doubled: still linear."""
-    plain, data = base_model(), samples(6)
-    module = torch.nn.Sequential(*plain.module, Differenced())
-    base = LayeredModel(module, plain.layers, SETTINGS, plain.channels)
-    found = adapted_to(adaptation_of("least_squares", layer="l03"), base, data)
-    with torch.no_grad():
-        best = (found(data.inputs) - data.targets).double().square().sum()
-        for scale in (0.999, 1.001):
-            other = found.copy()
-            other.layers["l03"].weight.mul_(scale)
-            assert (other(data.inputs) - data.targets).double().square().sum() > best
-    weight = found.layers["l03"].weight.detach()
-    weight.requires_grad_(True)
-    output = torch.func.functional_call(found.module, {"4.weight": weight}, (data.inputs,))
-    slope = torch.autograd.grad((output - data.targets).square().sum(), weight)[0]
-    assert slope.abs().max() < 1e-3
+def test_least_squares_leaves_what_the_network_keeps_fixed():
+    base, data = base_model(), samples(6)
+    base.layers["l03"].bias.requires_grad_(False)
+    found = adapted_to(adaptation_of("least_squares"), base, data).layers["l03"]
+    assert torch.equal(found.bias, base.layers["l03"].bias)
+    assert not torch.equal(found.weight, base.layers["l03"].weight)
 
 
 class Differenced(torch.nn.Module):
@@ -296,11 +319,45 @@ class Differenced(torch.nn.Module):
         return 2.0 * (x - x.roll(1, dims=-1))
 
 
+def test_least_squares_is_refused_where_more_follows_the_layer():
+    """The network's output is linear in the layer, but is not the layer's own."""
+    plain = base_model()
+    module = torch.nn.Sequential(*plain.module, Differenced())
+    base = LayeredModel(module, plain.layers, SETTINGS, plain.channels)
+    with pytest.raises(CaseError, match="l03 gives is not the network's output; name a layer"):
+        adapted(adaptation_of("least_squares"), base)
+
+
+class Squared(torch.nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, self.weight.square(), self.bias)
+
+
+def test_least_squares_is_refused_where_the_layer_is_not_linear_in_its_weights():
+    last = Squared(4, 1, 1)
+    plain = base_model()
+    module = torch.nn.Sequential(*list(plain.module)[:-1], last)
+    base = LayeredModel(module, {**plain.layers, "l03": last}, SETTINGS, plain.channels)
+    with pytest.raises(CaseError, match="l03 gives is not linear in its weights; name a layer"):
+        adapted(adaptation_of("least_squares"), base)
+
+
 @pytest.mark.parametrize("layer", ["l01", "l02"])
-def test_least_squares_of_a_layer_that_is_not_linear_is_refused(layer: str):
+def test_least_squares_of_an_inner_layer_is_refused(layer: str):
     adaptation = adaptation_of("least_squares", layer=layer)
-    with pytest.raises(CaseError, match=f"output is not linear in {layer}; name the layer"):
+    with pytest.raises(CaseError, match=f"{layer} gives is not the network's output"):
         adapted(adaptation, base_model())
+
+
+def test_least_squares_of_too_many_weights_is_refused():
+    adaptation = adaptation_of("least_squares")
+    adaptation.check_sizes(lambda: {"l01": 5000, "l02": 4096})
+    words = "the last layer has 4097 weights, and at most 4096 are solved for"
+    with pytest.raises(CaseError, match=words):
+        adaptation.check_sizes(lambda: {"l01": 9, "l02": 4097})
+    base = build(SETTINGS.model_copy(update={"width": 500}), Channels.of_flow(), (1,))
+    with pytest.raises(CaseError, match="the last layer has 4501 weights"):
+        adaptation.module(base, (0,))
 
 
 def test_layers_by_shorthand():

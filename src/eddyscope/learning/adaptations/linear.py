@@ -1,11 +1,14 @@
-"""Least squares for the weights of a layer that a network's output is linear in. Uses torch."""
+"""Least squares for the weights of the layer that gives a network's output. Uses torch.
+
+The normal equations JᵀJ d = Jᵀe are summed in double precision from that layer alone, some samples
+and some columns of J at a time; what comes before the layer is passed through batch by batch.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +20,16 @@ from eddyscope.networks.base import LayeredModel
 
 __all__ = ["Solved"]
 
-Parameters = dict[str, Tensor]
-"""Full parameter name -> values."""
+CUT = 1e-12
+"""Share of the largest eigenvalue of JᵀJ up to which one counts as zero: more than the rounding of
+JᵀJ. Weights along one that is kept are so large at the most that, rounded to single precision, they
+still lower the error."""
 
 LINEAR = 1e-8
 """Departure from linearity that is rounding, over the size of the change."""
 
-TOLERANCE = 1e-12
-"""Share of ‖r‖² by which an iteration lowers it, below which it is converged."""
-
-ROUNDS = 3
-"""Iterations over the number of parameters, at the most: rounding makes more than one of it."""
+NUMBERS = 2**24
+"""Numbers in a block of J. Two blocks are in memory at a time."""
 
 
 class Solved(nn.Module):
@@ -43,121 +45,129 @@ class Solved(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)
 
+    @torch.no_grad()
     def solve(self, samples: Samples, batch_size: int) -> None:
-        """Set the layer's weights. CaseError unless the output is linear in them."""
-        problem = _Problem.of(self.network, self.layer, samples, batch_size)
-        if not problem.is_linear():
-            raise CaseError(
-                f"least_squares: the network's output is not linear in {self.layer}; name the "
-                "layer that gives the output, or leave it out"
-            )
-        change = problem.solution()
-        with torch.no_grad():
-            for name, parameter in self.network.parameters_of(self.layer).items():
-                parameter.add_(change[name].to(parameter))
+        """Set the layer's weights to those of the least squares, of several the nearest to the
+        base model's. Not collective: the same on all ranks. CaseError unless the layer gives the
+        output, linearly in its weights."""
+        weights = _Weights.of(self.network.layers[self.layer])
+        equations = _Equations.of(weights)
+        parts = zip(
+            samples.inputs.split(batch_size), samples.targets.split(batch_size), strict=True
+        )
+        for inputs, targets in parts:
+            given = self._given(inputs).double()
+            if not weights.are_linear(given):
+                raise self._refused("is not linear in its weights")
+            equations.add(given, targets.double())
+        weights.move(equations.solution())
 
+    def _given(self, inputs: Tensor) -> Tensor:
+        """What the layer is given. CaseError unless what it gives is the network's output."""
+        calls = [call for call in self.network.recorded(inputs) if call.name == self.layer]
+        if len(calls) != 1 or not torch.equal(calls[0].output, self.network(inputs)):
+            raise self._refused("is not the network's output")
+        return calls[0].input
 
-Apply = Callable[[Mapping[str, Tensor]], Tensor]
-"""The output of one batch for a layer's parameters."""
+    def _refused(self, why: str) -> CaseError:
+        return CaseError(
+            f"least_squares: what {self.layer} gives {why}; name a layer of which both are true, "
+            "or take least_squares out of transfer.controls"
+        )
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """‖y(θ) − Π‖² in double precision, batch by batch."""
+class _Weights:
+    """The weights of a layer that can be trained, as one vector θ in double precision."""
 
-    point: Parameters
-    """The base model's θ."""
-    batches: list[tuple[Apply, Tensor]]
-    """With the targets of each."""
+    own: dict[str, nn.Parameter]
+    point: Tensor
+    """θ of the base model."""
+    module: nn.Module
+    """A copy of the layer in double precision."""
 
     @classmethod
-    def of(cls, network: LayeredModel, layer: str, samples: Samples, size: int) -> _Problem:
-        double = network.copy()
-        double.module.double().requires_grad_(False)
-        point = {k: p.detach() for k, p in double.parameters_of(layer).items()}
-        parts = zip(samples.inputs.split(size), samples.targets.split(size), strict=True)
-        return cls(point, [(_apply(double, layer, x.double()), t.double()) for x, t in parts])
+    def of(cls, layer: nn.Module) -> _Weights:
+        own = {name: p for name, p in layer.named_parameters() if p.requires_grad}
+        point = torch.cat([p.detach().double().flatten() for p in own.values()])
+        return cls(own, point, copy.deepcopy(layer).double())
 
-    def is_linear(self) -> bool:
-        """Whether steps as large as the weights change the output in proportion, there and back."""
+    def parts(self, vector: Tensor) -> dict[str, Tensor]:
+        """A vector like θ by the names and in the shapes of the weights."""
+        split = vector.split([p.numel() for p in self.own.values()])
+        return {k: v.reshape(p.shape) for (k, p), v in zip(self.own.items(), split, strict=True)}
+
+    def move(self, change: Tensor) -> None:
+        for name, value in self.parts(self.point + change).items():
+            self.own[name].copy_(value)
+
+    def output(self, theta: Tensor, given: Tensor) -> Tensor:
+        """What the layer gives with the weights `theta`."""
+        named = self.parts(theta)
+        return cast(Tensor, torch.func.functional_call(self.module, named, (given,)))
+
+    def columns(self, directions: Tensor, given: Tensor) -> Tensor:
+        """J v of each direction v, axes (direction, number of the output)."""
+
+        def times(direction: Tensor) -> Tensor:
+            moved = torch.func.jvp(lambda t: self.output(t, given), (self.point,), (direction,))
+            return cast(Tensor, moved[1])
+
+        return torch.func.vmap(times)(directions).flatten(1)
+
+    def are_linear(self, given: Tensor) -> bool:
+        """Whether steps as large as the weights, there and back, change the output as J says."""
         generator = torch.Generator().manual_seed(0)
-        size = max(float(p.square().mean()) for p in self.point.values()) ** 0.5 or 1.0
-        direction = {
-            k: size * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-            for k, p in self.point.items()
-        }
-        for apply, _ in self.batches:
-            middle = apply(self.point)
-            ahead, back, far = (apply(_moved(self.point, direction, s)) for s in (1.0, -1.0, 3.0))
-            change = ahead - middle
-            wrong = max(
-                (change + back - middle).abs().max(), (far - middle - 3 * change).abs().max()
-            )
-            if not bool(wrong <= LINEAR * (change.abs().max() + middle.abs().max())):
-                return False
-        return True
+        size = float(self.point.square().mean()) ** 0.5 or 1.0
+        direction = size * torch.randn(self.point.shape, generator=generator, dtype=torch.float64)
+        here = self.output(self.point, given).flatten()
+        slope = self.columns(direction[None], given)[0]
+        far = max(float(v.abs().max()) for v in (here, slope))
+        moved = [(s, self.output(self.point + s * direction, given)) for s in (1.0, -3.0)]
+        wrong = [(there.flatten() - here - s * slope).abs().max() for s, there in moved]
+        return all(bool(w <= LINEAR * far) for w in wrong)
 
-    def solution(self) -> Parameters:
-        """The change of θ, of least norm. CGLS."""
-        outputs = [apply(self.point) for apply, _ in self.batches]
-        residual = [t - y for y, (_, t) in zip(outputs, self.batches, strict=True)]
-        change = {k: torch.zeros_like(p) for k, p in self.point.items()}
-        slope = self._transposed(residual)
-        direction, steepness = slope, _dot(slope, slope)
-        for _ in range(ROUNDS * sum(p.numel() for p in self.point.values())):
-            if steepness == 0.0:
-                break
-            moved = [
-                apply(_moved(self.point, direction, 1.0)) - y
-                for y, (apply, _) in zip(outputs, self.batches, strict=True)
-            ]
-            curvature = sum(float(m.square().sum()) for m in moved)
-            if curvature == 0.0:
-                break
-            ahead = steepness / curvature
-            change = _moved(change, direction, ahead)
-            residual = [r - ahead * m for r, m in zip(residual, moved, strict=True)]
-            if ahead * steepness <= TOLERANCE * sum(float(r.square().sum()) for r in residual):
-                break
-            slope = self._transposed(residual)
-            before, steepness = steepness, _dot(slope, slope)
-            direction = _moved(slope, direction, steepness / before)
+
+@dataclass(frozen=True)
+class _Equations:
+    """JᵀJ d = Jᵀe for a change d of a layer's weights, of the samples so far."""
+
+    weights: _Weights
+    matrix: Tensor
+    """JᵀJ; above its diagonal blocks nothing is kept."""
+    slope: Tensor
+    """Jᵀe."""
+
+    @classmethod
+    def of(cls, weights: _Weights) -> _Equations:
+        size = weights.point.numel()
+        return cls(weights, *(torch.zeros(s, dtype=torch.float64) for s in ((size, size), (size,))))
+
+    def add(self, given: Tensor, targets: Tensor) -> None:
+        """Add samples: what the layer is given, and what it should give."""
+        size = len(self.slope)
+        at_once = max(1, NUMBERS // (size * targets[0].numel()))
+        width = max(1, NUMBERS // targets[:at_once].numel())
+        blocks = [slice(start, min(start + width, size)) for start in range(0, size, width)]
+        for some, wanted in zip(given.split(at_once), targets.split(at_once), strict=True):
+            error = (wanted - self.weights.output(self.weights.point, some)).flatten()
+            for at, rows in enumerate(blocks):
+                left = self._columns(rows, some)
+                self.slope[rows] += left @ error
+                for columns in blocks[:at]:
+                    self.matrix[rows, columns] += left @ self._columns(columns, some).T
+                self.matrix[rows, rows] += left @ left.T
+
+    def _columns(self, chosen: slice, given: Tensor) -> Tensor:
+        """Columns of J, axes (column, number of the output)."""
+        places = torch.arange(chosen.start, chosen.stop)
+        basis = nn.functional.one_hot(places, len(self.slope)).double()
+        return self.weights.columns(basis, given)
+
+    def solution(self) -> Tensor:
+        """The d of least norm, by the pseudo-inverse."""
+        values, vectors = torch.linalg.eigh(self.matrix, UPLO="L")
+        kept = values > CUT * values[-1]
+        along = vectors[:, kept]
+        change: Tensor = along @ ((along.T @ self.slope) / values[kept])
         return change
-
-    def _transposed(self, fields: list[Tensor]) -> Parameters:
-        """Jᵀ u."""
-        total = {k: torch.zeros_like(p) for k, p in self.point.items()}
-        for (apply, _), field in zip(self.batches, fields, strict=True):
-            pulled: Any = torch.func.vjp(apply, self.point)
-            total = _moved(total, pulled[1](field)[0], 1.0)
-        return total
-
-
-def _apply(network: LayeredModel, layer: str, x: Tensor) -> Apply:
-    """The output for the parameters of `layer`, from its own input where it gives the output."""
-    calls = [call for call in network.recorded(x) if call.name == layer]
-    if len(calls) == 1 and torch.equal(calls[0].output, network(x)):
-        module, given = copy.deepcopy(network.layers[layer]), calls[0].input
-        full = {id(p): name for name, p in network.parameters_of(layer).items()}
-        own = {full[id(p)]: name for name, p in network.layers[layer].named_parameters()}
-
-        def of_layer(parameters: Mapping[str, Tensor]) -> Tensor:
-            named = {own[name]: value for name, value in parameters.items()}
-            output: Tensor = torch.func.functional_call(module, named, (given,))
-            return output
-
-        return of_layer
-
-    def of_network(parameters: Mapping[str, Tensor]) -> Tensor:
-        output: Tensor = torch.func.functional_call(network.module, dict(parameters), (x,))
-        return output
-
-    return of_network
-
-
-def _moved(a: Mapping[str, Tensor], b: Mapping[str, Tensor], factor: float) -> Parameters:
-    return {key: a[key] + factor * b[key] for key in a}
-
-
-def _dot(a: Parameters, b: Parameters) -> float:
-    return float(sum(float((a[key] * b[key]).sum()) for key in a))
