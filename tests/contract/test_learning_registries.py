@@ -78,7 +78,9 @@ def test_adaptations(kind: str, network: str):
 
     task = Task(target, 2, trained, of_base)
     if kind == "least_squares" and network == "user":  # whose output is squashed
-        with pytest.raises(CaseError, match="l05 gives is not the network's output"):
+        with pytest.raises(
+            CaseError, match="l05, the last layer, gives is not the network's output"
+        ):
             adaptation.fit(module, task)
         return
     adaptation.fit(module, task)

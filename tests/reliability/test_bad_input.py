@@ -507,6 +507,11 @@ TABLE: dict[str, Bad] = {
         ["transfer.controls=[{kind='layers', layers=['l02'], parameters=99999}]", "--fresh"],
         "transfer",
     ),
+    "least squares of too many weights": Bad(
+        ["'least_squares'", "at most 4096", "transfer.controls"],
+        ["transfer.controls=['least_squares']", "network.width=600", "--fresh"],
+        "transfer",
+    ),
     "more base samples than there are": Bad(
         ["base/dataset.h5 (train)", "99 samples are asked for"],
         ["transfer.controls=[{kind='joint', base_samples=99}]"],

@@ -1,4 +1,4 @@
-"""The layer that gives a network's output, by least squares: the best that re-training it could do.
+"""The last layer, where it gives the output, by least squares: the best of all ways to train it.
 
 min over θ of ‖y(θ) − Π‖² with y(θ) = y(θ₀) + J (θ − θ₀), by the normal equations in double
 precision; of several solutions the one nearest to the base model's θ₀, by the pseudo-inverse
@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from eddyscope.artefacts.key import adaptation_text
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.adaptations.base import Task, Usual, check_layers
+from eddyscope.learning.adaptations.base import Task, Usual
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,48 +26,35 @@ LARGEST = 4096
 
 
 class LeastSquares(Usual):
-    """Solves for the weights of one layer."""
+    """Solves for the weights of the last layer."""
 
     class Settings(Section):
-        """The layer that gives the output, without training: with the weights that fit best."""
+        """The last layer, if it gives the output: the weights that fit best, without training."""
 
         kind: Literal["least_squares"] = "least_squares"
-        layer: str | None = None
-        """A name such as "l08"; by default the last one."""
 
     is_trained: ClassVar[bool] = False
 
-    settings: Settings
-
-    @property
-    def text(self) -> str:
-        layer = self.settings.layer
-        return adaptation_text("least_squares", {} if layer is None else {"layers": layer})
-
     @property
     def words(self) -> str:
-        return f"{self.settings.layer or 'the last layer'} by least squares"
-
-    def check(self, layers: Sequence[str]) -> None:
-        check_layers([self.settings.layer] if self.settings.layer else [], layers)
+        return "the last layer by least squares"
 
     def check_sizes(self, sizes: Callable[[], Mapping[str, int]]) -> None:
-        by_layer = sizes()
-        self._check_size(by_layer[self.settings.layer or list(by_layer)[-1]])
+        name, numbers = list(sizes().items())[-1]
+        self._check_size(name, numbers)
 
-    def _check_size(self, numbers: int) -> None:
+    def _check_size(self, name: str, numbers: int) -> None:
         if numbers > LARGEST:
             raise CaseError(
-                f"transfer asks for {self.text!r}, but {self.settings.layer or 'the last layer'} "
-                f"has {numbers} weights, and at most {LARGEST} are solved for; take it out of "
-                "transfer.controls, or make the layer narrower"
+                f"transfer asks for {self.text!r}, but {name}, the last layer, has {numbers} "
+                f"weights, and at most {LARGEST} are solved for; take it out of transfer.controls"
             )
 
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         from eddyscope.learning.adaptations.linear import Solved
 
-        module = Solved(base, self.settings.layer or list(base.layers)[-1])
-        self._check_size(self.count(module))
+        module = Solved(base, list(base.layers)[-1])
+        self._check_size(module.layer, self.count(module))
         return module
 
     def fit(self, module: nn.Module, task: Task) -> None:

@@ -71,8 +71,8 @@ class Solved(nn.Module):
 
     def _refused(self, why: str) -> CaseError:
         return CaseError(
-            f"least_squares: what {self.layer} gives {why}; name a layer of which both are true, "
-            "or take least_squares out of transfer.controls"
+            f"least_squares: what {self.layer}, the last layer, gives {why}; take it out of "
+            "transfer.controls, or name a layer of which both are true last in network.layers"
         )
 
 
