@@ -513,7 +513,7 @@ TABLE: dict[str, Bad] = {
         "transfer",
     ),
     "more base samples than there are": Bad(
-        ["base/dataset.h5 (train)", "99 samples are asked for"],
+        ["base samples of joint(base_samples=99) = 99", "the base ensemble has"],
         ["transfer.controls=[{kind='joint', base_samples=99}]"],
         "transfer",
     ),

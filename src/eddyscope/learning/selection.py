@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,7 +14,7 @@ from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.choice import count_of_folds
 from eddyscope.learning.settings import TransferSettings
 
-__all__ = ["adaptations_of", "check_transfer", "trainings_of", "transfer_models"]
+__all__ = ["adaptations_of", "check_numbers", "check_transfer", "trainings_of", "transfer_models"]
 
 
 def adaptations_of(transfer: TransferSettings, layers: Sequence[str]) -> list[Adaptation]:
@@ -48,6 +48,23 @@ def check_transfer(transfer: TransferSettings, layers: Sequence[str]) -> None:
             raise CaseError(f"transfer asks for {adaptation.text!r}, but {error}") from None
         # raises if it is too long for a file
         ModelKey(adaptation.text, recipe="matched", seed=transfer.seeds)
+
+
+def check_numbers(
+    adaptations: Iterable[Adaptation],
+    sizes: Callable[[], Mapping[str, int]],
+    samples: int,
+    of_base: Callable[[str, str, int], int],
+) -> None:
+    """Raise CaseError unless there is as much as they ask for: of weights, of the base's samples.
+
+    sizes: numbers to train by layer; samples: of the target; of_base: called with the system, what
+    asks and how many.
+    """
+    for adaptation in adaptations:
+        adaptation.check_sizes(sizes)
+        if count := adaptation.base_samples(samples):
+            of_base("base", f"transfer.controls: base samples of {adaptation.text}", count)
 
 
 def transfer_models(

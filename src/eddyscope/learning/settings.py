@@ -15,6 +15,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import FileName
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
+from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.logs import LOGS, Jsonl
 from eddyscope.learning.losses import LOSSES, Mse
@@ -194,6 +195,10 @@ class TransferSettings(Seeded):
     def steps_of(self, batch_size: int) -> int:
         """Updates of the weights that a model takes."""
         return self.steps or (self.epochs or EPOCHS) * -(-self.samples // batch_size)
+
+    def reads_base(self, adaptation: Adaptation) -> bool:
+        """Whether it looks at samples of the base too."""
+        return adaptation.base_samples(self.samples) > 0
 
     @field_validator("layers")
     @classmethod

@@ -6,9 +6,8 @@ artefact a model (`artefacts/model.py`), as soon as it is done, under its name
 (`artefacts/key.py`): models/transfer/l02.safetensors, "l02+l05", gain, all, scratch, scale, …,
 repeats as "l02,seed=1". Each holds its training curves, `retrained` layers and `metrics`.
 
-The ranks are dealt to groups; each group makes its models, data-parallel. A killed stage
-called again makes the models that are missing, and goes on with those half done. So does one
-whose case asks for more models.
+Groups of ranks make their models, data-parallel. A killed stage called again, or one whose case
+asks for more models, makes those that are missing, and goes on with those half done.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.learning.choice import Choosing
 from eddyscope.learning.recipes import check_logs, recipe_of_transfer
-from eddyscope.learning.selection import trainings_of
+from eddyscope.learning.selection import check_numbers, trainings_of
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
@@ -81,10 +80,10 @@ class Transfer(Stage):
         """One step for all models that see the target alone, one for the others. Collective."""
         case = job.case
         case.training_samples("target")
-        network = case.network, case.channels, case.network_grid
-        for adaptation in case.transfer_models.values():
-            adaptation.check_sizes(lambda: layer_parameters(*network))
-        kinds = sorted({made.reads_base for made in case.transfer_models.values()})
+        sizes = partial(layer_parameters, case.network, case.channels, case.network_grid)
+        of_base = case.system("base").ensemble.training_samples
+        check_numbers(case.transfer_models.values(), sizes, case.transfer.samples, of_base)
+        kinds = sorted(set(map(case.transfer.reads_base, case.transfer_models.values())))
         return [*normalise(job, self.name, ["target"]), *(_work(job, kind) for kind in kinds)]
 
 
@@ -92,7 +91,8 @@ def _work(job: Job, with_base: bool) -> Work:
     """The step of those models that see samples of the base again, or of the others."""
     case, world, facts = job.case, job.world, job.provenance()
     base, own = job.base_model, job.normalisation("target")
-    models = {k: a for k, a in case.transfer_models.items() if a.reads_base == with_base}
+    reads_base, every = case.transfer.reads_base, case.transfer_models
+    models = {key: made for key, made in every.items() if reads_base(made) == with_base}
     outputs = tuple(job.model(key) for key in models)
     beside = [path.with_suffix(end) for path in outputs for end in SCRATCH]
     step = Step(

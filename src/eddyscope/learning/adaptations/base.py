@@ -62,9 +62,6 @@ class Adaptation(Protocol):
     role: ClassVar[Role]
     """Its role in a comparison; kept with each model, where the report finds it."""
 
-    reads_base: ClassVar[bool]
-    """Whether it looks at samples of the base system too."""
-
     @property
     def text(self) -> str:
         """How it is written in a model's name, see `artefacts/key.py`."""
@@ -75,6 +72,9 @@ class Adaptation(Protocol):
 
     def check(self, layers: Sequence[str]) -> None:
         """Raise CaseError unless a network with these layers can be adapted so."""
+
+    def base_samples(self, samples: int) -> int:
+        """How many training samples of the base it looks at beside so many of the target."""
 
     def check_sizes(self, sizes: Callable[[], Mapping[str, int]]) -> None:
         """The same for the numbers that each layer has to train, by name; it takes torch to know
@@ -103,7 +103,6 @@ class Usual:
 
     is_trained: ClassVar[bool] = True
     role: ClassVar[Role] = "control"
-    reads_base: ClassVar[bool] = False
 
     def __init__(self, settings: Section):
         self.settings = settings
@@ -118,6 +117,9 @@ class Usual:
 
     def check(self, layers: Sequence[str]) -> None:
         """Every network can be adapted so."""
+
+    def base_samples(self, samples: int) -> int:
+        return 0
 
     def check_sizes(self, sizes: Callable[[], Mapping[str, int]]) -> None:
         """Layers of all sizes can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -33,8 +33,6 @@ class Joint(Usual):
         """Samples of the base, taken evenly from its training members; by default as many as of the
         target."""
 
-    reads_base: ClassVar[bool] = True
-
     settings: Settings
 
     @property
@@ -47,6 +45,9 @@ class Joint(Usual):
         count = self.settings.base_samples
         return f"all layers, on {count or 'as many'} base samples too"
 
+    def base_samples(self, samples: int) -> int:
+        return self.settings.base_samples or samples
+
     def module(self, base: LayeredModel, key: Sequence[int]) -> nn.Module:
         return base.copy().module.train()
 
@@ -54,5 +55,5 @@ class Joint(Usual):
         from eddyscope.learning.batches import Samples
 
         assert task.base_samples is not None
-        of_base = task.base_samples(self.settings.base_samples or len(task.samples))
+        of_base = task.base_samples(self.base_samples(len(task.samples)))
         task.train(module, samples=Samples.joined([task.samples, of_base]))
