@@ -356,7 +356,7 @@ TABLE: dict[str, Bad] = {
     ),
     "odd n": Bad(["grid.n = 33", "use 32 or 34"], ["grid.n=33"]),
     "no time step": Bad(["time.dt = 0", "greater than 0"], ["time.dt=0.0"]),
-    "two kinds of time step": Bad(["either dt", "or cfl"], ["time.cfl=0.5"]),
+    "two kinds of time step": Bad(["either dt", "or cfl"], ["time.cfl=0.5", "time.dt=0.01"]),
     "unknown scheme": Bad(["'rk4'", "ab2cn", "ifrk3"], ["time.scheme=rk4"]),
     "unknown forcing": Bad(["'random'", "deterministic"], ["base.flow.forcing={kind='random'}"]),
     "unknown flow": Bad(["base.flow", "'euler'", "navier_stokes"], ["base.flow.kind=euler"]),

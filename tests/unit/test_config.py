@@ -246,6 +246,38 @@ def test_overrides_replace_settings(read):
     assert (case.grid.n, case.grid.precision, case.flow.forcing.wavenumber) == (256, "float32", 4)
 
 
+class Pace(Section):
+    ALTERNATIVES = (("dt", "cfl"),)
+
+    dt: float | None = None
+    cfl: float | None = None
+
+
+class Paced(Section):
+    name: str
+    pace: Pace = Pace()
+
+
+@pytest.mark.parametrize(
+    ("above", "overrides", "dt", "cfl"),
+    [
+        ("", [], 0.1, None),
+        ("[pace]\ncfl = 0.5\n", [], None, 0.5),
+        ("", ["pace.cfl=0.5"], None, 0.5),
+        ("", ["pace={cfl=0.5}"], None, 0.5),
+        ("[pace]\ncfl = 0.5\n", ["pace.dt=0.2"], 0.2, None),
+        ("[pace]\ncfl = 0.5\ndt = 0.3\n", [], 0.3, 0.5),
+        ("", ["pace.cfl=0.5", "pace.dt=0.2"], 0.2, 0.5),
+    ],
+)
+def test_an_alternative_takes_the_place_of_the_other(tmp_path, above, overrides, dt, cfl):
+    """What one place gives both of stays: the section itself says what is wrong with it."""
+    (tmp_path / "base.toml").write_text('name = "a"\n[pace]\ndt = 0.1\n')
+    (tmp_path / "case.toml").write_text(f'extends = "base.toml"\n{above}')
+    pace = load(tmp_path / "case.toml", Paced, overrides).pace
+    assert (pace.dt, pace.cfl) == (dt, cfl)
+
+
 @pytest.mark.parametrize("override", ["grid.n", "=3", "grid..n=3", ".=1"])
 def test_malformed_override_shows_the_form(read, override):
     message = complaint(read, GOOD, [override])

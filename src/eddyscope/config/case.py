@@ -10,11 +10,11 @@ import copy
 import os
 import tomllib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial, reduce
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,6 +51,10 @@ class Section(BaseModel):
         arbitrary_types_allowed=False,
     )
 
+    ALTERNATIVES: ClassVar[Sequence[tuple[str, str]]] = ()
+    """Pairs of settings of which one at most is given: a file laid over another, or an override,
+    that gives one takes the place of the other."""
+
 
 S = TypeVar("S", bound=Section)
 
@@ -73,6 +77,7 @@ def load(
     if not tree and not overrides:
         raise CaseError(f"{path}: holds no settings; `eddyscope example` has some that do")
     given = [apply_override(tree, override) for override in overrides]
+    free_alternatives(tree, given, schema)
     check_tree(tree, path)
     try:
         return schema.model_validate(tree, context={"folder": path.parent})
@@ -205,7 +210,7 @@ def merge(
     before = below.get("kind", kind)
     if "kind" in above and before is not None and above["kind"] != before:
         return copy.deepcopy(above)
-    result = dict(below)
+    result = {name: value for name, value in below.items() if name not in replaced(above, schema)}
     for key, value in above.items():
         old = below.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
@@ -216,6 +221,33 @@ def merge(
         else:
             result[key] = value
     return result
+
+
+def replaced(given: Collection[str], schema: type[BaseModel] | None) -> set[str]:
+    """Settings of a section in whose place come those that are `given`, see `ALTERNATIVES`."""
+    pairs = schema.ALTERNATIVES if schema is not None and issubclass(schema, Section) else ()
+    either = [*pairs, *((second, first) for first, second in pairs)]
+    return {other for name, other in either if name in given and other not in given}
+
+
+def free_alternatives(
+    tree: dict[str, Any], given: Sequence[tuple[str, ...]], schema: type[BaseModel]
+) -> None:
+    """Take out of `tree` what the overrides `given` come in the place of."""
+    names: dict[tuple[str, ...], set[str]] = {}
+    for keys in given:
+        names.setdefault(keys[:-1], set()).add(keys[-1])
+    for path, mine in names.items():
+        table, model = tree, schema
+        for part in path:
+            field, table = model.model_fields.get(part), table[part]
+            inner = model_of(field, table) if field is not None else None
+            if inner is None:
+                break
+            model = inner
+        else:
+            for other in replaced(mine, model):
+                table.pop(other, None)
 
 
 def apply_override(tree: dict[str, Any], override: str) -> tuple[str, ...]:

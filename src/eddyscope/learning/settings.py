@@ -108,6 +108,8 @@ class TrainingSettings(Seeded):
 class TransferSettings(Seeded):
     """`[transfer]`: adapting the base model to a few target samples."""
 
+    ALTERNATIVES = (("epochs", "steps"), ("learning_rate", "rates"))
+
     samples: int = Field(default=20, ge=1)
     """Target samples to re-train on, taken evenly from the training members."""
     normalisation: Way = "dimensional"

@@ -18,6 +18,8 @@ __all__ = ["TimeSettings"]
 class TimeSettings(Section):
     """`[time]`: how the flow is advanced; give dt, or cfl with a scheme whose step may change."""
 
+    ALTERNATIVES = (("dt", "cfl"),)
+
     scheme: Annotated[Any, Choice(SCHEMES)] = RungeKutta3.Settings()
     """ "ifrk3": third-order Runge–Kutta with exact linear terms; "ab2cn", as the paper has it:
     Adams–Bashforth 2 for advection, Crank–Nicolson for viscosity, implicit Euler for drag. At
