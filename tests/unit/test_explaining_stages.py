@@ -170,7 +170,13 @@ def test_what_is_no_artefact_of_ours_is_refused_in_one_line(
 )
 def test_advice_that_was_edited_is_refused(change: dict, words: str, tmp_path: Path):
     score = {"ranking": ["l01", "l02"], "values": {"l01": 0.2, "l02": None}, "ties": []}
-    advice = {"default_score": "x", "scores": {"x": score}, "samples": 1, "reason": "…"}
+    advice = {
+        "default_score": "x",
+        "scores": {"x": score},
+        "samples": 1,
+        "normalisation": "base",
+        "reason": "…",
+    }
     path = tmp_path / "advice.json"
     path.write_text(with_digest(advice))
     assert read_advice(path).by_default.groups == [["l01"], ["l02"]]
@@ -186,7 +192,13 @@ def test_advice_that_was_edited_is_refused(change: dict, words: str, tmp_path: P
 def test_one_changed_digit_in_an_advice_is_noticed(tmp_path: Path):
     """By whoever reads it: as a value it would be as good as any."""
     score = {"ranking": ["l01", "l02"], "values": {"l01": 0.25, "l02": None}, "ties": []}
-    advice = {"default_score": "x", "scores": {"x": score}, "samples": 1, "reason": "…"}
+    advice = {
+        "default_score": "x",
+        "scores": {"x": score},
+        "samples": 1,
+        "normalisation": "base",
+        "reason": "…",
+    }
     path = tmp_path / "advice.json"
     for text in (with_digest(advice).replace("0.25", "0.26"), json.dumps(advice)):
         path.write_text(text)
