@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,7 +37,8 @@ def samples(count: int, seed: int) -> Samples:
     return Samples(inputs, (inputs[:, :1] * inputs[:, 1:]).contiguous())
 
 
-def adapted(kind: str, base: LayeredModel, world: World) -> LayeredModel:
+def adapted(kind: str, base: LayeredModel, world: World) -> dict[str, np.ndarray]:
+    """Weights and scales of the adapted network."""
     adaptation = ADAPTATIONS.build(ADAPTATIONS.settings(kind, **PARAMETERS.get(kind, {})))
     target = samples(5, 3)
 
@@ -51,7 +53,8 @@ def adapted(kind: str, base: LayeredModel, world: World) -> LayeredModel:
 
     module = adaptation.module(base, (2, 1))
     adaptation.fit(module, Task(target, 3, trained, lambda count: samples(count, 4)))
-    return adaptation.folded(module, base)
+    scales = {f"{name}/scale": np.array(s) for name, s in adaptation.scales(module).items()}
+    return weights_of(adaptation.folded(module, base)) | scales
 
 
 @pytest.mark.parametrize("kind", ADAPTATIONS.entries)
@@ -60,10 +63,10 @@ def test_ranks_adapt_what_one_rank_adapts(
 ):
     settings = Cnn.Settings(depth=3, width=4, kernel_size=3)
     base = build(settings, Channels.of_flow(), (2,), n=8)
-    together = weights_of(adapted(kind, base, world))
-    alone, before = weights_of(adapted(kind, base, World.single())), weights_of(base)
+    together, alone = adapted(kind, base, world), adapted(kind, base, World.single())
+    before = dict.fromkeys(alone, np.array(1.0)) | weights_of(base)
     worst = max(float(abs(together[name] - alone[name]).max()) for name in alone)
-    moved = max(float(abs(alone[name] - before[name]).max()) for name in before)
+    moved = max(float(abs(alone[name] - before[name]).max()) for name in alone)
     everywhere(moved > 1e-3, f"{kind} moved weights by {moved} only, so this test says nothing")
     everywhere(worst < 5e-3 * moved, f"{kind}: weights differ by {worst}, moved by {moved}")
     bits = provenance.digest({name: array.tobytes().hex() for name, array in together.items()})

@@ -155,6 +155,7 @@ def test_a_plan_says_what_a_gpu_does_not_keep(world, shared_tmp_path, everywhere
     overrides = ["transform.kind='torch'", f"base.ensemble.members={MEMBERS}"]
     case = world.on_root(lambda: make_case(shared_tmp_path, *overrides))
     job = Job(case, world, shared_tmp_path / "out", systems=("base",))
+    monkeypatch.setattr("eddyscope.parallel.torch_group.free_memory", lambda comm: float("inf"))
     for device, says in (("cpu", False), ("cuda", True)):
         monkeypatch.setattr(backend, lambda settings, device=device: torch.device(device))
         said = "other last bits" in "\n".join(STAGE.plan(job))
