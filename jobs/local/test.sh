@@ -37,18 +37,18 @@ trap 'kill "$running" "${beside[@]}" 2> /dev/null; exit 130' INT TERM
 limited() { exec timeout --kill-after=15 "$@"; }
 
 serial_tests() {
-    limited 1500 python -m pytest -q -m "not mpi" --outcomes "$reports/serial" \
+    limited 2400 python -m pytest -q -m "not mpi" --outcomes "$reports/serial" \
         --ignore=tests/reliability "$@"
 }
 
 # Jobs that are started, refused, stopped and killed: they wait much, so they go on beside the
 # others.
 refusal_tests() {
-    limited 1800 python -m pytest -q -m "not mpi" --outcomes "$reports/refusals" \
+    limited 2400 python -m pytest -q -m "not mpi" --outcomes "$reports/refusals" \
         tests/reliability/test_bad_*.py "$@"
 }
 reliability_tests() {
-    limited 1800 python -m pytest -q -m "not mpi" --outcomes "$reports/reliability" \
+    limited 2400 python -m pytest -q -m "not mpi" --outcomes "$reports/reliability" \
         --ignore=tests/{contract,mpi,physics,unit} --ignore-glob="*/test_bad_*" "$@"
 }
 
