@@ -13,7 +13,7 @@ from eddyscope.__main__ import dispatch
 from eddyscope.parallel.failure import guard
 from small_flows import write_case
 
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds for one plan."""
 
 PLAN_BYTES = 300 * 2**20

@@ -25,7 +25,7 @@ from reliability.test_bad_input import make_folder
 from reliability.test_interrupted import started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case
 
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds for one job; those that hang are ended by it, and fail."""
 
 

@@ -23,7 +23,7 @@ from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
 from small_flows import CASE, assert_same_arrays, make_transform_on, state_of, write_case
 from synthetic import edited
 
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds for one job."""
 
 STARTUP = 120.0

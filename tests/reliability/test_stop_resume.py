@@ -20,7 +20,7 @@ from eddyscope.parallel.launch import launch as start_ranks
 from reliability.test_interrupted import descendants, started, wait_for
 from small_flows import CASE, assert_same_arrays, points, write_case
 
-LIMIT = 90.0
+LIMIT = 120.0
 """Seconds for one job."""
 
 RING = "base.flow.forcing={kind='ring', wavenumber=3.0, energy_input=0.2}"
