@@ -142,7 +142,7 @@ def test_models_that_see_the_base_again_are_made_in_a_step_of_their_own(tmp_path
         assert record.resolved.samples == more.case.transfer.samples
         losses.append(record.history.train)
     assert losses[0] != losses[1]
-    with pytest.raises(CaseError, match=r"base/dataset.h5 \(train\): 99 samples are asked for"):
+    with pytest.raises(CaseError, match="= 99, but the base ensemble has 8 training samples"):
         transfer.run(job_of(tmp_path, 'transfer.controls=[{kind = "joint", base_samples = 99}]'))
 
 
