@@ -278,6 +278,13 @@ def test_an_alternative_takes_the_place_of_the_other(tmp_path, above, overrides,
     assert (pace.dt, pace.cfl) == (dt, cfl)
 
 
+@pytest.mark.parametrize("given", ["pace.cfl=0.5", "pace.dt=0.2"])
+def test_a_value_in_place_of_a_table_is_told_after_an_override_in_it(tmp_path, given):
+    (tmp_path / "case.toml").write_text('name = "a"\n[pace]\ndt = 0.1\n')
+    with pytest.raises(CaseError, match="pace = 3"):
+        load(tmp_path / "case.toml", Paced, [given, "pace=3"])
+
+
 @pytest.mark.parametrize("override", ["grid.n", "=3", "grid..n=3", ".=1"])
 def test_malformed_override_shows_the_form(read, override):
     message = complaint(read, GOOD, [override])

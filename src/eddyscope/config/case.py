@@ -242,7 +242,7 @@ def free_alternatives(
         for part in path:
             field, table = model.model_fields.get(part), table[part]
             inner = model_of(field, table) if field is not None else None
-            if inner is None:
+            if inner is None or not isinstance(table, dict):  # a later override took its place
                 break
             model = inner
         else:
