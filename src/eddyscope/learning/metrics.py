@@ -39,8 +39,8 @@ from eddyscope.spectral.shells import sums_over_half_plane
 __all__ = ["METRICS", "shell_spectrum", "snapshot_metrics"]
 
 METRICS = {
-    "mse": "mean of (p − Π)² over σ², σ the standard deviation of Π in the normalisation: the "
-    "loss of training",
+    "mse": "mean of (p − Π)² over σ², σ the standard deviation of Π in the model's own "
+    "normalisation: the loss of training; compare models of one normalisation alone",
     "error": "mean of (p − Π)² over the mean of Π² in all test snapshots",
     "correlation": "pattern correlation of p and Π, each less its mean",
     "correlation_forward": "the same at points where Π ∇²ω̄ > 0: enstrophy goes to the subgrid "
