@@ -14,6 +14,7 @@ from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelRecord, read_model
 from eddyscope.artefacts.normalisation import Normalisation
+from eddyscope.artefacts.study import read_table
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.choice import chosen, count_of_folds, folds_of, judged
@@ -244,10 +245,19 @@ def test_matched_models_beside_chosen_ones(tmp_path: Path):
     assert matched.choice is None and matched.metrics["validation_error"] is None
     assert (matched.metrics["steps"], matched.metrics["rate"]) == (2, 0.01)
     evaluate.run(job)
-    lines = [row.split(",") for row in (job.out / "evaluation.csv").read_text().splitlines()]
-    column = lines[0].index("recipe")
-    found = {line[0]: line[column] for line in lines[1:] if '"' not in line[0]}
-    assert found == {"base": "", "scale": "", "l01": "chosen", "l03": "chosen"}
+    table = read_table(job.out / "evaluation.csv")
+    found = dict(zip(table.column("model"), table.column("recipe"), strict=True))
+    assert found == {
+        "base": "", "scale": "", "l01": "chosen", "l03": "chosen",
+        "l01,recipe=matched": "matched", "l03,recipe=matched": "matched",
+    }  # fmt: skip
+    told = zip(*(table.column(n) for n in ("model", "steps", "held_out_error", "converged")),
+               strict=True)  # fmt: skip
+    numbers = {model: [float(n) if n else None for n in rest] for model, *rest in told}
+    for name, record in records(job).items():
+        of_model = [record.metrics.get(n) for n in ("steps", "validation_error", "converged")]
+        assert numbers[name] == of_model, "the table says of a model what its file says"
+    assert numbers["l01"][1] and numbers["base"] == [None, None, None]
     summary = read_summary(job.out / "evaluation.json")
     assert sorted(summary.measured_ranking) == ["l01", "l03"]
     alone = job_of(tmp_path, *TWO, 'transfer.recipes=["matched"]')

@@ -91,7 +91,7 @@ MEANING = (
     "artefacts/uncertainty.py"
 )
 
-FORMAT = "eddyscope-evaluation-6"
+FORMAT = "eddyscope-evaluation-7"
 """Another number whenever the table's columns or the groups' variables change."""
 
 THREE_SCALES, ALL = "three_scales", "all"
@@ -137,6 +137,18 @@ class Row:
     averaged: int
     """Snapshots of the member that `value` is the mean of."""
     value: float
+    transfer_seed: int | None = None
+    """Seed of the re-training; None for the base model."""
+    rate: float | None = None
+    steps: int | None = None
+    """Learning rate and steps of the re-training; None for what takes no steps and for the base
+    model."""
+    held_out_error: float | None = None
+    """The model's error on target samples held out of the training ones, see `learning/choice.py`;
+    None where nothing was held out."""
+    converged: int | None = None
+    """1 or 0: whether the re-training had converged, see `learning/choice.py`; None where that is
+    not known."""
 
 
 class Repeats(JsonPart):

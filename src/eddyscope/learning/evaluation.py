@@ -254,20 +254,20 @@ def rows_of(
 
     normalisation: how the fields were normalised, as the table says it.
     """
-    key, adapted = subject.key, subject.model.record.adapted
-    told = pieces_of(fields)
+    key, record = subject.key, subject.model.record
+    told, numbers = pieces_of(fields), {} if key.is_base else record.metrics
     parameters = ";".join(f"{name}={value}" for name, value in key.parameters.items())
     return [
         Row(
             model=str(key),
             adaptation=key.kind,
-            role=adapted.role,
-            words=adapted.words,
+            role=record.adapted.role,
+            words=record.adapted.words,
             layers=layers_text(key.layers),
             parameters=parameters,
             samples=subject.samples,
             training_seed=subject.training_seed,
-            recipe=subject.model.record.resolved.recipe,
+            recipe=record.resolved.recipe,
             seed=None if key.is_base else key.seed or 0,
             normalisation=normalisation,
             system=system,
@@ -276,10 +276,19 @@ def rows_of(
             of=told[member],
             averaged=int(mine.sum()),
             value=float(np.mean(values[mine])),
+            transfer_seed=record.resolved.transfer_seed,
+            rate=numbers.get("rate"),
+            steps=_whole(numbers.get("steps")),
+            held_out_error=numbers.get("validation_error"),
+            converged=_whole(numbers.get("converged")),
         )
         for metric, values in outcome.metrics.items()
         for member, mine in _snapshots(fields).items()
     ]
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def system_details(
