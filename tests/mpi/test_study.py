@@ -76,8 +76,9 @@ def test_it_stops_when_it_is_asked_to_and_goes_on(
     for kind in ("dns", "train"):
         everywhere(study.run(asked(path, "--do", kind), output_folder, world) == 0, kind)
     world.on_root(lambda: (out / "STOP").touch())
-    with pytest.raises(StoppedEarly):
+    with pytest.raises(StoppedEarly) as told:
         study.run(asked(path, "--do", "cells"), output_folder, world)
+    everywhere(str(told.value).count("call again to go on") == 1, str(told.value))
     everywhere(not (out / "STOP").exists(), "the file is still there")
     everywhere(not list(out.glob("cells/*/*/cell.json")), "it went on")
     for part in ("1/2", "2/2"):

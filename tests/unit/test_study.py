@@ -190,6 +190,16 @@ def test_shares_are_all_of_it_and_even(tmp_path):
     assert {len(share) for share in shares} == {1, 2}
 
 
+def test_every_case_has_its_turn_before_any_has_a_second(tmp_path):
+    own = FORWARD.replace('"forward"', '"own"') + "[study]\nsamples = [1, 2, 3]\n"
+    study = STUDY.replace('cases = ["forward.toml"', 'cases = ["own.toml", "forward.toml"')
+    found = plan(tmp_path, study, own=own)
+    turns = found.in_turns
+    assert [c.name for c in turns[:6]] == 2 * found.cases
+    assert {c.point.name for c in turns[1:3]} == {found.cells[3].point.name}
+    assert sorted(c.id for c in turns) == sorted(c.id for c in found.cells)
+
+
 # --- Tables --------------------------------------------------------------------------------
 
 ROW = ("model", "role", "words", "seed", "normalisation", "system", "metric", "value")

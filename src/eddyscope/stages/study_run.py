@@ -12,6 +12,7 @@ from eddyscope.parallel.failure import any_true
 from eddyscope.parallel.output import write
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.stop import StopRequests
+from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import World
 from eddyscope.stages.job import Job
 from eddyscope.stages.stage import load_stages, plan_all
@@ -24,6 +25,8 @@ __all__ = ["Run"]
 
 STOPPED = 4
 """Status of what was asked to stop."""
+AGAIN = "; call again to go on"
+"""What a stage that was stopped ends its words with; the study says it once for all."""
 
 
 @dataclass
@@ -69,7 +72,7 @@ class Run:
         group.comm.Free()
         for id, words, outcome in (each for one in everyone for each in one):
             if outcome.status == STOPPED:
-                self.stopped = self.stopped or outcome.words
+                self.stopped = self.stopped or outcome.words.removesuffix(AGAIN)
             else:
                 self.ended[id] = (words, outcome)
 
@@ -80,13 +83,13 @@ class Run:
         return status, [f"{words}: {outcome.words}" for words, outcome in failed]
 
     def _share(self, kind: str) -> Sequence[Item]:
-        """What this program does of a kind, the costly things first."""
+        """What this program does of a kind."""
         index, parts = self.part
         if kind == "dns":
             return share_of(self.plan.systems, parts, index - 1)
         if kind == "train":
             return share_of(self.plan.trainings, parts, index - 1)
-        return share_of(self.plan.cells, parts, index - 1)
+        return deal(self.plan.in_turns, parts, index - 1)
 
     def _left(self) -> float | None:
         """Seconds until the study is to stop by itself; None where it is not."""

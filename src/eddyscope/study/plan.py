@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -171,6 +172,13 @@ class Plan:
     @property
     def cases(self) -> list[str]:
         return list(dict.fromkeys(cell.name for cell in self.cells))
+
+    @property
+    def in_turns(self) -> list[Cell]:
+        """Cells in the order in which they are done: the first point of every case, then the second
+        of every case, so that a study which is stopped has something of each."""
+        of_cases = [[c for c in self.cells if c.name == name] for name in self.cases]
+        return [cell for turn in zip_longest(*of_cases) for cell in turn if cell is not None]
 
     def only(self, names: Sequence[str]) -> Plan:
         """That of some cases. CaseError for one that is not among them."""
