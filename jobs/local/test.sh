@@ -17,6 +17,9 @@ selected=$([[ $# == 0 ]] && echo no || echo yes)
 
 # Ranks of other users' jobs, or of another clone's tests, may be on the same cores.
 export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
+# Ranks that wait leave their core to those: two that wait for one another beside another job
+# take four times as long where they do not.
+export OMPI_MCA_mpi_yield_when_idle=1
 
 # step NAME RANKS COMMAND…: run it, and write down how it ended. RANKS is 0 if it is no test.
 # In the background, so that an interrupt here can end it.

@@ -593,6 +593,7 @@ def assert_one_line(errors: str, words: list[str], also: Sequence[str] = ()) -> 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
+    """Tests must leave it so; on ranks, each has one of its own."""
     folder: Path = tmp_path_factory.mktemp("template")
     make_folder(folder)
     return folder
@@ -613,19 +614,19 @@ def test_bad_input(template, tmp_path, capfd, name):
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", ON_RANKS)
-def test_bad_input_on_ranks(world, shared_tmp_path, capfd, name):
-    bad = TABLE[name]
+def test_bad_input_on_ranks(world, template, shared_tmp_path, capfd, name):
+    bad, folder = TABLE[name], shared_tmp_path / "here"
     if world.is_root:
-        make_folder(shared_tmp_path)
-        bad.damage(shared_tmp_path)
+        shutil.copytree(template, folder)
+        bad.damage(folder)
     world.comm.Barrier()
-    before = everything(shared_tmp_path)
+    before = everything(folder)
     world.comm.Barrier()
-    status = guard(lambda: dispatch(command(bad, shared_tmp_path)))
+    status = guard(lambda: dispatch(command(bad, folder)))
     said = world.comm.allgather(capfd.readouterr().err)
     assert world.comm.allgather(status) == [2] * world.size
     assert_one_line("".join(said), bad.words, bad.also)
-    assert everything(shared_tmp_path) == before
+    assert everything(folder) == before
 
 
 @pytest.mark.parametrize(

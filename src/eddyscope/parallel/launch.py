@@ -15,9 +15,11 @@ __all__ = ["cores_here", "launcher", "launch"]
 KEPT = (
     "OMPI_MCA_btl", "OMPI_MCA_mtl", "OMPI_MCA_pml",
     "OMPI_MCA_hwloc_base_binding_policy", "PRTE_MCA_hwloc_default_binding_policy",
+    "OMPI_MCA_mpi_yield_when_idle",
 )  # fmt: skip
-"""What a launcher is told by the environment and passes on: the network, and whether to bind ranks
-to cores. Jobs beside one another that each bind their first rank all share the first core."""
+"""What a launcher is told by the environment and passes on: the network, whether to bind ranks to
+cores, and whether ranks that wait leave theirs to others. Jobs beside one another that each bind
+their first rank all share the first core."""
 
 KILL_AFTER = 10.0
 """Seconds a launcher told to stop gets to clean up its ranks before it is killed."""
