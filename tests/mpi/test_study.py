@@ -84,5 +84,8 @@ def test_it_stops_when_it_is_asked_to_and_goes_on(
     for part in ("1/2", "2/2"):
         words = ["--do", "cells", "--part", part]
         everywhere(study.run(asked(path, *words), output_folder, world) == 0, part)
+        cells = set(read_table(out / "study.csv").column("cell"))
+        everywhere(len(cells) == 1, "the first cell is told of, its tables are young at the second")
+        everywhere("1 of 2 cells are" in (out / "study.html").read_text(), "page")
     everywhere(study.run(asked(path, "--do", "tables"), output_folder, world) == 0, "tables")
     everywhere(len(set(read_table(out / "study.csv").column("cell"))) == 2, "cells")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from eddyscope.__main__ import dispatch
-from eddyscope.artefacts.study import Mean, Table, means_of, read_table, write_table
+from eddyscope.artefacts.describe import describe
+from eddyscope.artefacts.evaluation import Row
+from eddyscope.artefacts.study import Table, read_table, write_table
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
-from eddyscope.report.study_page import winners
-from eddyscope.report.study_results import comparisons
 from eddyscope.stages.cells import plan_of
 from eddyscope.study.axes import check_blocks, points_of, read_study
 from eddyscope.study.plan import Plan, share_of
@@ -202,14 +203,17 @@ def test_every_case_has_its_turn_before_any_has_a_second(tmp_path):
 
 # --- Tables --------------------------------------------------------------------------------
 
-ROW = ("model", "role", "words", "seed", "normalisation", "system", "metric", "value")
+ROW = tuple(field.name for field in fields(Row))
 
 
 def finished(plan: Plan, out: Path, places: list[int], value: float = 0.5) -> None:
     for place in places:
         cell = plan.cells[place]
-        rows = [("l01", "layers", "l01", "", "own", "target", "error", str(value + m))
-                for m in (0.0, 0.1)]  # fmt: skip
+        known = {"model": "l01", "role": "layers", "system": "target", "seed": "0",
+                 "training_seed": "0"}  # fmt: skip
+        told = [{**known, "metric": metric, "member": str(member), "value": str(value + member)}
+                for metric in ("error", "mse") for member in (0, 1)]  # fmt: skip
+        rows = [tuple(row.get(name, "") for name in ROW) for row in told]
         write_table(cell.folder(out) / "evaluation.csv", Table(ROW, rows))
         mark_complete(cell, out)
 
@@ -225,13 +229,32 @@ def test_tables_of_other_machines_are_joined(tmp_path):
         (here / "cases" / f"{name}.csv").write_bytes((there / "cases" / f"{name}.csv").read_bytes())
     tables = tables_of(found, here)
     assert [cell.id for cell in tables.missing] == [found.cells[i].id for i in (2, 3, 5)]
-    means = write_all(found, here, tables)
-    values = {tuple(v for _, v in mean.settings): round(mean.value, 9) for mean in means}
-    assert len(means) == 3 and means[0].members == 2
-    assert values[("0", "2")] == 0.55, "what is complete here goes before a table from elsewhere"
+    shifts = write_all(found, here, tables)
+    values = {(s.case, s.samples): s.models["l01"].error - 0.5 for s in shifts}
+    assert values == pytest.approx({("forward", 2): 0.6, ("reverse", 2): 0.7}), (
+        "what is complete here goes before a table from elsewhere"
+    )
     whole = read_table(here / "study.csv")
     assert whole.columns == ("case", "cell", "training.seed", "transfer.samples", *ROW)
-    assert means_of(whole, found.axes) == means
+    assert len(read_table(here / "errors.csv").rows) == 6, "two members of each of three cells"
+    status = json.loads((here / "status.json").read_text())
+    assert (status["complete"], status["missing"]) == (3, 3)
+    assert status["cases"] == {"forward": "2 of 3", "reverse": "1 of 3"}
+    assert "cells: 3 of 6 complete, 3 missing" in describe(here / "status.json")
+
+
+def test_tables_of_another_version_are_told_of(tmp_path):
+    found = plan(tmp_path)
+    finished(found, tmp_path, [0])
+    write_all(found, tmp_path, tables_of(found, tmp_path))
+    old = read_table(tmp_path / "cases" / "forward.csv")
+    place = old.columns.index("converged")
+    cut = [(*row[:place], *row[place + 1 :]) for row in old.rows]
+    columns = (*old.columns[:place], *old.columns[place + 1 :])
+    there = tmp_path / "there"
+    write_table(there / "cases" / "forward.csv", Table(columns, cut))
+    with pytest.raises(CaseError, match="no column 'converged': they are of another version"):
+        write_all(found, there, tables_of(found, there))
 
 
 def test_rows_of_other_settings_are_passed_over(tmp_path):
@@ -252,36 +275,3 @@ def test_a_changed_evaluation_is_not_complete(tmp_path):
     path = found.cells[0].folder(tmp_path) / "evaluation.csv"
     path.write_text(path.read_text().replace("0.5", "0.1"))
     assert len(tables_of(found, tmp_path).missing) == 6
-
-
-# --- The page ------------------------------------------------------------------------------
-
-ERRORS = {"l01": (0.30, 0.31, 0.40), "l02": (0.32, 0.30, 0.36), "scale": (0.40, 0.40, 0.40),
-          "base": (0.5, 0.6, 0.7)}  # fmt: skip
-
-
-def mean(model: str, seed: int, value: float) -> Mean:
-    role = {"l": "layers", "s": "floor", "b": "base"}[model[0]]
-    settings = (("training.seed", str(seed)), ("transfer.samples", "16"))
-    return Mean("x", settings, model, "", role, model, "own", "target", "error", value, 5)
-
-
-def test_winners_are_told_with_how_sure_that_is():
-    means = [
-        mean(m, seed, value) for m, values in ERRORS.items() for seed, value in enumerate(values)
-    ]
-    (compared,) = comparisons(means)
-    assert compared.best(16) == "l01"
-    assert compared.wins(16) == (1, 3)
-    (row,) = winners([compared]).rows
-    assert row[:6] == ("x", "16", "l01", "0.310 (0.300 to 0.400)", "1 of 3", "l02 0.320")
-    assert row[8:10] == ("scale 0.400", "23 %")
-
-
-def test_only_what_is_measured_on_the_target_by_error_counts():
-    means = [mean("l01", 0, 0.3), mean("l01", 1, 0.3)]
-    others = [
-        replace(means[0], system="base", value=9.0),
-        replace(means[0], metric="mse", value=8.0),
-    ]
-    assert comparisons([*means, *others]) == comparisons(means)

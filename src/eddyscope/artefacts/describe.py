@@ -213,6 +213,8 @@ def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
             f"kind: {normalisation.FORMAT}",
             f"normalisation: {_normalisation(found.model_dump())}",
         ]
+    if tree.get("format") == study.FORMAT and "complete" in tree:
+        return _study_status(tree)
     if "format" in tree:
         return [f"kind: {tree['format']}", *_origin(tree), f"keys: {shortened(list(tree), SHOWN)}"]
     if {"ranking", "scores"} <= tree.keys():
@@ -237,6 +239,18 @@ def _facts(path: Path, tree: Mapping[str, Any]) -> list[str]:
     if {"step", "state", "record"} <= tree.keys():
         return _last(path)
     return ["kind: JSON file, not known to this program", f"keys: {shortened(list(tree), SHOWN)}"]
+
+
+def _study_status(tree: Mapping[str, object]) -> list[str]:
+    """status.json of a study."""
+    found = tree["cases"]
+    cases = [f"{case}: {cells}" for case, cells in found.items()] if isinstance(found, dict) else []
+    return [
+        f"kind: status of the study {tree['name']}",
+        f"cells: {tree['complete']} of {tree.get('cells')} complete, {tree['missing']} missing",
+        *(f"  {case}" for case in cases),
+        f"updated: {tree.get('updated')}",
+    ]
 
 
 def _status(path: Path) -> list[str]:

@@ -69,6 +69,7 @@ __all__ = [
     "adapted",
     "check_table",
     "contribution",
+    "difference",
     "differences",
     "error_removed",
     "interval",
@@ -77,6 +78,7 @@ __all__ = [
     "read_best",
     "read_details",
     "read_summary",
+    "removed",
     "summarise",
     "target_values",
     "without_repeat",
@@ -173,7 +175,8 @@ class Interval(JsonPart):
 
 
 class Difference(JsonPart):
-    """A layer's target error less that of the best one, on the same members and repeats."""
+    """A model's target error less that of another, of layers the best one, on the same members and
+    repeats."""
 
     mean: Number
     low: Number | None = None
@@ -181,7 +184,7 @@ class Difference(JsonPart):
     """95 % bootstrap interval of the paired difference; null where nothing can be resampled."""
     of: Resampled = ""
     better: Number | None = None
-    """Share of draws in which the layer leaves less than the best one; equal ones count half."""
+    """Share of draws in which the model leaves less than the other; equal ones count half."""
 
 
 class Ranks(JsonPart):
@@ -333,17 +336,18 @@ def error_removed(rows: Iterable[Row], reference: str = BASE) -> Metrics:
     before = errors.pop(reference, None)
     if before is None:
         return {}
-    return {model: _removed(values, before) for model, values in errors.items() if model != BASE}
+    return {model: removed(values, before) for model, values in errors.items() if model != BASE}
 
 
 def differences(errors: Mapping[str, FloatArray], best: str) -> dict[str, Difference]:
     """Layer, but the best -> its error less that of the best; errors: layer -> (repeat, member)."""
     return {
-        name: _difference(values, errors[best]) for name, values in errors.items() if name != best
+        name: difference(values, errors[best]) for name, values in errors.items() if name != best
     }
 
 
-def _difference(left: FloatArray, best: FloatArray) -> Difference:
+def difference(left: FloatArray, best: FloatArray) -> Difference:
+    """A table's mean error less that of another, (repeat, member) of the same members."""
     mean = float(left.mean() - best.mean())
     drawn = paired(left, best)
     of = resampled(left) or resampled(best)
@@ -388,8 +392,9 @@ def normalised(rows: Iterable[Row]) -> dict[str, str]:
     return {without_repeat(row.model): row.normalisation for row in rows if row.system == "target"}
 
 
-def _removed(values: FloatArray, before: FloatArray) -> Interval:
-    """1 - values / before, of the means; both (repeat, member)."""
+def removed(values: FloatArray, before: FloatArray) -> Interval:
+    """1 - values / before, of the means; both (repeat, member), of the same members. Ends of the
+    interval to first order."""
     whole = float(before.mean())
     if not whole > 0.0:
         return Interval(mean=math.nan)

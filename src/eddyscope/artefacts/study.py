@@ -9,9 +9,13 @@ study.csv
 study.h5
     The same, dimension `row`, a variable a column; numbers that do not apply are NaN. A column of
     words holds places in the list `words` of its attributes.
-means.csv
-    One row a cell × model × system × metric: `value` is the mean over the test members, `members`
-    how many there are. What pictures are drawn from; small enough to keep.
+errors.csv
+    Of study.csv what all findings and pictures are made from, columns as in `Error`: one row a cell
+    × model × test member of the target; small enough to keep.
+summary.csv, findings.csv
+    What these say of each shift and number of samples, see `artefacts/findings.py`.
+status.json
+    Of how many cells there are tables, and of how many in all; the same by case.
 study.json
     Which cells there are, where they lie, and the commands that make each alone.
 cells/<case>/<point>/cell.json
@@ -23,6 +27,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -32,6 +37,7 @@ import numpy as np
 import xarray as xr
 
 from eddyscope.artefacts.evaluation import without_repeat
+from eddyscope.artefacts.status import now
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file, require_file
 from eddyscope.storage.atomic import write_atomically
@@ -40,14 +46,17 @@ from eddyscope.storage.small import write_tree
 __all__ = [
     "FORMAT",
     "KEYS",
-    "Mean",
+    "SAMPLES",
+    "SEEDS",
+    "Error",
     "Table",
+    "errors_of",
     "joined",
-    "means_of",
     "read_mark",
     "read_table",
+    "status_of",
+    "write_errors",
     "write_json",
-    "write_means",
     "write_study",
     "write_table",
 ]
@@ -57,8 +66,19 @@ FORMAT = "eddyscope-study-1"
 KEYS = ("case", "cell")
 """Columns that every table begins with; the settings that are varied follow."""
 
+SAMPLES = "transfer.samples"
+
+SEEDS = ("seed", "training.seed", "transfer.seed")
+"""Settings whose values are repeats of one and the same question."""
+
 LARGEST = 4 * 2**30
 """Bytes of a table that is read; what is larger is none."""
+
+
+NEEDED = ("case", "cell", "model", "seed", "role", "words", "recipe", "normalisation",
+          "training_seed", "transfer_seed", "system", "metric", "member", "value",
+          "held_out_error", "converged")  # fmt: skip
+"""Columns that findings need."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +94,50 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Mean:
-    """One model of one cell, by one metric."""
+class Error:
+    """The error that one model leaves on one test member of the target."""
 
     case: str
+    cell: str
     settings: tuple[tuple[str, str], ...]
-    """Setting that is varied -> its value, as written."""
+    """Setting that is varied -> its value, as written; a column each."""
     model: str
     """Its key without its repeat."""
     repeat: str
-    """Repeat of the re-training; empty for the base model."""
+    """Of the re-training; empty for the base model."""
     role: str
     words: str
+    recipe: str
     normalisation: str
-    system: str
-    metric: str
-    value: float
-    """Mean over the test members."""
-    members: int
+    training_seed: str
+    transfer_seed: str
+    member: str
+    error: float
+    """Mean squared error over the mean square of Π."""
+    held_out_error: float
+    """As in evaluation.csv; NaN where that is empty."""
+    converged: int | None
+    """As in evaluation.csv; None where that is empty."""
+
+    @property
+    def samples(self) -> int:
+        """Target samples of the cell."""
+        return int(dict(self.settings).get(SAMPLES) or 0)
+
+    @property
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """What is varied but seeds and samples."""
+        return tuple(pair for pair in self.settings if pair[0] not in (SAMPLES, *SEEDS))
+
+    @property
+    def base_model(self) -> str:
+        """Which base model it is of."""
+        return f"{dict(self.settings).get('seed', '')} {self.training_seed}"
+
+    @property
+    def training(self) -> str:
+        """Which of all trainings of its model it is of."""
+        return f"{self.cell} {self.repeat}"
 
 
 def read_table(path: Path) -> Table:
@@ -150,52 +196,74 @@ def _variable(texts: Sequence[str]) -> xr.Variable:
         return xr.Variable("row", codes, {"words": json.dumps(words, ensure_ascii=False)})
 
 
-def means_of(table: Table, settings: Sequence[str]) -> list[Mean]:
-    """The mean over the test members of each model, system and metric of each cell.
+def errors_of(table: Table, settings: Sequence[str]) -> list[Error]:
+    """The errors on the target's test members, of a study's table.
 
     settings: columns of what is varied. CaseError where the table lacks a column.
     """
-    names = ("case", "model", "seed", "role", "words", "normalisation", "system", "metric", "value")
-    missing = [name for name in (*names, *settings) if name not in table.columns]
+    missing = [name for name in (*NEEDED, *settings) if name not in table.columns]
     if missing:
-        raise CaseError(f"the study's table has no column {missing[0]!r}; make it again")
-    at = {name: table.columns.index(name) for name in (*names, *settings)}
-    values: dict[tuple[str, ...], list[float]] = {}
-    for row in table.rows:
-        key = tuple(row[at[name]] for name in (*names[:-1], *settings))
-        values.setdefault(key, []).append(float(row[at["value"]]))
-    found = []
-    for (case, model, seed, role, words, way, system, metric, *varied), each in values.items():
-        found.append(
-            Mean(
-                case=case,
-                settings=tuple(zip(settings, varied, strict=True)),
-                model=without_repeat(model),
-                repeat=seed,
-                role=role,
-                words=words,
-                normalisation=way,
-                system=system,
-                metric=metric,
-                value=float(np.mean(each)),
-                members=len(each),
-            )
+        raise CaseError(
+            f"the study's tables have no column {missing[0]!r}: they are of another version; move "
+            "cases/ and cells/*/*/evaluation.* away, and call again"
         )
-    return found
+    system, metric = (table.columns.index(name) for name in ("system", "metric"))
+    chosen = (row for row in table.rows if (row[system], row[metric]) == ("target", "error"))
+    return [_error(dict(zip(table.columns, row, strict=True)), settings) for row in chosen]
 
 
-def write_means(path: Path, means: Sequence[Mean], settings: Sequence[str]) -> None:
-    """means.csv. Not collective. Raises CannotWrite."""
-    plain = [field.name for field in fields(Mean) if field.name not in ("case", "settings")]
+def _error(row: Mapping[str, str], settings: Sequence[str]) -> Error:
+    return Error(
+        case=row["case"],
+        cell=row["cell"],
+        settings=tuple((name, row[name]) for name in settings),
+        model=without_repeat(row["model"]),
+        repeat=row["seed"],
+        role=row["role"],
+        words=row["words"],
+        recipe=row["recipe"],
+        normalisation=row["normalisation"],
+        training_seed=row["training_seed"],
+        transfer_seed=row["transfer_seed"],
+        member=row["member"],
+        error=float(row["value"]),
+        held_out_error=float(row["held_out_error"] or math.nan),
+        converged=int(row["converged"]) if row["converged"] else None,
+    )
+
+
+def write_errors(path: Path, errors: Sequence[Error]) -> None:
+    """errors.csv. Not collective. Raises CannotWrite."""
+    plain = [field.name for field in fields(Error) if field.name != "settings"]
+    settings = [name for name, _ in errors[0].settings] if errors else []
     rows = [
-        (mean.case, *(value for _, value in mean.settings), *(str(getattr(mean, n)) for n in plain))
-        for mean in means
+        (*(value for _, value in each.settings), *(_as_text(getattr(each, n)) for n in plain))
+        for each in errors
     ]
-    write_table(path, Table(("case", *settings, *plain), rows))
+    write_table(path, Table((*settings, *plain), rows))
+
+
+def _as_text(value: str | float | None) -> str:
+    return "" if value is None or value != value else str(value)
+
+
+def status_of(name: str, cells: Mapping[str, tuple[int, int]]) -> dict[str, object]:
+    """The content of status.json. cells: case -> cells that are complete, and cells in all."""
+    complete, every = (sum(counts[place] for counts in cells.values()) for place in (0, 1))
+    by_case = {case: f"{done} of {of}" for case, (done, of) in cells.items()}
+    return {
+        "format": FORMAT,
+        "name": name,
+        "complete": complete,
+        "cells": every,
+        "missing": every - complete,
+        "cases": by_case,
+        "updated": now(),
+    }
 
 
 def write_json(path: Path, tree: Mapping[str, object]) -> None:
-    """study.json, or the mark of a cell. Not collective. Raises CannotWrite."""
+    """study.json, status.json, or the mark of a cell. Not collective. Raises CannotWrite."""
     write_atomically(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
 
 

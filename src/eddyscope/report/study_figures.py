@@ -1,8 +1,9 @@
-"""Pictures of a study: error against samples, and layer by layer, a panel a case."""
+"""Pictures of a study: which layer, by shift, and error against samples, a panel a shift."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -10,117 +11,204 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eddyscope.artefacts.key import BASE
+from eddyscope.artefacts.evaluation import ALL, THREE_SCALES, Interval, interval, removed
+from eddyscope.artefacts.findings import SCALE, Measured, Shift
+from eddyscope.artefacts.uncertainty import tied_with
+from eddyscope.config.arrays import FloatArray
+from eddyscope.report.axes import plain_log
 from eddyscope.report.results import Absent
-from eddyscope.report.study_results import Comparison, spread
-from eddyscope.report.style import COLOURS, ROLES, Picture, canvas, grid_size, words
+from eddyscope.report.style import COLOURS, ROLES, Picture, Style, canvas, grid_size, words
 
 __all__ = ["STUDY_PICTURES", "layers", "samples"]
 
 WIDEST = 3
 """Panels side by side."""
 
-HEIGHT = 2.5
+HEIGHT = 2.3
 """Inches of a panel."""
 
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
-"""Lines of models of one role, in their order."""
+SCRATCH = "scratch"
+"""The model that is trained on the target's samples alone."""
+
+LINES: dict[str, tuple[str, str, Style]] = {
+    ALL: ("all layers", ROLES["ceiling"][0], "-"),
+    SCRATCH: ("all layers, from scratch", ROLES["ceiling"][1], (0, (5, 2))),
+    THREE_SCALES: ("three scales", ROLES["floor"][1], "-"),
+    SCALE: ("one scale", ROLES["floor"][0], (0, (1, 1.5))),
+}
+"""Model that layers are compared with -> its words, colour and line."""
+
+UNTOUCHED: tuple[str, str, Style] = ("base model", COLOURS["base"], (0, (5, 2)))
 
 
-def samples(compared: Sequence[Comparison]) -> Picture:
-    """Error against the number of target samples, a panel a case."""
-    several = [each for each in compared if len(each.errors) > 1]
-    if not several:
-        raise Absent("every case has one number of target samples")
-    figure = _panel_grid(several, _samples_panel)
-    caption = words(
-        """Error of each model on the target's test members (the mean square of Π is 1) against the
-        number of target samples that it was re-trained on. Thin lines: one layer each, from the
-        first (dark) to the last (light). Thick lines: all layers, and the floors that need
-        little or no training. Points are medians over those seeds that there are at every number of
-        samples (all, where there are none such); bars reach from the least to the
-        largest."""
-    )
-    alt = "A panel a case: lines of error falling with the number of target samples."
-    return Picture("samples", "How much the target samples bring", caption, alt, figure)
-
-
-def layers(compared: Sequence[Comparison]) -> Picture:
-    """Error by re-trained layer, a panel a case."""
-    several = [each for each in compared if each.layers]
-    if not several:
+def layers(shifts: Sequence[Shift]) -> Picture:
+    """Error by re-trained layer, over that of three scales, a panel a shift."""
+    panels = {
+        title: max(each, key=lambda s: (s.repeats, s.samples))
+        for title, each in _by_title([s for s in shifts if s.layers]).items()
+    }
+    if not panels:
         raise Absent("no layer was re-trained alone")
-    figure = _panel_grid(several, _layers_panel)
+    figure = _panel_grid(panels, _layers_panel)
     caption = words(
-        """Error on the target's test members after re-training one layer, first to last; the
-        median over seeds, with the least and the largest. Lines across: what it is compared with.
-        A layer above the floors brings nothing that a few numbers could not. Of each case the
-        number of samples with most trainings is shown."""
+        """Error on the target's test members after re-training one layer, first to last, over the
+        error that three factors leave (1, where these were fitted; else the error itself). Bars: 95
+        % intervals over test members and base models, of the ratio itself, so that what is hard for
+        all models drops out; none where there are too few. Filled: the best layer and those that
+        cannot be told from it. Lines across: what layers are compared with; one beyond the panel is
+        left out. Of each shift that number of samples is shown of which there are most base
+        models."""
     )
-    alt = "A panel a case: error by layer, with lines for the floors and for all layers."
+    alt = "A panel a shift: error by layer, with lines for what layers are compared with."
     return Picture("layers", "Which layer, by shift", caption, alt, figure)
 
 
-STUDY_PICTURES: tuple[Callable[[Sequence[Comparison]], Picture], ...] = (layers, samples)
+def samples(shifts: Sequence[Shift]) -> Picture:
+    """Error against the number of target samples, a panel a shift."""
+    panels = {t: _in_common(each) for t, each in _by_title(shifts).items() if len(each) > 1}
+    if not panels:
+        raise Absent("every shift has one number of target samples")
+    figure = _panel_grid(panels, _samples_panel)
+    caption = words(
+        """Error on the target's test members (the mean square of Π is 1) against the number of
+        target samples that models were re-trained on. Bands: 95 % intervals over test members and
+        base models; none where there are too few. Means are over those base models that there are
+        at every number of samples (all, where there are none such). Thin lines: one layer each,
+        from the first (dark) to the last (light). Best layer: that of the least error at the
+        largest number of samples, which the panel names."""
+    )
+    alt = "A panel a shift: lines of error against the number of target samples."
+    return Picture("samples", "How much the target samples bring", caption, alt, figure)
 
 
-def _panel_grid(compared: Sequence[Comparison], draw: Callable[[Axes, Comparison], None]) -> Figure:
-    rows, columns = grid_size(len(compared), WIDEST)
+Panel = TypeVar("Panel")
+
+STUDY_PICTURES: tuple[Callable[[Sequence[Shift]], Picture], ...] = (layers, samples)
+
+
+def _by_title(shifts: Sequence[Shift]) -> dict[str, list[Shift]]:
+    found: dict[str, list[Shift]] = {}
+    for shift in shifts:
+        found.setdefault(shift.title, []).append(shift)
+    return found
+
+
+def _in_common(shifts: Sequence[Shift]) -> list[Shift]:
+    """At each number of samples, of those repeats that all of them have; as they are where there
+    are none such."""
+    names = [dict.fromkeys(r for m in shift.models.values() for r in m.repeats) for shift in shifts]
+    common = [name for name in names[0] if all(name in each for each in names)]
+    return [shift.limited_to(common) for shift in shifts]
+
+
+def _panel_grid(panels: Mapping[str, Panel], draw: Callable[[Axes, Panel], None]) -> Figure:
+    rows, columns = grid_size(len(panels), WIDEST)
     figure, axes = canvas(rows, columns, HEIGHT * rows + 0.6)
-    for place, panel in enumerate(axes.flat):
-        if place < len(compared):
-            draw(panel, compared[place])
-            panel.set_title(compared[place].title)
-        else:
-            panel.set_visible(False)
+    for panel in axes.flat[len(panels) :]:
+        panel.set_visible(False)
     named: dict[str, Artist] = {}
-    for panel in axes.flat:
+    for panel, (title, content) in zip(axes.flat, panels.items(), strict=False):
+        draw(panel, content)
+        panel.set_title(title)
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
     figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=5)
     return figure
 
 
-def _samples_panel(axes: Axes, compared: Comparison) -> None:
-    amounts, common = list(compared.errors), compared.in_common
-    for name, colour, style, width, label in _lines(compared):
-        there = [n for n in amounts if name in compared.errors[n]]
-        values = np.array([spread(compared.errors[n][name], common) for n in there]).T
-        bars = np.maximum(np.array([values[0] - values[1], values[2] - values[0]]), 0.0)
-        axes.errorbar(there, values[0], yerr=bars, color=colour, linestyle=style, linewidth=width,
-                      elinewidth=0.6, label=label, marker=".", markersize=4)  # fmt: skip
+def _layers_panel(axes: Axes, shift: Shift) -> None:
+    models, best, floor = shift.models, shift.best, shift.models.get(THREE_SCALES)
+    found = [_relative(models[name].errors, floor) for name in shift.layers]
+    middle = np.array([each.mean for each in found])
+    ends = np.array([_ends(each) for each in found])
+    places, lengths = np.arange(1, len(found) + 1), np.maximum(ends - middle[:, None], 0.0)
+    lengths[:, 0] = np.maximum(middle - ends[:, 0], 0.0)
+    axes.errorbar(places, middle, yerr=lengths.T, color=COLOURS["layers"], marker="o",
+                  markersize=4.5, markerfacecolor="white", capsize=2, elinewidth=0.9,
+                  label="one layer")  # fmt: skip
+    tables = {name: models[name].errors for name in shift.layers}
+    alike = {best, *(tied_with(tables, best) if best else [])}
+    filled = np.array([name in alike for name in shift.layers])
+    axes.plot(places[filled], middle[filled], "o", color=COLOURS["layers"], markersize=5.5,
+              zorder=5, label="best, or tied with it")  # fmt: skip
+    references = [*_references(shift)]
+    inside = [*ends.ravel(), *(1.0,) * bool(floor)]
+    inside += [_relative(m.errors, floor).mean for m, *_ in references if m.name == ALL]
+    low, high = np.nanmin(inside), np.nanmax(inside)
+    room = 0.08 * max(high - low, 0.02 * high)
+    axes.set_ylim(low - room, high + room)
+    for model, label, colour, style in references:
+        level = _relative(model.errors, floor).mean
+        if low - room < level < high + room:
+            axes.axhline(level, color=colour, linestyle=style, linewidth=1.3, label=label)
+    axes.set_xticks(places, [name.removeprefix("l").lstrip("0") for name in shift.layers])
+    axes.set(ylabel="error / three scales" if floor else "error on target")
+    axes.set_xlabel(f"layer ({shift.samples} sample{'s' * (shift.samples != 1)})")
+
+
+def _samples_panel(axes: Axes, shifts: Sequence[Shift]) -> None:
+    amounts, last = [shift.samples for shift in shifts], shifts[-1]
+    best, shown = last.best, list(last.layers)
+    for place, name in enumerate(shown):
+        colour = mpl.colormaps["viridis"](0.92 * place / max(len(shown) - 1, 1))
+        _line(axes, shifts, {s.samples: s.models.get(name) for s in shifts}, None, colour, "-", 0.7)
+    lines = {shift.samples: {label: line for line in _references(shift) for label in [line[1]]}
+             for shift in shifts}  # fmt: skip
+    for label, shade, style in (*LINES.values(), UNTOUCHED):
+        there = {n: lines[n][label][0] for n in amounts if label in lines[n]}
+        _line(axes, shifts, there, label, shade, style, 1.5)
+    if best:
+        of_best = {s.samples: s.models.get(best) for s in shifts}
+        _line(axes, shifts, of_best, "best layer", COLOURS["layers"], "-", 1.8)
+        axes.annotate(f"best layer: {best}", (0.98, 0.97), xycoords="axes fraction", ha="right",
+                      va="top", fontsize=7, color=COLOURS["ink"])  # fmt: skip
     axes.set(xscale="log", xlabel="target samples", ylabel="error on target")
     axes.set_xticks(amounts, [str(n) for n in amounts])
     axes.set_xticks([], minor=True)
+    plain_log(axes)
 
 
-def _layers_panel(axes: Axes, compared: Comparison) -> None:
-    errors = compared.errors[compared.most_repeated]
-    names = [name for name in compared.layers if name in errors]
-    values = np.array([spread(errors[name]) for name in names]).T
-    bars = np.maximum(np.array([values[0] - values[1], values[2] - values[0]]), 0.0)
-    axes.errorbar(range(len(names)), values[0], yerr=bars, color=COLOURS["layers"], marker="o",
-                  markersize=4, capsize=2, label="one layer")  # fmt: skip
-    for name, colour, style, width, label in _lines(compared):
-        if name in errors and name not in compared.layers:
-            middle = spread(errors[name])[0]
-            axes.axhline(middle, color=colour, linestyle=style, linewidth=width, label=label)
-    axes.set_xticks(range(len(names)), [name.removeprefix("l0") for name in names])
-    axes.set(xlabel="layer", ylabel="error on target")
-    axes.annotate(f"{compared.most_repeated} samples", (0.98, 0.02), xycoords="axes fraction",
-                  ha="right", fontsize=7.5, color=COLOURS["ink"])  # fmt: skip
+def _line(
+    axes: Axes,
+    shifts: Sequence[Shift],
+    models: Mapping[int, Measured | None],
+    label: str | None,
+    colour: object,
+    style: Style,
+    width: float,
+) -> None:
+    """Error against samples, with its band if the line has a name."""
+    there = [(s.samples, m) for s in shifts if (m := models.get(s.samples)) is not None]
+    if not there:
+        return
+    amounts, found = [n for n, _ in there], [interval(m.errors) for _, m in there]
+    axes.plot(amounts, [each.mean for each in found], color=colour, linestyle=style,
+              linewidth=width, label=label, marker=".", markersize=3 if label else 0)  # fmt: skip
+    if label:
+        low, high = np.array([_ends(each) for each in found]).T
+        axes.fill_between(amounts, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
-def _lines(compared: Comparison) -> list[tuple[str, object, object, float, str]]:
-    """Model, colour, style, width and label of each line."""
-    found: list[tuple[str, object, object, float, str]] = []
-    last = max(len(compared.layers) - 1, 1)
-    for place, name in enumerate(compared.layers):
-        found.append((name, mpl.colormaps["viridis"](0.92 * place / last), "-", 0.9, name))
-    for role in ("base", "ceiling", "floor", "control"):
-        for place, name in enumerate(compared.others(role)):
-            colours = ROLES[role]
-            colour, style = colours[place % len(colours)], DASHES[place % len(DASHES)]
-            label = name.replace(BASE, "base model", 1) if role == "base" else compared.words[name]
-            found.append((name, colour, style, 1.6, label))
-    return found
+def _references(shift: Shift) -> Iterator[tuple[Measured, str, str, Style]]:
+    """What layers are compared with: model, words, colour and line."""
+    for name, line in LINES.items():
+        if name in shift.models:
+            yield shift.models[name], *line
+    if shift.untouched is not None:
+        yield shift.untouched, *UNTOUCHED
+
+
+def _relative(errors: FloatArray, floor: Measured | None) -> Interval:
+    """Mean error over that of the floor, where there is one, with its interval."""
+    if floor is None:
+        return interval(errors)
+    gone = removed(errors, floor.errors)
+    ends = (None, None) if gone.low is None or gone.high is None else (1 - gone.high, 1 - gone.low)
+    return Interval(mean=1.0 - gone.mean, low=ends[0], high=ends[1])
+
+
+def _ends(found: Interval) -> tuple[float, float]:
+    """Of an interval; the mean itself where there is none."""
+    if found.low is None or found.high is None:
+        return found.mean, found.mean
+    return found.low, found.high

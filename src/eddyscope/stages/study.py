@@ -3,7 +3,8 @@
 Every system is simulated once, on all ranks together; then base models and cells are dealt to
 groups of ranks. Each is an ordinary output folder of an ordinary case (`study/plan.py` says where),
 so what is complete is skipped, what was killed goes on, and what failed leaves the others alone.
-In the end the evaluations of all complete cells are one table, and a page compares them.
+The evaluations of all complete cells are one table, and a page compares them; both are written now
+and then while cells are made, and in the end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from eddyscope.config.errors import CaseError
@@ -19,10 +21,9 @@ from eddyscope.parallel.world import World
 from eddyscope.stages.cells import plan_of
 from eddyscope.stages.study_cost import described, require_simulations
 from eddyscope.stages.study_run import Run
-from eddyscope.storage.lock import held
+from eddyscope.stages.study_tables import write_now_and_then, written
 from eddyscope.study.axes import read_study
-from eddyscope.study.plan import Plan
-from eddyscope.study.tables import record, tables_of, write_all
+from eddyscope.study.tables import record
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -36,7 +37,6 @@ examples:
 
 KINDS = ("dns", "train", "cells", "tables")
 """What a study does, in this order."""
-PATIENCE = 120.0  # seconds to wait for another program that writes the tables
 
 
 def add_arguments(command: argparse.ArgumentParser, folder: Callable[[str], Path]) -> None:
@@ -82,37 +82,22 @@ def run(arguments: argparse.Namespace, folder: Callable[[Path], Path], world: Wo
         raise CaseError("--measure is for --dry-run: give both")
     source: Path = arguments.study
     study = world.on_root(lambda: read_study(source))
-    plan = plan_of(study, source, world).only(arguments.only)
+    whole = plan_of(study, source, world)
+    plan = whole.only(arguments.only)
     out = world.on_root(lambda: folder(arguments.out or Path("runs") / study.name))
     require_simulations(plan, out, world)
     if arguments.dry_run:
         world.say("\n".join(described(plan, out, world, arguments.measure)))
         return 0
-    world.on_root(lambda: record(plan, out, source, arguments.resume))
-    here = Run(plan, study, out, world, part, arguments.fresh)
+    world.on_root(lambda: record(whole, out, source, arguments.resume))
+    tables = partial(write_now_and_then, whole, out)
+    here = Run(plan, study, out, world, part, arguments.fresh, tables)
     for kind in [do] if do else KINDS:
         if kind == "tables":
-            world.say(world.on_root(lambda: written(plan, out)))
+            world.say(world.on_root(lambda: written(whole, out)))
         elif not here.stopped:
             here.do(kind)
     return ended(here, out)
-
-
-def written(plan: Plan, out: Path) -> str:
-    """Write the tables and the page of what is complete; gives what is to be said. Not collective.
-    Raises CaseError and CannotWrite."""
-    with held(out / "study.lock", PATIENCE):
-        found = tables_of(plan, out)
-        lines = list(found.notes)
-        if found.cases:
-            from eddyscope.report.study_page import write_page  # imports matplotlib
-
-            means = write_all(plan, out, found)
-            write_page(out, plan.name, means, plan.axes, len(found.missing))
-            lines.append(f"{out / 'study.csv'} and {out / 'study.html'} are written")
-        done = len(plan.cells) - len(found.missing)
-        lines.append(f"{done} of {len(plan.cells)} cells are complete")
-    return "\n".join(f"study: {line}" for line in lines)
 
 
 def ended(here: Run, out: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Run:
     """Which share of the work, of how many."""
     fresh: bool = False
     """Whether cells that are there are redone."""
+    tables: Callable[[World], None] = lambda _: None
+    """Called when a cell is complete, on the group that made it; collective over the group."""
     ended: dict[str, tuple[str, Outcome]] = field(default_factory=dict)
     """Id -> what was tried, in words, and how it ended; on all ranks alike."""
     stopped: str = ""
@@ -66,6 +68,8 @@ class Run:
                 found.append((item.id, item.words, outcome))
                 if group.is_root:
                     write(_line(kind, item, outcome, time.monotonic() - began))
+                if isinstance(item, Cell) and not outcome.status:
+                    self.tables(group)
                 if outcome.status == STOPPED:
                     break
         everyone = self.world.comm.allgather(found if group.is_root else [])

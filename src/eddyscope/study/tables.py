@@ -9,22 +9,24 @@ settings is passed over, and that is said.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eddyscope.artefacts.evaluation import check_table
+from eddyscope.artefacts.findings import Shift, shifts_of, write_findings
 from eddyscope.artefacts.study import (
     FORMAT,
     KEYS,
-    Mean,
     Table,
+    errors_of,
     joined,
-    means_of,
     read_mark,
     read_table,
+    status_of,
+    write_errors,
     write_json,
-    write_means,
     write_study,
     write_table,
 )
@@ -47,6 +49,12 @@ class Tables:
     """Cells of which nothing is there."""
     notes: Sequence[str]
     """What was passed over, a line each."""
+
+    def counts(self, plan: Plan) -> dict[str, tuple[int, int]]:
+        """Case -> how many of its cells are there, and of how many."""
+        gone = Counter(cell.name for cell in self.missing)
+        every = Counter(cell.name for cell in plan.cells)
+        return {name: (every[name] - gone[name], every[name]) for name in plan.cases}
 
 
 def mark_complete(cell: Cell, out: Path) -> None:
@@ -94,16 +102,20 @@ def tables_of(plan: Plan, out: Path) -> Tables:
     return Tables(cases, missing, notes)
 
 
-def write_all(plan: Plan, out: Path, found: Tables) -> list[Mean]:
-    """Write the tables of what was found; gives the means. Not collective. Raises CannotWrite."""
+def write_all(plan: Plan, out: Path, found: Tables) -> list[Shift]:
+    """Write the tables of what was found; gives it by shifts. Not collective. Raises CaseError and
+    CannotWrite."""
     first = (*KEYS, *plan.axes)
     for name, table in found.cases.items():
         write_table(out / "cases" / f"{name}.csv", table)
     whole = joined(list(found.cases.values()), first)
     write_study(out, whole, plan.name)
-    means = means_of(whole, plan.axes)
-    write_means(out / "means.csv", means, plan.axes)
-    return means
+    errors = errors_of(whole, plan.axes)
+    write_errors(out / "errors.csv", errors)
+    shifts = shifts_of(errors)
+    write_findings(out, shifts)
+    write_json(out / "status.json", status_of(plan.name, found.counts(plan)))
+    return shifts
 
 
 def record(plan: Plan, out: Path, source: Path, resume: bool) -> None:
