@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eddyscope.config.streams import integer_seed
+from eddyscope.networks.periodic import PeriodicConv2d, wrapped
 
 __all__ = [
     "BEFORE_RELU",
@@ -26,15 +27,11 @@ BEFORE_RELU = 2.0
 
 def convolution(inputs: int, outputs: int, size: int, padding: str = "circular") -> nn.Conv2d:
     """A convolution that keeps the grid, on torch's default device, its weights not set."""
+    periodic, device = padding == "circular", torch.get_default_device()
+    made: dict[str, object] = {} if periodic else {"padding": size // 2, "padding_mode": padding}
     # skip_init: torch's own initialisation would advance the global generator.
     layer = nn.utils.skip_init(
-        nn.Conv2d,
-        inputs,
-        outputs,
-        size,
-        padding=size // 2,
-        padding_mode=padding,
-        device=torch.get_default_device(),
+        PeriodicConv2d if periodic else nn.Conv2d, inputs, outputs, size, device=device, **made
     )
     return cast(nn.Conv2d, layer)
 
@@ -85,8 +82,7 @@ class PeriodicUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.mode == "nearest":
             return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-        wrapped = nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
         fine = nn.functional.interpolate(
-            wrapped, scale_factor=2, mode="bilinear", align_corners=False
+            wrapped(x, 1), scale_factor=2, mode="bilinear", align_corners=False
         )
         return fine[..., 2:-2, 2:-2]

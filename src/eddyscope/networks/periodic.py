@@ -1,0 +1,97 @@
+"""Convolutions on a periodic box. Arrays have axes (sample, channel, y, x). Uses torch.
+
+torch's own padding_mode = "circular" pads by writing into slices, and going back through that
+copies the whole padded array once a slice: a third or more of a training step of a narrow network.
+Here the way back adds the margins to the points that they are copies of.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["PeriodicConv2d", "wrapped"]
+
+
+def wrapped(x: Tensor, width: int) -> Tensor:
+    """`x` with `width` points more on each side, copies of those across the box; width is at most
+    the points a side. Of any order of derivative, forward and backward."""
+    if torch.compiler.is_compiling():  # the compiler fuses torch's own
+        return _padded(x, width)
+    return cast(Tensor, _Wrap.apply(x, width))
+
+
+def _padded(x: Tensor, width: int) -> Tensor:
+    return nn.functional.pad(x, (width,) * 4, mode="circular")
+
+
+def _folded(x: Tensor, width: int) -> Tensor:
+    """The transpose of `_padded`: margins added to what they are copies of."""
+    inner = slice(width, -width)
+    begins, ends = (slice(None, width), slice(-width, None))
+    result = x[..., inner, inner].clone()
+    places = ((slice(None), inner), (begins, ends), (ends, begins))
+    for (to_y, from_y), (to_x, from_x) in list(product(places, places))[1:]:
+        result[..., to_y, to_x].add_(x[..., from_y, from_x])
+    return result
+
+
+class _Wrap(torch.autograd.Function):
+    """`_padded`, and `_folded` on the way back."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, width: int) -> Tensor:
+        return _padded(x, width)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.width = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None]:
+        return _Fold.apply(given, ctx.width), None
+
+    @staticmethod
+    def jvp(ctx: Any, given: Tensor, _: None) -> Tensor:
+        return cast(Tensor, _Wrap.apply(given, ctx.width))
+
+
+class _Fold(torch.autograd.Function):
+    """`_folded`, and `_padded` on the way back."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, width: int) -> Tensor:
+        return _folded(x, width)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.width = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None]:
+        return _Wrap.apply(given, ctx.width), None
+
+    @staticmethod
+    def jvp(ctx: Any, given: Tensor, _: None) -> Tensor:
+        return cast(Tensor, _Fold.apply(given, ctx.width))
+
+
+class PeriodicConv2d(nn.Conv2d):
+    """A convolution that keeps a periodic grid; its kernels are square, of an odd side."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, device: torch.device | None = None):
+        super().__init__(
+            inputs, outputs, size, padding=size // 2, padding_mode="circular", device=device
+        )
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if width := self.kernel_size[0] // 2:
+            input = wrapped(input, width)
+        return nn.functional.conv2d(input, weight, bias)
