@@ -161,13 +161,13 @@ class Plan:
     @cached_property
     def systems(self) -> list[System]:
         """Those that are simulated, each once."""
-        found = [s for cell in self.cells for s in cell.systems.values() if not s.named]
+        found = [s for cell in self.in_turns for s in cell.systems.values() if not s.named]
         return _each_once(found)
 
     @cached_property
     def trainings(self) -> list[Training]:
         """Base models that are trained, each once."""
-        return _each_once([c.training for c in self.cells if not c.training.named])
+        return _each_once([c.training for c in self.in_turns if not c.training.named])
 
     @property
     def cases(self) -> list[str]:
