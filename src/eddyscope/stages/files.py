@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 
 from eddyscope.artefacts.dataset.reader import Dataset
@@ -17,7 +19,7 @@ __all__ = ["check_input", "digest_of", "digest_of_input", "is_dataset", "shown"]
 def digest_of(path: Path) -> str:
     """What a file holds: a dataset's checksums, any other file's SHA-256. CaseError if damaged."""
     if is_dataset(path):
-        return Dataset(path).digest
+        return _dataset_digest(path)
     require_file(path, "file")
     try:
         return provenance.file_digest(path)
@@ -27,7 +29,24 @@ def digest_of(path: Path) -> str:
 
 def digest_of_input(path: Path, case: Case) -> str:
     """As `digest_of`; a dataset that the case names may be called anything."""
-    return Dataset(path).digest if path in case.named_datasets else digest_of(path)
+    return _dataset_digest(path) if path in case.named_datasets else digest_of(path)
+
+
+def _dataset_digest(path: Path) -> str:
+    """A dataset's checksums; of a file that has not changed they are read once."""
+    try:
+        with open(path, "rb") as file:  # what a shared disk says of a file is fresh once it is open
+            found = os.fstat(file.fileno())
+    except OSError:
+        return Dataset(path).digest  # which says what is wrong
+    return _digest_of_state(
+        path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    )
+
+
+@lru_cache(maxsize=64)
+def _digest_of_state(path: Path, state: tuple[int, ...]) -> str:
+    return Dataset(path).digest
 
 
 def is_dataset(path: Path) -> bool:

@@ -64,10 +64,15 @@ class Dataset:
             committed = [file[g]["committed"][()] for g in groups]
             self.committed: BoolArray = np.all(np.array(committed) == 1, axis=0)
             self.time: FloatArray = first["time"][()]
-            self.digest = _digest(file)
         self.case: dict[str, Any] = json.loads(self.attributes["case"])
         self.system: str = self.attributes["system"]
         self._split = split
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that a reader may use; told by the file as it is when first asked for."""
+        with self._opened() as file:
+            return _digest(file)
 
     @contextmanager
     def _opened(self) -> Iterator[OpenFile]:
