@@ -44,8 +44,7 @@ serial_tests() {
         --ignore=tests/reliability "$@"
 }
 
-# Jobs that are started, refused, stopped and killed: they wait much, so they go on beside the
-# others.
+# Jobs that are started, refused, stopped and killed.
 refusal_tests() {
     limited 2400 python -m pytest -q -m "not mpi" --outcomes "$reports/refusals" \
         tests/reliability/test_bad_*.py "$@"
@@ -55,13 +54,14 @@ reliability_tests() {
         --ignore=tests/{contract,mpi,physics,unit} --ignore-glob="*/test_bad_*" "$@"
 }
 
-# Storage and kills once more, with the h5py that is built with MPI: both drivers then.
+# Storage and kills once more, with the h5py that is built with MPI: storage by both drivers then,
+# kills by the other one.
 parallel_hdf5() { EDDYSCOPE_HDF5=mpi "$@"; }
 kill_tests() {
     # shellcheck disable=SC2016
     limited 300 bash -c 'source jobs/local/env.sh && exec python -m pytest -q "$@"' pytest \
         -m "not mpi" --outcomes "$reports/parallel-hdf5" \
-        tests/reliability/test_kills.py::test_killed_at_random_moments_it_ends_with_the_same_bits "$@"
+        "tests/reliability/test_kills.py::test_killed_at_random_moments_it_ends_with_the_same_bits[mpio]" "$@"
 }
 
 # No summary: each rank prints its failures at once, since a summary would die with the job.
@@ -74,32 +74,36 @@ rank_tests() {
         --outcomes "$reports/$name" "$@"
 }
 
-beside_ends() {
-    if ((${#beside[@]})); then
-        wait "${beside[@]}" || true
-        beside=()
-        cat "$reports"/{refusals,reliability}.txt
-    fi
+# One core is left to what starts no ranks of its own, and to one rank; the first tests there
+# compile the loops for all.
+beside_others() {
+    trap 'kill "$running" 2> /dev/null; exit 130' TERM
+    step mypy 0 mypy
+    step refusals 1 refusal_tests "$@"
+    step reliability 1 reliability_tests "$@"
+    step parallel-hdf5 1 parallel_hdf5 kill_tests "$@"
+}
+on_ranks() {
+    local ranks=$1 name=parallel-hdf5-ranks-$1
+    shift
+    step "ranks-$ranks" "$ranks" rank_tests "ranks-$ranks" "$ranks" "$@"
+    step "$name" "$ranks" parallel_hdf5 rank_tests "$name" "$ranks" tests/mpi/test_dataset_writer.py "$@"
 }
 
 step ruff 0 ruff check .
 step format 0 ruff format --check --quiet .
-step mypy 0 mypy
-step refusals 1 refusal_tests "$@" > "$reports/refusals.txt" 2>&1 &
+beside_others "$@" > "$reports/beside.txt" 2>&1 &
 beside=($!)
-step reliability 1 reliability_tests "$@" > "$reports/reliability.txt" 2>&1 &
-beside+=($!)
-step serial 1 serial_tests "$@"
+more=()
 for ranks in ${RANKS:-1 2 3 4}; do
-    # One rank leaves a core to the jobs beside it; more would only wait for one another.
-    if ((ranks > 1)); then beside_ends; fi
-    step "ranks-$ranks" "$ranks" rank_tests "ranks-$ranks" "$ranks" "$@"
+    if ((ranks > 1)); then more+=("$ranks"); else on_ranks "$ranks" "$@"; fi
 done
-beside_ends
-step parallel-hdf5 1 parallel_hdf5 kill_tests "$@"
-for ranks in ${RANKS:-1 2 3 4}; do
-    name=parallel-hdf5-ranks-$ranks
-    step "$name" "$ranks" parallel_hdf5 rank_tests "$name" "$ranks" tests/mpi/test_dataset_writer.py "$@"
+step serial 1 serial_tests "$@"
+wait "${beside[@]}" || true
+beside=()
+cat "$reports/beside.txt"
+for ranks in "${more[@]}"; do # more ranks than one have both cores
+    on_ranks "$ranks" "$@"
 done
 
 printf '\n'
