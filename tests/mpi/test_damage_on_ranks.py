@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,15 +41,25 @@ def size_of(path: Path, array: str) -> int:
         return int(file[array].nbytes)
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """A case whose datasets and models are there; each rank has one of its own."""
+    folder: Path = tmp_path_factory.mktemp("sound")
+    make_folder(folder)
+    return folder
+
+
 @pytest.mark.parametrize("stage", list(READS))
-def test_a_flipped_bit_ends_every_stage(world: World, shared_tmp_path, capfd, stage):
+def test_a_flipped_bit_ends_every_stage(world: World, sound, shared_tmp_path, capfd, stage):
+    folder = shared_tmp_path / "here"
+
     def prepare() -> None:
-        make_folder(shared_tmp_path)
-        damage(shared_tmp_path, READS[stage])
+        shutil.copytree(sound, folder)
+        damage(folder, READS[stage])
 
     world.on_root(prepare)
     more = ["les.closures=['none']"] if stage == "les" else []
-    words = [stage, str(shared_tmp_path / "synthetic.toml"), "--out", str(shared_tmp_path / "out")]
+    words = [stage, str(folder / "synthetic.toml"), "--out", str(folder / "out")]
     status = guard(lambda: dispatch([*words, "--fresh", *more]))
     said = "".join(world.comm.allgather(capfd.readouterr().err))
     assert world.comm.allgather(status) == [2] * world.size, said
