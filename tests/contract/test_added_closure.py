@@ -4,7 +4,6 @@ the registry and a configuration."""
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,15 @@ import pytest
 
 from eddyscope.artefacts.les import read_les
 from eddyscope.parallel.world import World
+from in_turn import Ended, in_turn
 from synthetic import make_case, write_case, write_datasets
 
 TESTS = Path(__file__).resolve().parents[1]
 
-PROGRAM = """
+LINE = """
 from eddyscope.closures.registry import CLOSURES
 from examples.eddy_viscosity import EddyViscosity
 CLOSURES.entries["eddy_viscosity"] = EddyViscosity  # the line, as in the registry's table
-from eddyscope.__main__ import main
-main()
 """
 
 LIMIT = 120.0
@@ -30,26 +28,28 @@ LIMIT = 120.0
 
 @pytest.fixture
 def les(launch, tmp_path, monkeypatch):
-    """`les(closures, …)` runs the stage with the closure registered."""
+    """`les(words, …)` calls the stage with the closure registered, once for each list of words,
+    in one job on two ranks."""
     path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     case = str(write_case(tmp_path))
 
-    def call(closures: str, *options: str, ranks: int = 1):
-        arguments = ["les", case, "--out", str(tmp_path), f"les.closures={closures}", *options]
-        return launch(ranks, [sys.executable, "-c", PROGRAM, *arguments], LIMIT)
+    def call(*given: list[str]) -> list[Ended]:
+        calls = [["les", case, "--out", str(tmp_path), *words] for words in given]
+        return in_turn(launch, 2, calls, LIMIT, LINE)
 
     return call
 
 
 def test_it_runs_through_the_stage(les, tmp_path):
     write_datasets(make_case(tmp_path), tmp_path, World.single())
-    closures = '["none", "eddy_viscosity", {kind = "eddy_viscosity", coefficient = 0.4}]'
-    short = ["les.duration=0.5", "les.interval=0.1"]
-    planned = les(closures, *short, "--dry-run")
+    closures = (
+        'les.closures=["none", "eddy_viscosity", {kind = "eddy_viscosity", coefficient = 0.4}]'
+    )
+    words = [closures, "les.duration=0.5", "les.interval=0.1"]
+    planned, ended = les([*words, "--dry-run"], words)
     assert planned.returncode == 0, planned.stderr
     assert "closures: none, eddy_viscosity, eddy_viscosity(coefficient=0.4)" in planned.stdout
-    ended = les(closures, *short, ranks=2)
     assert ended.returncode == 0, ended.stderr
     names = ("none", "eddy_viscosity", "eddy_viscosity(coefficient=0.4)")
     runs = [read_les(tmp_path / "les" / f"{name}.h5") for name in names]
@@ -59,21 +59,22 @@ def test_it_runs_through_the_stage(les, tmp_path):
     assert read_les(tmp_path / "les" / "dns.h5")["stable"].values.all()
 
 
-@pytest.mark.parametrize(
-    ("closures", "words"),
-    [
-        ('["eddy_viscosty"]', "did you mean"),
-        ('[{kind = "eddy_viscosity", coeficient = 1.0}]', "coeficient is not a setting"),
-        ('["none", "none"]', "twice"),
-        ('[{kind = "learned"}]', "model is missing"),
-        ('["dns"]', "cannot name"),
-        ('[{kind = "learned", model = "../l02"}]', "cannot name"),
-        ("[]", "at least 1"),
-    ],
-)
-def test_what_is_no_closure_is_refused_with_one_line(les, closures, words):
-    ended = les(closures)
-    assert ended.returncode == 2, ended.stderr
-    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope: ")]
-    assert words in line
-    assert "Traceback" not in ended.stderr
+REFUSED = {
+    '["eddy_viscosty"]': "did you mean",
+    '[{kind = "eddy_viscosity", coeficient = 1.0}]': "coeficient is not a setting",
+    '["none", "none"]': "twice",
+    '[{kind = "learned"}]': "model is missing",
+    '["dns"]': "cannot name",
+    '[{kind = "learned", model = "../l02"}]': "cannot name",
+    "[]": "at least 1",
+}
+"""les.closures -> what is said of it."""
+
+
+def test_what_is_no_closure_is_refused_with_one_line(les):
+    calls = les(*([f"les.closures={closures}"] for closures in REFUSED))
+    for (closures, words), ended in zip(REFUSED.items(), calls, strict=True):
+        assert ended.returncode == 2, (closures, ended.stderr)
+        (line,) = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope: ")]
+        assert words in line
+        assert "Traceback" not in ended.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eddyscope.artefacts.dataset.reader import Dataset
+from in_turn import in_turn
 from small_flows import write_case
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -21,8 +22,6 @@ SCHEMES.entries["heun"] = Heun
 """
 """The line, as it would stand in the registry's table."""
 
-PROGRAM = LINE + "from eddyscope.__main__ import main\nmain()\n"
-
 LIMIT = 120.0
 """Seconds for one job."""
 
@@ -33,33 +32,28 @@ def examples_are_found(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
 
-def call(launch, ranks, *arguments):
-    return launch(ranks, [sys.executable, "-c", PROGRAM, *arguments], LIMIT)
-
-
 def test_it_works_through_a_case(launch, tmp_path):
-    """Named plainly, with a setting of its own, and planned."""
+    """Named plainly, with a setting of its own, and planned; what it may not do is refused."""
     case, out = str(write_case(tmp_path)), tmp_path / "out"
-    arguments = ["dns", case, "--system", "base", "--out", str(out), "time.scheme=heun"]
-    planned = call(launch, 2, *arguments, "--dry-run")
+    words = ["dns", case, "--system", "base", "--out", str(out), "time.scheme=heun"]
+    elsewhere = ["--out", str(tmp_path / "other"), "base.flow.initial.energy=1e3"]
+    calls = [
+        [*words, "--dry-run"],
+        words,
+        [*words, *elsewhere, "--dry-run", "--measure"],
+        [*words, "time.scheme={kind='heun',safety=0.4}"],
+        ["dns", case, "time={scheme='heun',cfl=0.5}"],
+    ]
+    planned, ended, warned, changed, refused = in_turn(launch, 2, calls, LIMIT, LINE)
     assert planned.returncode == 0, planned.stderr
-    ended = call(launch, 2, *arguments)
     assert ended.returncode == 0, ended.stderr
     dataset = Dataset(out / "base" / "dataset.h5")
     assert dataset.complete
     assert json.loads(dataset.attributes["case"])["time"]["scheme"]["kind"] == "heun"
-    elsewhere = ["--out", str(tmp_path / "other"), "base.flow.initial.energy=1e3"]
-    warned = call(launch, 1, *arguments, *elsewhere, "--dry-run", "--measure")
     assert "the stable step of heun" in warned.stdout
-    changed = call(launch, 1, *arguments, "time.scheme={kind='heun',safety=0.4}")
     assert changed.returncode == 2 and "time.scheme" in changed.stderr
-
-
-def test_what_it_may_not_do_is_refused(launch, tmp_path):
-    case = str(write_case(tmp_path))
-    ended = call(launch, 1, "dns", case, "time={scheme='heun',cfl=0.5}")
-    assert ended.returncode == 2
-    assert 'cfl needs scheme = "ifrk3": heun is for a fixed dt' in ended.stderr
+    assert refused.returncode == 2
+    assert 'cfl needs scheme = "ifrk3": heun is for a fixed dt' in refused.stderr
 
 
 def test_contract_tests_pick_it_up(launch, tmp_path, monkeypatch):

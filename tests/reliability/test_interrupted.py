@@ -20,6 +20,7 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
 from eddyscope.solver.checkpoint import Checkpoints, CheckpointSettings
+from in_turn import in_turn
 from small_flows import CASE, assert_same_arrays, make_transform_on, state_of, write_case
 from synthetic import edited
 
@@ -43,6 +44,18 @@ def eddyscope(launch, case: Path):
     def run(out: Path, *options: str, ranks: int = 2):
         ended = launch(ranks, command(case, out, *options), LIMIT)
         return ended.returncode, ended.stdout, ended.stderr
+
+    return run
+
+
+@pytest.fixture
+def call(case: Path, capsys):
+    """`call(out, *options)` runs dns in this process; gives (exit status, output, errors)."""
+
+    def run(out: Path, *options: str):
+        status = guard(lambda: dispatch(command(case, out, *options)[3:]))
+        said = capsys.readouterr()
+        return status, said.out, said.err
 
     return run
 
@@ -88,7 +101,7 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + STARTUP
     while process.poll() is None and not condition():
         assert time.monotonic() < deadline, "the job never got that far"
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 def newest_checkpoint(out: Path) -> str:
@@ -136,32 +149,30 @@ def assert_sound(path: Path) -> None:
     assert dataset.verify() == []
 
 
-@pytest.mark.parametrize("ranks_after", [1, 3])
 def test_killed_again_and_again_it_ends_with_the_same_bits(
-    eddyscope, case, uninterrupted, tmp_path, ranks_after
+    eddyscope, call, case, uninterrupted, tmp_path
 ):
-    rng = np.random.default_rng(ranks_after)
-    killed = 0
+    rng = np.random.default_rng(1)
+    out, other, killed = tmp_path / "out", tmp_path / "other", 0
     for _ in range(3):
-        killed += run_and_kill(case, tmp_path, 2, delay=rng.uniform(0.0, 0.05))
-        assert_sound(tmp_path / "base" / "dataset.h5")
+        killed += run_and_kill(case, out, 2, delay=rng.uniform(0.0, 0.05))
+        assert_sound(out / "base" / "dataset.h5")
     assert killed > 0, "every job ended before it was killed"
-    status, words, errors = eddyscope(tmp_path, ranks=ranks_after)
-    assert status == 0, errors
-    assert "from the checkpoint at step" in words or "complete, unchanged" in words
-    assert_same_arrays(tmp_path / "base" / "dataset.h5", uninterrupted)
+    shutil.copytree(out, other)
+    for folder, (status, words, errors) in ((out, call(out)), (other, eddyscope(other, ranks=3))):
+        assert status == 0, errors
+        assert "from the checkpoint at step" in words or "complete, unchanged" in words
+        assert_same_arrays(folder / "base" / "dataset.h5", uninterrupted)
 
 
-def test_killed_before_its_first_checkpoint_it_starts_again(
-    eddyscope, case, uninterrupted, tmp_path
-):
+def test_killed_before_its_first_checkpoint_it_starts_again(call, case, uninterrupted, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(command(case, out), stdout=subprocess.DEVNULL)
     try:
         wait_for((out / "status.json").exists, process)
     finally:
         kill_all(process)
-    status, _, errors = eddyscope(out)
+    status, _, errors = call(out)
     assert status == 0, errors
     assert_same_arrays(out / "base" / "dataset.h5", uninterrupted)
 
@@ -169,13 +180,20 @@ def test_killed_before_its_first_checkpoint_it_starts_again(
 # --- Damage --------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def killed(case, tmp_path_factory) -> Path:
+    """An output folder with checkpoints of a run that is not done; tests must leave it so."""
+    out = tmp_path_factory.mktemp("killed")
+    assert run_and_kill(case, out, 1, delay=0.0)
+    while len(list((out / "base" / "checkpoints").glob("step-*.h5"))) < 2:
+        run_and_kill(case, out, 1, delay=0.0)
+    return out
+
+
 @pytest.fixture
-def unfinished(eddyscope, case, tmp_path) -> Path:
-    """An output folder with checkpoints of a run that is not done."""
-    assert run_and_kill(case, tmp_path, 1, delay=0.0)
-    while len(list((tmp_path / "base" / "checkpoints").glob("step-*.h5"))) < 2:
-        run_and_kill(case, tmp_path, 1, delay=0.0)
-    return tmp_path
+def unfinished(killed, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(killed, tmp_path / "out"))
 
 
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
@@ -190,15 +208,6 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
     assert status == 0, errors
     assert f"{newest.name} is not used: it is damaged" in words
     assert f"from the checkpoint at step {int(before.stem[5:])}\n" in words
-    assert_same_arrays(unfinished / "base" / "dataset.h5", uninterrupted)
-
-
-def test_without_its_dataset_a_run_starts_again(eddyscope, unfinished, uninterrupted):
-    """Going on from a checkpoint would leave the samples before it empty."""
-    (unfinished / "base" / "dataset.h5").unlink()
-    status, words, errors = eddyscope(unfinished)
-    assert status == 0, errors
-    assert "from the checkpoint" not in words
     assert_same_arrays(unfinished / "base" / "dataset.h5", uninterrupted)
 
 
@@ -287,25 +296,11 @@ def test_a_renamed_checkpoint_is_not_taken_for_another_step(kept):
 # --- Called again --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def call(case: Path, capsys):
-    """`call(out, *options)` runs dns in this process; gives (exit status, output, errors)."""
-
-    def run(out: Path, *options: str):
-        status = guard(lambda: dispatch(command(case, out, *options)[3:]))
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def complete(case: Path, tmp_path_factory) -> Path:
     """An output folder of a finished run; tests must leave it so."""
-    from eddyscope.parallel.launch import launch
-
     out = tmp_path_factory.mktemp("complete")
-    assert launch(1, command(case, out), LIMIT).returncode == 0
+    assert guard(lambda: dispatch(command(case, out)[3:])) == 0
     return out
 
 
@@ -404,18 +399,20 @@ WILD = {
 """Settings that blow up; the second by AB2's slow growth, so that some samples are good."""
 
 
-@pytest.mark.parametrize("when", list(WILD))
-def test_a_blow_up_is_told_and_leaves_what_is_committed(eddyscope, tmp_path, when):
-    status, _, errors = eddyscope(tmp_path, "base.flow.reynolds=1e9", *WILD[when])
-    assert status == 3, errors
-    assert errors.count("eddyscope: blew up: ") == 1
-    assert "Traceback" not in errors
-    assert '"blew up"' in (tmp_path / "status.json").read_text()
-    assert_sound(tmp_path / "base" / "dataset.h5")
-    dataset = Dataset(tmp_path / "base" / "dataset.h5")
-    good = list((tmp_path / "base" / "checkpoints").glob("step-*.h5"))
-    assert not dataset.complete
-    assert dataset.committed.any() == (when == "after a while") == (len(good) == 2)
+def test_a_blow_up_is_told_and_leaves_what_is_committed(launch, case, tmp_path):
+    outs = {when: tmp_path / when.replace(" ", "-") for when in WILD}
+    wild = [command(case, outs[w], "base.flow.reynolds=1e9", *WILD[w])[3:] for w in WILD]
+    for (when, out), ended in zip(outs.items(), in_turn(launch, 2, wild, LIMIT), strict=True):
+        errors = ended.stderr
+        assert ended.returncode == 3, errors
+        assert errors.count("eddyscope: blew up: ") == 1
+        assert "Traceback" not in errors
+        assert '"blew up"' in (out / "status.json").read_text()
+        assert_sound(out / "base" / "dataset.h5")
+        dataset = Dataset(out / "base" / "dataset.h5")
+        good = list((out / "base" / "checkpoints").glob("step-*.h5"))
+        assert not dataset.complete
+        assert dataset.committed.any() == (when == "after a while") == (len(good) == 2)
 
 
 # --- Files that are passed over ------------------------------------------------------------
@@ -458,23 +455,21 @@ def test_a_checkpoint_that_does_not_serve_is_passed_over_with_the_reason(kept):
     assert checkpoints.passed_over == {newest: "too new"}
 
 
-def test_checkpoints_without_their_dataset_are_not_gone_on_from(
-    eddyscope, unfinished, uninterrupted
-):
-    """The samples and records before them would be missing; and they are not removed."""
+def test_checkpoints_without_their_dataset_are_not_gone_on_from(call, unfinished, uninterrupted):
+    """The samples and records before them would be missing: it starts again. They stay."""
     (unfinished / "base" / "dataset.h5").unlink()
     before = {path.name for path in (unfinished / "base" / "checkpoints").glob("step-*.h5")}
-    status, words, errors = eddyscope(unfinished)
+    status, words, errors = call(unfinished)
     assert status == 0, errors
     assert words.count("the dataset has not all samples and records before it") == len(before) > 0
     assert "from the checkpoint" not in words
     assert_same_arrays(unfinished / "base" / "dataset.h5", uninterrupted)
 
 
-def test_fresh_removes_every_checkpoint(eddyscope, unfinished):
+def test_fresh_removes_every_checkpoint(call, unfinished):
     folder = unfinished / "base" / "checkpoints"
     (folder / "step-9999999999.h5").write_bytes(b"damaged")
-    status, words, errors = eddyscope(unfinished, "--fresh")
+    status, words, errors = call(unfinished, "--fresh")
     assert status == 0, errors
     assert "not used" not in words
     assert not (folder / "step-9999999999.h5").exists()
