@@ -19,8 +19,8 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.status import read_last, read_status
 from eddyscope.parallel.failure import guard
-from eddyscope.parallel.launch import launch as start_ranks
 from eddyscope.storage.small import read_tree
+from in_turn import in_turn, on_ranks
 from reliability.test_bad_input import make_folder
 from reliability.test_interrupted import started, wait_for
 from small_flows import CASE, assert_same_arrays, write_case
@@ -31,11 +31,11 @@ LIMIT = 120.0
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """`small_disk(kibibytes, options)`: an empty disk of that size."""
+    """`small_disk(kibibytes, name)`: an empty disk of that size."""
     mounted: list[Path] = []
 
-    def mount(kibibytes: int) -> Path:
-        disk = tmp_path / "disk"
+    def mount(kibibytes: int, name: str = "disk") -> Path:
+        disk = tmp_path / name
         disk.mkdir()
         size = f"size={kibibytes}k"
         tried = subprocess.run(
@@ -51,11 +51,24 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@pytest.fixture
-def case(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Path:
     """Some hundred steps with a checkpoint after each."""
     text = CASE.replace("samples = 3", "samples = 40").replace("n = [8]", "n = [16]")
-    return write_case(tmp_path, text.replace("diagnostics = 2", "diagnostics = 4"))
+    folder = tmp_path_factory.mktemp("case")
+    return write_case(folder, text.replace("diagnostics = 2", "diagnostics = 4"))
+
+
+SHORT = ("time.scheme='ifrk3'", "time.dt=0.002")
+
+
+@pytest.fixture(scope="module")
+def calm(case, tmp_path_factory) -> Path:
+    """The dataset of a run on a disk that is large enough."""
+    out: Path = tmp_path_factory.mktemp("calm")
+    words = command(case, out, "checkpoint.seconds=1e6", *SHORT)[3:]
+    assert guard(lambda: dispatch(words)) == 0
+    return out / "base" / "dataset.h5"
 
 
 def command(case: Path, out: Path, *options: str) -> list[str]:
@@ -71,9 +84,9 @@ def message(errors: str) -> str:
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_a_disk_too_small_for_the_dataset_is_refused(launch, small_disk, case, ranks):
+def test_a_disk_too_small_for_the_dataset_is_refused(launch, capfd, small_disk, case, ranks):
     disk = small_disk(300)
-    ended = launch(ranks, command(case, disk / "out"), LIMIT)
+    (ended,) = on_ranks(launch, capfd, ranks, [command(case, disk / "out")[3:]], LIMIT)
     assert ended.returncode == 2, ended.stderr
     words = message(ended.stderr)
     for part in (str(disk / "out"), "will write 0.", "MiB are free", "--out"):
@@ -95,11 +108,11 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(launch, small_disk, case, ranks):
+def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(small_disk, case, calm, ranks):
     disk = small_disk(1200)
     out = disk / "out"
     dataset = out / "base" / "dataset.h5"
-    with started(ranks, command(case, out, "time.scheme='ifrk3'", "time.dt=0.002")) as process:
+    with started(ranks, command(case, out, *SHORT)) as process:
         wait_for(lambda: dataset.exists() and Dataset(dataset).committed.any(), process)
         while process.poll() is None:  # a checkpoint that is removed leaves room for the next
             filled = fill(disk)
@@ -113,31 +126,26 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(launch, small_disk,
     assert found.verify() == []
     assert not list(disk.rglob("*.tmp"))
     filled.unlink()
-    again = launch(2, command(case, out, "time.scheme='ifrk3'", "time.dt=0.002"), LIMIT)
-    assert again.returncode == 0, again.stderr
-    elsewhere = case.parent / "elsewhere"
-    calm = command(
-        case, elsewhere, "checkpoint.seconds=1e6", "time.scheme='ifrk3'", "time.dt=0.002"
-    )
-    assert start_ranks(1, calm, LIMIT).returncode == 0
-    assert_same_arrays(dataset, elsewhere / "base" / "dataset.h5")
+    assert guard(lambda: dispatch(command(case, out, *SHORT)[3:])) == 0
+    assert_same_arrays(dataset, calm)
     assert json.loads((out / "status.json").read_text())["state"] == "complete"
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_a_folder_that_cannot_be_written_is_refused(launch, small_disk, case, ranks):
+def test_a_folder_that_cannot_be_written_is_refused(launch, capfd, small_disk, case, ranks):
     disk = small_disk(4000)
     (disk / "out").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    for out in (disk / "out", disk / "new"):
-        ended = launch(ranks, command(case, out), LIMIT)
+    outs = disk / "out", disk / "new"
+    calls = [command(case, out)[3:] for out in outs]
+    for out, ended in zip(outs, on_ranks(launch, capfd, ranks, calls, LIMIT), strict=True):
         assert ended.returncode == 2, ended.stderr
         words = message(ended.stderr)
         assert str(out) in words and "--out" in words
     assert os.listdir(disk) == ["out"]
 
 
-def test_samples_have_their_room_from_the_start(launch, small_disk, case):
+def test_samples_have_their_room_from_the_start(small_disk, case):
     """A disk that fills while no checkpoint is written does not stop a run: its bytes are kept
     for it."""
     disk = small_disk(1200)
@@ -240,20 +248,21 @@ def assert_truthful(folder: Path, stage: str) -> None:
         assert found is not None and found.state != "running"
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
 def test_a_stage_on_a_disk_with_some_blocks_left_leaves_nothing_half_written(
-    launch, small_disk, ready, stage
+    launch, small_disk, ready
 ):
-    """As a job of its own, on two ranks: HDF5 ends programs that cannot write a file it has
-    open, and where one rank writes alone the other must hear of it."""
-    disk = small_disk(4000)
-    folder = disk / "here"
-    copy_case(ready, folder, stage)
-    leave_free(disk, 5 * BLOCK)
-    before = files_of(folder)
-    said_of_the_disk(launch(2, stage_command(folder, stage), LIMIT))
-    assert_whole(before, folder)
-    assert_truthful(folder, stage)
+    """In a job on two ranks: HDF5 ends programs that cannot write a file it has open, and where
+    one rank writes alone the other must hear of it. Each stage has a disk of its own."""
+    folders = {stage: small_disk(4000, stage) / "here" for stage in STAGES}
+    for stage, folder in folders.items():
+        copy_case(ready, folder, stage)
+        leave_free(folder.parent, 5 * BLOCK)
+    before = {stage: files_of(folder) for stage, folder in folders.items()}
+    calls = [stage_command(folder, stage)[3:] for stage, folder in folders.items()]
+    for stage, ended in zip(STAGES, in_turn(launch, 2, calls, LIMIT), strict=True):
+        said_of_the_disk(ended)
+        assert_whole(before[stage], folders[stage])
+        assert_truthful(folders[stage], stage)
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
@@ -270,9 +279,7 @@ def test_a_stage_on_a_full_disk_says_so(small_disk, ready, stage, capfd):
     assert_truthful(folder, stage)
 
 
-def test_where_not_even_failed_can_be_written_readers_see_an_interruption(
-    launch, small_disk, ready
-):
+def test_where_not_even_failed_can_be_written_readers_see_an_interruption(small_disk, ready):
     """The disk fills once the step has said that it runs; its lock tells that it is gone."""
     disk = small_disk(4000)
     folder = disk / "here"
@@ -294,15 +301,6 @@ def test_where_not_even_failed_can_be_written_readers_see_an_interruption(
     assert read_last(folder / "out").state == "interrupted"
 
 
-IN_TURN = """
-import json, sys
-from eddyscope.__main__ import dispatch
-from eddyscope.parallel.failure import guard
-sys.exit(sum(guard(lambda: dispatch(words)) != 2 for words in json.loads(sys.argv[1])))
-"""
-"""A program that calls stages one after the other; how many are not refused."""
-
-
 def test_stages_in_a_folder_that_cannot_be_written_are_refused_on_ranks(launch, small_disk, ready):
     disk = small_disk(4000)
     folder = disk / "here"
@@ -312,12 +310,10 @@ def test_stages_in_a_folder_that_cannot_be_written_are_refused_on_ranks(launch, 
     # What is there of the evaluation has no record, and analyze reads it.
     fresh = {"evaluate": ["--fresh"]}
     commands = [[*stage_command(folder, stage)[3:], *fresh.get(stage, [])] for stage in STAGES]
-    ended = launch(2, [sys.executable, "-c", IN_TURN, json.dumps(commands)], LIMIT)
-    assert ended.returncode == 0, ended.stderr
-    said = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope: ")]
-    assert len(said) == len(STAGES), ended.stderr
-    assert all(str(disk) in line and "--out" in line for line in said), said
-    assert "Traceback" not in ended.stderr
+    for ended in in_turn(launch, 2, commands, LIMIT):
+        assert ended.returncode == 2, ended.stderr
+        words = message(ended.stderr)
+        assert str(disk) in words and "--out" in words
     assert files_of(folder) == before
 
 
