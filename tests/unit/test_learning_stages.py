@@ -7,17 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import read_details, read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.normalisation import (
+    Way,
     read_normalisation,
     statistics_of,
     write_normalisation,
 )
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
+from eddyscope.learning.batches import Samples, load_fields
+from eddyscope.learning.models import Model
+from eddyscope.learning.retrain import Target, samples_of_base
+from eddyscope.networks.registry import build
 from eddyscope.parallel.failure import BlewUp, StoppedEarly
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
@@ -27,6 +34,8 @@ from eddyscope.stages.job import Job
 from eddyscope.stages.train import STAGE as train
 from eddyscope.stages.transfer import STAGE as transfer
 from synthetic import make_case, write_case, write_datasets
+from synthetic_models import normalisation as own_statistics
+from synthetic_models import record_of
 
 
 def job_of(folder: Path, *overrides: str) -> Job:
@@ -144,6 +153,27 @@ def test_models_that_see_the_base_again_are_made_in_a_step_of_their_own(tmp_path
     assert losses[0] != losses[1]
     with pytest.raises(CaseError, match="= 99, but the base ensemble has 8 training samples"):
         transfer.run(job_of(tmp_path, 'transfer.controls=[{kind = "joint", base_samples = 99}]'))
+
+
+@pytest.mark.parametrize("way", ["base", "target", "dimensional", "snapshot"])
+def test_joint_sees_the_base_as_its_evaluation_does(tmp_path: Path, way: Way):
+    """Each system by the way's own statistics, so that no shift of units is learnt."""
+    case, world = make_case(tmp_path), World.single()
+    write_datasets(case, tmp_path, world)
+    base, target = (own_statistics(case, tmp_path, system) for system in ("base", "target"))
+    network = build(case.network, case.channels, None, 16)
+    model = Model(network, record_of("base", network.settings, base))
+    by = statistics_of(way, base, target)
+    dataset = Dataset(tmp_path / "target" / "dataset.h5")
+    seen = Target.of(dataset, 16, 2, by, case.channels)
+    opened = lambda: Dataset(tmp_path / "base" / "dataset.h5")  # noqa: E731
+    samples = samples_of_base(opened, model, seen, 3)
+    fields = load_fields(opened(), 16, "train", 3, case.channels.fields(1))
+    judged_by = model.normalisation_under(way, base, base)
+    expected = Samples.of(fields, judged_by, case.channels)
+    assert torch.equal(samples.inputs, expected.inputs)
+    assert torch.equal(samples.targets, expected.targets)
+    assert samples.targets.square().mean().item() == pytest.approx(1.0, abs=0.5)
 
 
 def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):

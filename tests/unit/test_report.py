@@ -520,27 +520,58 @@ def test_trainings_that_had_not_converged_are_named_with_the_rule(gathered: Resu
     assert "converged" not in " ".join(limits.limits(replace(gathered, models=settled)))
 
 
-def test_what_a_model_says_of_its_convergence_is_repeated(gathered: Results) -> None:
-    """Its own word counts; the training curve where it says nothing."""
+def with_convergence(results: Results, **told: str) -> Results:
+    assert results.evaluation is not None
+    evaluation = results.evaluation.model_copy(update={"convergence": told})
+    return replace(results, evaluation=evaluation)
 
-    def says(words: str, converged: float | None, losses: list[float] = FALLING) -> ModelFile:
-        metrics = {"converged": converged}
-        history = {"train": losses, "validation": []}
-        told = {"history": history, "convergence": words, "metrics": metrics}
-        return ModelFile(Path(), {}, told)
 
-    models = {
-        ModelKey("l01"): says("converged", 1),
-        ModelKey("l02"): says("the held-out error still fell", 0),
-        ModelKey("l03"): says("the held-out error still fell", 0),
-        ModelKey("gain"): says("nothing was held out", None),
-    }
-    said = " ".join(limits.limits(replace(gathered, models=models)))
+def test_what_the_evaluation_says_of_convergence_is_repeated(gathered: Results) -> None:
+    """Its word counts; the training curve where it says nothing."""
+    falls = "not converged: the held-out error still fell"
+    unknown = "not known: nothing was held out"
+    models = dict.fromkeys(map(ModelKey.parse, ("l01", "l01,seed=1", "l02")), curve(FALLING, []))
+    told = with_convergence(
+        replace(gathered, models=models), l01="converged", l02=falls, l03=falls, gain=unknown
+    )
+    said = " ".join(limits.limits(told))
     assert "not known to have converged for 3 of 4 models" in said
-    assert "l02, l03: the held-out error still fell; gain: nothing was held out." in said
-    assert "loss was still falling" not in said
-    settled = {ModelKey("l01"): says("converged", 1)}
-    assert "converged" not in " ".join(limits.limits(replace(gathered, models=settled)))
+    assert f"l02, l03: {falls}; gain: {unknown}." in said
+    assert "loss was still falling" not in said, "the curve counts though the evaluation speaks"
+    settled = with_convergence(replace(gathered, models=models), l01="converged", l02="converged")
+    assert "converged" not in " ".join(limits.limits(settled))
+
+
+def test_the_table_of_layers_says_what_had_not_converged(gathered: Results) -> None:
+    words = {"l01": "converged: not finite at rate 0.02", "l02": "not converged: raise the rates",
+             "l03": "not known: one sample"}  # fmt: skip
+    told = with_convergence(gathered, **words)
+    table = tables.layer_table(compare(told))
+    column = table.header.index("converged")
+    found = {row[0].split(" ")[0]: row[column] for row in table.rows}
+    assert [found[name] for name in ("l01", "l02", "l03")] == ["yes", "no", "not known"]
+    assert found["nothing"] == "", "the base model was not re-trained"
+    assert any(note.startswith("Converged: whether") for note in table.notes)
+    assert "converged" not in tables.layer_table(compare(with_convergence(gathered))).header
+
+
+def test_models_at_equal_rate_and_steps_are_a_comparison_of_their_own(gathered: Results) -> None:
+    assert gathered.evaluation is not None
+    found = gathered.evaluation
+    assert tables.matched_table(compare(gathered)) is None
+    names = {f"{name},recipe=matched": name for name in ("l01", "l02")}
+    more = {
+        "models": {**found.models, **{n: found.models[of] for n, of in names.items()}},
+        "adapted": {**found.adapted, **{n: found.adapted[of] for n, of in names.items()}},
+    }
+    compared = compare(replace(gathered, evaluation=found.model_copy(update=more)))
+    assert not {*names} & {*compared.layers, *compared.others()}
+    table = tables.matched_table(compared)
+    assert table is not None
+    rows = {row[0]: row[1:3] for row in table.rows}
+    assert rows.keys() == {"l01", "l02"} and all(equal == own for equal, own in rows.values())
+    of_all = [row[0] for row in tables.layer_table(compared).rows]
+    assert not any("matched" in name for name in of_all)
 
 
 def test_warnings_of_the_run_are_on_the_page(gathered: Results) -> None:

@@ -142,8 +142,15 @@ def test_repeats_of_one_base_model_are_its_re_trainings():
 def test_convergence_is_counted():
     row = by_name(errors(PLANTED))["l02"]
     assert (row.model.trainings, row.model.converged, row.model.judged) == (3, 2, 3)
-    (finding,) = which_layer([only(errors(PLANTED))]).rows
-    assert finding[-1] == "2 of 3; 10 of 15"
+    found = only(errors(PLANTED))
+    assert which_layer([found]).rows[0][-1] == "2 of 3; 10 of 15"
+    table = every_model(found.shift)
+    assert [row[0] for row in table.rows][1:4] == [
+        "base (dimensional) (base dimensional)",
+        "l01",
+        "l02",
+    ]
+    assert table.best == (3,) and table.rows[3][-1] == "2 of 3"
 
 
 def test_models_at_equal_rates_are_no_layers_of_the_ranking():

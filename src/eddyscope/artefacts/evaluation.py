@@ -233,7 +233,8 @@ class Summary(JsonPart):
     """MODEL -> error on target samples held out of the training ones, mean over repeats, where it
     is known; see `learning/choice.py`."""
     convergence: dict[str, str] = {}
-    """Re-trained MODEL -> whether its training had converged, in words."""
+    """Re-trained MODEL -> whether its training had converged, in words that begin with one of
+    `CONVERGED` in `artefacts/model.py`."""
     differences: dict[str, Difference] = {}
     """Model of a single layer, but `best` -> against `best`."""
     ranks: dict[str, Ranks] = {}

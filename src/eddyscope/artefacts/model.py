@@ -31,6 +31,7 @@ from eddyscope.networks.registry import NETWORKS
 from eddyscope.networks.settings import Channels, NetworkSettings
 
 __all__ = [
+    "CONVERGED",
     "FORMAT",
     "Chosen",
     "Curves",
@@ -45,6 +46,10 @@ __all__ = [
 ]
 
 FORMAT = "eddyscope-model-5"
+
+
+CONVERGED: dict[float | None, str] = {1.0: "converged", 0.0: "not converged", None: "not known"}
+"""Whether a re-training had converged -> what the words about it begin with."""
 
 
 class _Part(BaseModel):
@@ -168,7 +173,8 @@ class ModelRecord(_Part):
     see `learning/history.py`), `validation_error` (held out, see `learning/choice.py`) and whether
     it `converged`, 1 or 0."""
     convergence: str = ""
-    """That in words; empty for the base model and for what takes no steps."""
+    """That in words, which begin with one of `CONVERGED`; empty for the base model and for what
+    takes no steps."""
     choice: Chosen | None = None
     """How rate and steps were chosen."""
     layers: dict[str, str] = {}

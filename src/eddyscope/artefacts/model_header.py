@@ -36,18 +36,6 @@ class ModelFile:
         """Numbers in all tensors together."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    @property
-    def convergence(self) -> str:
-        """What the model says of its training's convergence; empty where it says nothing."""
-        found = self.metadata.get("convergence", "")
-        return found if isinstance(found, str) else ""
-
-    @property
-    def converged(self) -> bool:
-        """Whether it says that it converged."""
-        metrics = self.metadata.get("metrics")
-        return isinstance(metrics, dict) and metrics.get("converged") == 1
-
     def losses(self, part: str) -> list[float]:
         """Training curve of a part ("train", "validation"), a loss an epoch; [] if none."""
         history = self.metadata.get("history")

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eddyscope.artefacts.model import Chosen, ModelRecord, Tried
+from eddyscope.artefacts.model import CONVERGED, Chosen, ModelRecord, Tried
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.schedule import passed
@@ -162,12 +162,12 @@ def judged(
         doubts.append(
             f"max |Δθ| is {travel:.2f} of what its steps allow: raise transfer.steps or the rates"
         )
-    converged, words = (0.0 if doubts else None), "; ".join([*doubts, why_none])
+    converged, notes = (0.0 if doubts else None), [why_none]
     if choice is not None:
         doubts += _still_falls(choice) + _wants_larger_rate(choice)
         lost = [f"not finite at rate {each.rate:g}" for each in choice.tried if each.error is None]
-        words = "; ".join([*doubts, *lost, *_no_step(choice)]) or "converged"
-        converged = float(not doubts)
+        converged, notes = float(not doubts), [*lost, *_no_step(choice)]
+    words = ": ".join(filter(None, [CONVERGED[converged], "; ".join([*doubts, *notes])]))
     numbers = {"steps": recipe.last, "rate": recipe.rate, "travel": travel, "converged": converged}
     metrics = {**record.metrics, **numbers}
     told = {"metrics": metrics, "convergence": words, "choice": choice}

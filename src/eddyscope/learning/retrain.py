@@ -285,7 +285,8 @@ class Retraining:
 def samples_of_base(
     opened: Callable[[], Dataset], model: Model, target: Target, count: int
 ) -> Samples:
-    """So many training samples of the base system, normalised in the target's way. Not collective.
+    """So many training samples of the base system, normalised in the target's way, as an evaluation
+    normalises the base's fields for a model so re-trained. Not collective.
 
     Raises CaseError.
     """

@@ -22,6 +22,7 @@ from eddyscope.learning.adapting import Adapting, Report
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.choice import POINTS, Choosing, Fold, chosen
 from eddyscope.learning.recipe import Recipe
+from eddyscope.networks.base import device_of
 from eddyscope.networks.layers import evaluating
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World, block
@@ -54,7 +55,7 @@ class Yardstick:
     def error(self, module: nn.Module, samples: Samples, world: World) -> float:
         """NaN for targets that are 0. Collective."""
         mine = block(len(samples), world.size, world.rank)
-        device = next(iter(module.parameters())).device
+        device = device_of(module)
         std, mean = (
             torch.tensor([values[name] for name in self.outputs], dtype=torch.float64)
             .reshape(-1, 1, 1)

@@ -24,7 +24,13 @@ from torch import Tensor, nn
 from eddyscope.networks.layers import sharing
 from eddyscope.networks.settings import Channels, NetworkSettings
 
-__all__ = ["LayerCall", "LayeredModel"]
+__all__ = ["LayerCall", "LayeredModel", "device_of"]
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module computes: where its parameters lie, and its inputs are to lie; the CPU for
+    what has none."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,8 @@ class LayeredModel:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes: where its parameters lie, and its inputs are to lie; the CPU for what
-        has none."""
-        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        """Where it computes, see `device_of`."""
+        return device_of(self.module)
 
     def to(self, device: torch.device) -> None:
         """Move it; the layers stay the same objects."""

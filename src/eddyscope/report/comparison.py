@@ -179,6 +179,8 @@ class Comparison:
     """Mean rank correlation of the measured orders in two draws."""
     controls: Mapping[str, Card] = field(default_factory=dict)
     """Advice that needs no data ("first_layer", …) -> its card."""
+    convergence: Mapping[str, str] = field(default_factory=dict)
+    """Re-trained model -> whether its training had converged, in words."""
     by_member: Mapping[str, FloatArray] = field(default_factory=dict)
     """Model -> error of each test run, (member,); empty where the details are missing."""
 
@@ -251,12 +253,19 @@ class Comparison:
         }
 
     def others(self, *roles: Role) -> list[str]:
-        """Models but the base and single layers, of the roles named or of any, in their order."""
+        """Models but the base, single layers and `matched`, of the roles named or of any, in their
+        order."""
+        known = (BASE, *self.layers, *self.matched)
         return [
             name
             for name in self.target
-            if name not in (BASE, *self.layers) and (not roles or self.adapted[name].role in roles)
+            if name not in known and (not roles or self.adapted[name].role in roles)
         ]
+
+    @property
+    def matched(self) -> list[str]:
+        """Models that were re-trained a second time, all at one rate and number of steps."""
+        return [name for name in self.target if ModelKey.parse(name).recipe is not None]
 
     def described(self, name: str) -> str:
         """A model's name for readers, with what was re-trained in it."""
@@ -330,6 +339,7 @@ def compare(results: Results) -> Comparison:
         ties=tuple(found.tied_with_best),
         ceiling=found.rank_ceiling,
         controls=found.controls,
+        convergence=found.convergence,
         by_member=_by_member(results, singles),
     )
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta, quality
+from eddyscope.artefacts.evaluation import without_repeat
 from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.model import CONVERGED
 from eddyscope.artefacts.model_header import ModelFile
 from eddyscope.artefacts.uncertainty import FEWEST
 from eddyscope.config.errors import CaseError
@@ -78,12 +80,12 @@ LEARNT = 0.02
 
 
 def _still_learning(results: Results) -> list[str]:
-    """Trainings that had not come to their end, with the rule: by what each model says of itself,
-    or by its training curve."""
+    """Trainings that had not come to their end, with the rule: by what the evaluation says of a
+    model, or by its training curve."""
     base = results.models.get(ModelKey())
     others = {str(key): model for key, model in results.models.items() if not key.is_base}
-    told = {name: model for name, model in others.items() if model.convergence}
-    falls = {name: fall_of(model) for name, model in others.items() if name not in told}
+    told = results.evaluation.convergence if results.evaluation is not None else {}
+    falls = {n: fall_of(model) for n, model in others.items() if without_repeat(n) not in told}
     unfinished = [name for name, (fall, _) in falls.items() if fall > LEARNT]
     rule = (
         f"that is, its mean over the last {STRETCH:.0%} of the epochs lay more than {LEARNT:.0%} "
@@ -109,18 +111,18 @@ def _still_learning(results: Results) -> list[str]:
     return sentences + _by_themselves(told)
 
 
-def _by_themselves(models: Mapping[str, ModelFile]) -> list[str]:
-    """Models whose files say that they had not converged, with the reason that each gives."""
+def _by_themselves(told: Mapping[str, str]) -> list[str]:
+    """Models that had not converged, or not as far as is known, with the reason that each gives."""
     reasons: dict[str, list[str]] = {}
-    for name, model in models.items():
-        if not model.converged:
-            reasons.setdefault(model.convergence, []).append(name)
+    for name, words in told.items():
+        if not words.startswith(CONVERGED[1.0]):
+            reasons.setdefault(words, []).append(name)
     if not reasons:
         return []
     words = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
     number = sum(map(len, reasons.values()))
     return [
-        f"Re-training is not known to have converged for {number} of {len(models)} models. {words}."
+        f"Re-training is not known to have converged for {number} of {len(told)} models. {words}."
     ]
 
 

@@ -160,9 +160,8 @@ def _samples_panel(axes: Axes, shifts: Sequence[Shift]) -> None:
     if best:
         of_best = {s.samples: s.models.get(best) for s in shifts}
         _line(axes, shifts, of_best, "best layer", COLOURS["layers"], "-", 1.8)
-        axes.annotate(f"best layer: {best}", (0.98, 0.97), xycoords="axes fraction", ha="right",
-                      va="top", fontsize=7, color=COLOURS["ink"])  # fmt: skip
-    axes.set(xscale="log", xlabel="target samples", ylabel="error on target")
+    told = f" (best layer: {best})" if best else ""
+    axes.set(xscale="log", xlabel=f"target samples{told}", ylabel="error on target")
     axes.set_xticks(amounts, [str(n) for n in amounts])
     axes.set_xticks([], minor=True)
     plain_log(axes)

@@ -26,6 +26,9 @@ from eddyscope.storage.atomic import write_atomically
 
 __all__ = ["every_model", "gains", "which_layer", "write_page"]
 
+PLACES = {"base": 0, "layers": 1}
+"""Role -> its place in a table of models; the others follow as they come."""
+
 
 def write_page(
     folder: Path,
@@ -124,7 +127,8 @@ def gains(found: Sequence[Finding]) -> Table:
             """Less than: the share that the best layer takes away of the error that is left by
             three factors (of each input and the output), by one factor (of the output), and by the
             base model as it is, in that of its ways to be normalised that leaves the least. A layer
-            that takes away nothing of what three factors leave brings nothing that these do not."""
+            that takes away nothing of what three factors leave brings nothing that these do not; a
+            negative share is error added."""
         ),
         words(
             """Share of the full gain: of what re-training all layers gains over the base model,
@@ -143,7 +147,7 @@ def every_model(shift: Shift) -> Table:
     header = ("re-trained", "error", "less three scales", "less the best layer",
               "of three scales' error removed", "share of the full gain", "is the best layer",
               "held-out error", "converged")  # fmt: skip
-    found = model_rows(shift)
+    found = sorted(model_rows(shift), key=lambda row: PLACES.get(row.model.role, len(PLACES)))
     best = tuple(n for n, row in enumerate(found) if row.model.name == shift.best)
     ties = tuple(n for n, row in enumerate(found) if row.tied and n not in best)
     rows = tuple(_model(row) for row in found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eddyscope.artefacts.evaluation import Interval
-from eddyscope.artefacts.key import BASE
+from eddyscope.artefacts.key import BASE, ModelKey
+from eddyscope.artefacts.model import CONVERGED
 from eddyscope.report.comparison import (
     Comparison,
     fixed,
@@ -18,7 +19,15 @@ from eddyscope.report.comparison import (
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import WAY_WORDS, flow_settings
 
-__all__ = ["Table", "flow_table", "layer_table", "metric_table", "step_table", "way_table"]
+__all__ = [
+    "Table",
+    "flow_table",
+    "layer_table",
+    "matched_table",
+    "metric_table",
+    "step_table",
+    "way_table",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ def layer_table(compared: Comparison) -> Table:
         "error removed",
         *["beyond scales"] * bool(compared.beyond_scales),
         "spectrum error",
+        *["converged"] * bool(compared.convergence),
         *(prediction.words for prediction in compared.predictions),
     )
     rows = tuple(_row(compared, name) for name in names)
@@ -82,9 +92,34 @@ def _why_tied(compared: Comparison) -> str:
     return "the interval of the paired difference includes 0"
 
 
+def matched_table(compared: Comparison) -> Table | None:
+    """Models that were re-trained twice: all at one rate and number of steps, against each with its
+    own; None where there are none."""
+    names = sorted(compared.matched, key=lambda name: compared.error(name).mean)
+    if not names:
+        return None
+    own = {name: str(replace(ModelKey.parse(name), recipe=None)) for name in names}
+    rows = tuple(
+        (
+            own[name],
+            in_words(compared.error(name)) + _repeats(compared.error(name)),
+            _or_nothing(compared.target.get(own[name], {}).get("error")),
+            _converged(compared, name),
+        )
+        for name in names
+    )
+    header = ("re-trained", "error, all at equal rate and steps", "with its own", "converged")
+    notes = (
+        "Least error first. At equal rate and steps no choice is made, and a layer of few weights "
+        "may not get far; with a rate and steps of its own, chosen on samples held out of "
+        "re-training, each does what it can. What both orders have in common does not hang on it.",
+    )
+    return Table(header, rows, notes=notes)
+
+
 def metric_table(compared: Comparison) -> Table:
     """Every metric of every model on the target, each defined."""
-    names = _ordered(compared)
+    names = [*_ordered(compared), *compared.matched]
     known = [m for m in compared.meanings if any(m in compared.target[name] for name in names)]
     rows = tuple(
         (compared.described(name), *(_mean(compared.target[name].get(m)) for m in known))
@@ -150,6 +185,12 @@ def _notes(compared: Comparison) -> tuple[str, ...]:
             "trainings. What is hard in a run is hard for every layer and drops out, so this tells "
             "layers apart that their own intervals do not."
         )
+    if compared.convergence:
+        notes.append(
+            "Converged: whether the re-training had come to its end; one that had not might leave "
+            "less with more steps or larger rates, and its place says little. Why, is under “What "
+            "this case cannot show”. Empty for what takes no steps."
+        )
     if any(metrics["error"].repeats for metrics in compared.target.values() if "error" in metrics):
         notes.append("In square brackets: the least and the largest of the repeated trainings.")
     if compared.predictions:
@@ -170,8 +211,17 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
         _removed(compared.error_removed.get(name)),
         *[_removed(compared.beyond_scales.get(name))] * bool(compared.beyond_scales),
         _or_nothing(compared.target[name].get("spectrum_error")),
+        *[_converged(compared, name)] * bool(compared.convergence),
         *("" if rank is None else str(rank) for rank in ranks),
     )
+
+
+def _converged(compared: Comparison, name: str) -> str:
+    """Whether a re-training had come to its end; empty for what takes no steps."""
+    words = compared.convergence.get(name, "")
+    answers = {CONVERGED[1.0]: "yes", CONVERGED[0.0]: "no"}
+    found = (answer for begin, answer in answers.items() if words.startswith(begin))
+    return next(found, "not known" if words else "")
 
 
 def _repeats(error: Interval) -> str:

@@ -22,7 +22,9 @@ __all__ = ["Joint"]
 class Joint(Usual):
     """Re-trains all layers on the target's samples and on some of the base's together.
 
-    Samples of either count alike; those of the base are normalised as the base model's file says.
+    Samples of either count alike. Those of the base are normalised as the evaluation normalises the
+    base's fields for this model: in the re-training's way, the base being the system, so by the
+    statistics that the base model's file holds, under each way.
     """
 
     class Settings(Section):
