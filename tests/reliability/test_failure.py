@@ -16,6 +16,7 @@ PROGRAM = """
 import sys
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree, guard
+from eddyscope.parallel import failure
 from eddyscope.parallel.world import World
 
 def main():
@@ -81,6 +82,7 @@ def test_bad_input_on_all_ranks_is_one_line_and_status_2(job, ranks):
 def test_bad_input_on_one_rank_alone_does_not_hang(job):
     status, words = job(
         """
+        failure.TIME_TO_AGREE = 4.0
         if world.rank == 2:
             raise CaseError("no such file")
         comm.Barrier()
@@ -113,7 +115,7 @@ def test_bad_input_that_a_slow_rank_meets_late_is_one_line(job, raise_it):
         try:
             {raise_it}
         finally:
-            time.sleep(5.0 if world.rank == 1 else 0.0)
+            time.sleep(3.5 if world.rank == 1 else 0.0)
         """
     )
     assert status == (1 if "write" in raise_it else 2)
@@ -124,6 +126,7 @@ def test_bad_input_that_a_slow_rank_meets_late_is_one_line(job, raise_it):
 def test_agree_of_some_ranks_does_not_hang_the_others(job):
     status, words = job(
         """
+        failure.TIME_TO_AGREE = 4.0
         def fails():
             raise CaseError("no such file")
         group, mine = world.split(2)
