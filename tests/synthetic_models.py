@@ -96,8 +96,9 @@ def normalisation(case: Case, out: Path, system: str) -> Normalisation:
     """A system's own statistics."""
     dataset = Dataset(out / system / "dataset.h5")
     fields = load_fields(dataset, case.network_grid, "train")
-    own = fields.channels(case.channels.names)
-    return Normalisation.own(system, own, fields.values["omega"])
+    names = case.channels.names
+    pieces = [fields.channels(names) | dict(fields.values)]
+    return Normalisation.own(system, names, lambda: pieces)
 
 
 def changed(base: LayeredModel, layers: list[str], seed: int) -> LayeredModel:

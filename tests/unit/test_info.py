@@ -141,9 +141,8 @@ def test_pipes_devices_and_folders_are_refused(tmp_path: Path) -> None:
 
 def test_a_normalisation_is_verified(tmp_path: Path) -> None:
     path = tmp_path / "base.json"
-    own = Normalisation.own(
-        "base", {name: np.ones((1, 1, 1, 4, 4)) for name in ("psi", "omega", "pi")}
-    )
+    values = {name: np.ones((1, 1, 1, 4, 4)) for name in ("psi", "omega", "pi")}
+    own = Normalisation.own("base", list(values), lambda: [values])
     write_normalisation(path, own, "ab" * 32)
     assert "base, by statistics of 1 training samples of the base" in said(path)
     path.write_text(path.read_text().replace("ab" * 32, "ab" * 31 + "ac"))

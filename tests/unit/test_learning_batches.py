@@ -35,6 +35,10 @@ def fields_of(psi: np.ndarray, omega: np.ndarray, pi: np.ndarray) -> Fields:
     return Fields(values, tuple((0, s) for s in range(len(psi))))
 
 
+def own_of(system: str, channels: dict[str, np.ndarray]) -> Normalisation:
+    return Normalisation.own(system, list(channels), lambda: [channels])
+
+
 def places(members: list[int], samples: int, count: int | None) -> list[tuple[int, int]]:
     blocks = [Block(m, m, range(samples)) for m in members]
     return [place for _, place in choose(blocks, count)]
@@ -80,7 +84,7 @@ def test_fields_are_those_of_the_file(tmp_path: Path):
 def test_normalised_samples_have_unit_spread(rng: np.random.Generator):
     psi, omega, pi = (scale * rng.standard_normal((5, 1, 8, 8)) for scale in (0.1, 30.0, 7.0))
     fields, channels = fields_of(psi, omega, pi), Channels.of_flow(psi.shape[1])
-    normalisation = Normalisation.own("base", fields.channels(channels.names))
+    normalisation = own_of("base", fields.channels(channels.names))
     assert normalisation.std["pi"] == pytest.approx(np.sqrt(np.mean(pi**2)), rel=1e-14)
     samples = Samples.of(fields, normalisation, channels)
     assert samples.inputs.shape == (5, 2, 8, 8) and samples.targets.shape == (5, 1, 8, 8)
@@ -92,7 +96,7 @@ def test_normalised_samples_have_unit_spread(rng: np.random.Generator):
 def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator):
     psi, omega = rng.standard_normal((2, 3, 1, 8, 8))
     psi, omega = (field - field.mean((2, 3), keepdims=True) for field in (psi, omega))
-    own = Normalisation.own("target", {"psi": psi[:, 0], "omega": omega[:, 0], "pi": psi[:, 0]})
+    own = own_of("target", {"psi": psi[:, 0], "omega": omega[:, 0], "pi": psi[:, 0]})
 
     def inputs(psi: np.ndarray, omega: np.ndarray) -> torch.Tensor:
         values = {"psi": psi, "omega": omega}
@@ -108,12 +112,12 @@ def test_per_snapshot_normalisation_forgets_amplitudes(rng: np.random.Generator)
 def test_every_layer_of_the_flow_has_its_own_channels(rng: np.random.Generator):
     psi, omega, pi = (rng.standard_normal((4, 2, 8, 8)) for _ in range(3))
     fields, channels = fields_of(psi, omega, pi), Channels.of_flow(psi.shape[1])
-    normalisation = Normalisation.own("base", fields.channels(channels.names))
+    normalisation = own_of("base", fields.channels(channels.names))
     assert tuple(normalisation.std) == ("psi_1", "psi_2", "omega_1", "omega_2", "pi_1", "pi_2")
     samples = Samples.of(fields, normalisation, channels)
     for layer in range(2):
         alone, one = fields_of(*(f[:, layer : layer + 1] for f in (psi, omega, pi))), ONE
-        own = Normalisation.own("base", alone.channels(one.names))
+        own = own_of("base", alone.channels(one.names))
         expected = Samples.of(alone, own, one)
         assert torch.equal(samples.inputs[:, layer::2], expected.inputs)
         assert torch.equal(samples.targets[:, layer : layer + 1], expected.targets)
@@ -122,14 +126,14 @@ def test_every_layer_of_the_flow_has_its_own_channels(rng: np.random.Generator):
 def test_flow_at_rest_cannot_be_normalised():
     zero = np.zeros((2, 4, 4))
     with pytest.raises(CaseError, match="standard deviation"):
-        Normalisation.own("base", {"psi": zero + 1, "omega": zero, "pi": zero + 1})
+        own_of("base", {"psi": zero + 1, "omega": zero, "pi": zero + 1})
 
 
 def test_fields_with_a_mean_are_centred_and_come_back(rng: np.random.Generator):
     heat = 5.0 + 0.1 * rng.standard_normal((4, 1, 8, 8))
     fields = Fields({"psi": heat - 5.0, "heat": heat}, tuple((0, s) for s in range(4)))
     channels = Channels.of_fields(["psi"], ["heat"])
-    own = Normalisation.own("base", fields.channels(channels.names))
+    own = own_of("base", fields.channels(channels.names))
     assert own.mean["psi"] == 0.0 and own.mean["heat"] == pytest.approx(heat.mean())
     targets = Samples.of(fields, own, channels).targets.numpy()
     assert abs(targets.mean()) < 1e-5 and targets.std() == pytest.approx(1.0, rel=1e-5)

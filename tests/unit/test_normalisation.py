@@ -32,8 +32,7 @@ def fields_of(rng: np.random.Generator, samples: int = 4) -> dict[str, np.ndarra
 
 
 def own(system: str, values: dict[str, np.ndarray]) -> Normalisation:
-    channels = {name: field[:, 0] for name, field in values.items()}
-    return Normalisation.own(system, channels, values.get("omega"))
+    return Normalisation.own(system, list(values), lambda: [values])
 
 
 def faster(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -112,7 +111,7 @@ def test_a_way_that_cannot_be_had_is_one_line(rng):
     heat = own("base", {**values, "heat_2": values["psi"]})
     with pytest.raises(CaseError, match='dimension of heat_2 is not known; set it to "base" or'):
         statistics_of("dimensional", heat, heat)
-    still = Normalisation.own("target", {name: f[:, 0] for name, f in values.items()})
+    still = own("target", values).model_copy(update={"omega_rms": None})
     with pytest.raises(CaseError, match="the vorticity of the target is not known; set it to"):
         statistics_of("dimensional", own("base", values), still)
     assert "vorticity of the base is 0" in lacking("dimensional", ["psi"], {"base": 0.0})

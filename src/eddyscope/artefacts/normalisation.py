@@ -29,7 +29,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast, get_args
 
@@ -41,6 +41,8 @@ from eddyscope.config.arrays import RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file
 from eddyscope.config.provenance import digest
+from eddyscope.parallel.failure import agree
+from eddyscope.parallel.world import Comm
 from eddyscope.storage.atomic import write_atomically
 
 __all__ = [
@@ -60,6 +62,9 @@ WAYS: tuple[Way, ...] = get_args(Way)
 
 A = TypeVar("A")
 """An array of numpy's or a tensor."""
+
+Pieces = Callable[[], Iterable[Mapping[str, RealArray]]]
+"""Gives pieces of a rank's samples: channel or field -> (sample, …, y, x)."""
 
 ABOUT_ZERO = re.compile(r"(psi|omega|pi|u|v)(_\d+)?")
 """Channels whose standard deviation is about zero: they have no mean on a periodic box."""
@@ -103,17 +108,22 @@ class Normalisation(BaseModel):
 
     @classmethod
     def own(
-        cls, system: str, fields: Mapping[str, RealArray], omega: RealArray | None = None
+        cls, system: str, channels: Sequence[str], pieces: Pieces, comm: Comm | None = None
     ) -> Normalisation:
-        """A system's own statistics: of channels, each (sample, y, x), in double precision and a
-        fixed order.
+        """A system's own statistics of these channels, in double precision and exact sums: the
+        same bits however the samples are dealt to pieces and ranks. Collective over `comm`.
 
-        omega: the vorticity of the same samples, (sample, layer, y, x), where it is known.
-        CaseError if a standard deviation is 0.
+        pieces: gives all samples of this rank, piece by piece, each time it is called; where they
+        hold "omega", the vorticity of all layers, its root mean square is known too. CaseError if a
+        standard deviation is 0, or where `pieces` raises one.
         """
-        mean = {channel: _mean(channel, field) for channel, field in fields.items()}
-        std = {channel: _rms(field, mean[channel]) for channel, field in fields.items()}
-        for channel, value in std.items():
+        measured = _Measured(pieces, comm)
+        none = dict.fromkeys(channels, 0.0)
+        shifted = [channel for channel in channels if not ABOUT_ZERO.fullmatch(channel)]
+        mean = none | (measured.means(shifted) if shifted else {})
+        std = measured.spreads({"omega": 0.0, **mean})
+        for channel in channels:
+            value = std[channel]
             if not (math.isfinite(value) and value > 0.0):
                 raise CaseError(
                     f"{channel} of the {system} training samples has standard deviation {value}, "
@@ -123,10 +133,10 @@ class Normalisation(BaseModel):
         return cls(
             name=cast(Way, system),
             system=system,
-            samples=len(next(iter(fields.values()))),
+            samples=measured.samples,
             mean=mean,
-            std=std,
-            omega_rms=None if omega is None else _rms(omega, 0.0),
+            std={channel: std[channel] for channel in channels},
+            omega_rms=std.get("omega"),
         )
 
     def scaled_by(self, scales: Mapping[str, float]) -> Normalisation:
@@ -244,18 +254,48 @@ def _one_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _mean(channel: str, field: RealArray) -> float:
-    """That of a channel's samples; 0 of those that have none on a periodic box."""
-    if ABOUT_ZERO.fullmatch(channel):
-        return 0.0
-    sums = [float(np.sum(sample, dtype=np.float64)) for sample in field]
-    return math.fsum(sums) / max(field.size, 1)
+class _Measured:
+    """Sums over all samples of all ranks: float64 a sample, then added exactly. Collective."""
 
+    def __init__(self, pieces: Pieces, comm: Comm | None):
+        self.pieces, self.comm = pieces, comm
+        self.samples = 0
 
-def _rms(field: RealArray, mean: float) -> float:
-    """√(mean of squares) about a mean: float64, sample by sample, then summed exactly."""
-    sums = [float(np.sum(np.square(_less(sample, mean), dtype=np.float64))) for sample in field]
-    return math.sqrt(math.fsum(sums) / max(field.size, 1))
+    def means(self, channels: Sequence[str]) -> dict[str, float]:
+        """Of fields, over all samples and points."""
+        return self._averages(lambda _, sample: sample, channels)
+
+    def spreads(self, means: Mapping[str, float]) -> dict[str, float]:
+        """√(mean of squares) about means, of those fields that there are."""
+
+        def square(name: str, sample: RealArray) -> RealArray:
+            return np.square(_less(sample, means[name]), dtype=np.float64)
+
+        return {name: math.sqrt(value) for name, value in self._averages(square, means).items()}
+
+    def _averages(
+        self, of: Callable[[str, RealArray], RealArray], names: Iterable[str]
+    ) -> dict[str, float]:
+        def mine() -> dict[str, list[tuple[float, int]]]:
+            found: dict[str, list[tuple[float, int]]] = {}
+            for piece in self.pieces():
+                for name in names:
+                    sums = found.setdefault(name, [])
+                    for sample in piece.get(name, ()):
+                        sums.append(
+                            (float(np.sum(of(name, sample), dtype=np.float64)), sample.size)
+                        )
+            return found
+
+        comm = self.comm
+        ranks = [mine()] if comm is None else comm.allgather(agree(comm, mine))
+        joined = {name: [s for found in ranks for s in found.get(name, ())] for name in names}
+        self.samples = max(map(len, joined.values()))
+        return {
+            name: math.fsum(total for total, _ in sums) / sum(size for _, size in sums)
+            for name, sums in joined.items()
+            if sums
+        }
 
 
 def _less(sample: RealArray, mean: float) -> RealArray:

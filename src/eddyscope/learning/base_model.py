@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.role import NOT_ADAPTED
 from eddyscope.config.case import Section
-from eddyscope.learning.batches import Samples, load_fields
+from eddyscope.learning.batches import Selection
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.retrain import metrics_of
+from eddyscope.learning.room import Room
+from eddyscope.learning.supply import Streamed, Supply, held
 from eddyscope.learning.trainer import Requests, Saved, train
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
-from eddyscope.networks.shift import SHIFTED, shift_error, shift_words
+from eddyscope.networks.shift import shift_error, shift_words
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 
@@ -49,6 +52,8 @@ class BaseTraining:
     """Least wall time between checkpoints."""
     logs: Sequence[Section] = ()
     """Settings of what is written beside the model, see `learning/logs.py`."""
+    memory: float | None = None
+    """GiB of a machine that samples may take, see `TrainingSettings`."""
 
     def make(
         self,
@@ -61,7 +66,42 @@ class BaseTraining:
         """Train on a dataset, and save the model. Collective. Raises CaseError, BlewUp, and
         StoppedEarly if `requests` asked for it."""
         data = agree(world.comm, dataset.open)
-        samples, validation = agree(world.comm, lambda: self._samples(data, normalisation))
+        chosen = agree(world.comm, lambda: self._chosen(data))
+        sizes = len(chosen[0]), len(chosen[1])
+        shape = (len(self.channels.names), *data.points[self.n])
+        room = Room.of(world, sizes, shape, self.recipe.batch_size, self.memory)
+        if not room.holds_all:
+            world.say(f"train: samples: {room.words}")
+        with ExitStack() as stack:
+
+            def supply(selection: Selection) -> Supply:
+                given = world, selection, normalisation, self.channels
+                return stack.enter_context(held(*given)) if room.holds_all else Streamed.of(*given)
+
+            samples, validation = (supply(found) if len(found) else None for found in chosen)
+            assert samples is not None  # a dataset has samples to train on, or is refused
+            self._train(samples, validation, data, normalisation, world, report, requests)
+
+    def _chosen(self, dataset: Dataset) -> tuple[Selection, Selection]:
+        """Samples to train on and to validate with. Raises CaseError."""
+        dataset.require(self.n, "train")
+        names = self.channels.fields(dataset.layers)
+        return (
+            Selection.of(dataset, self.n, "train", self.count, names),
+            Selection.of(dataset, self.n, "validation", None, names),
+        )
+
+    def _train(
+        self,
+        samples: Supply,
+        validation: Supply | None,
+        data: Dataset,
+        normalisation: Normalisation,
+        world: World,
+        report: Callable[[int, str], None],
+        requests: Requests | None,
+    ) -> None:
+        """Train and save. Collective."""
         saved = Saved(self.path.with_suffix(".ckpt"), self.identity, self.seconds, self.logs)
         network = agree(
             world.comm, lambda: build(self.network, self.channels, self.recipe.key, self.n)
@@ -71,8 +111,7 @@ class BaseTraining:
             of_training = samples, validation, self.recipe, world, saved, report
             history = train(network.module, *of_training, network.channels_last, requests)
         count = sum(parameter.numel() for parameter in network.module.parameters())
-        round_ = all(data.box.periodic)
-        shift = shift_error(network, samples.inputs[:SHIFTED]) if round_ else None
+        shift = shift_error(network, samples.first.inputs) if all(data.box.periodic) else None
         metrics = metrics_of(history, len(samples), count, world)
         metrics["shift_error"] = shift
         model = Model(network, self._record(data, normalisation, history, metrics))
@@ -81,17 +120,6 @@ class BaseTraining:
         for words in [*network.notes, shift_words(shift)]:
             if words:
                 world.say(f"train: {words}")
-
-    def _samples(
-        self, dataset: Dataset, normalisation: Normalisation
-    ) -> tuple[Samples, Samples | None]:
-        """Samples to train on and to validate with. Raises CaseError."""
-        dataset.require(self.n, "train")
-        channels, names = self.channels, self.channels.fields(dataset.layers)
-        fields = load_fields(dataset, self.n, "train", self.count, names)
-        held_out = load_fields(dataset, self.n, "validation", None, names)
-        validation = Samples.of(held_out, normalisation, channels) if held_out.origin else None
-        return Samples.of(fields, normalisation, channels), validation
 
     def _record(
         self,

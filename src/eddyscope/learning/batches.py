@@ -1,9 +1,12 @@
-"""Samples in memory: the same on every rank."""
+"""Samples of a dataset: which there are, reading them, and what a network is given of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,15 +14,27 @@ from torch import Tensor
 
 from eddyscope.artefacts.dataset import schema
 from eddyscope.artefacts.dataset.derived import require_fields, with_derived
-from eddyscope.artefacts.dataset.reader import Dataset
+from eddyscope.artefacts.dataset.reader import Dataset, Read
 from eddyscope.artefacts.dataset.split import Block
 from eddyscope.artefacts.normalisation import Normalisation
-from eddyscope.config.arrays import RealArray
+from eddyscope.config.arrays import IntArray, RealArray
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.settings import Channels, field_of
+from eddyscope.networks.shift import SHIFTED
 from eddyscope.parallel.world import block
 
-__all__ = ["Fields", "Samples", "channels_of", "choose", "load_fields", "normalised_inputs"]
+__all__ = [
+    "Fields",
+    "Samples",
+    "Selection",
+    "channels_of",
+    "choose",
+    "load_fields",
+    "normalised_inputs",
+]
+
+PIECE = 2**24
+"""Bytes of fields that a rank reads at a time where it goes through all of its samples."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,23 @@ class Samples:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    @property
+    def bytes(self) -> int:
+        return 4 * (self.inputs.numel() + self.targets.numel())
+
+    @property
+    def first(self) -> Samples:
+        """A few, for trials; see `learning/supply.py` for this and what follows."""
+        return Samples(self.inputs[:SHIFTED], self.targets[:SHIFTED])
+
+    def at(self, places: IntArray) -> Samples:
+        chosen = torch.from_numpy(places).to(self.inputs.device)
+        return Samples(self.inputs[chosen], self.targets[chosen])
+
+    def given(self, wanted: Iterable[IntArray]) -> Generator[Samples]:
+        for _ in wanted:
+            yield self
+
     def to(self, device: torch.device) -> Samples:
         return Samples(self.inputs.to(device), self.targets.to(device))
 
@@ -100,6 +132,8 @@ def normalised_inputs(
 
 def _stacked(channels: Sequence[RealArray]) -> Tensor:
     """Channels, each (sample, y, x), as one float32 tensor (sample, channel, y, x)."""
+    if all(isinstance(c, np.ndarray) for c in channels):  # by this thread alone, torch has its own
+        return torch.from_numpy(np.stack(channels, axis=1).astype(np.float32, copy=False))
     return torch.stack([torch.as_tensor(c) for c in channels], dim=1).to(torch.float32)
 
 
@@ -140,6 +174,115 @@ def _shares(lengths: Sequence[int], count: int) -> list[int]:
     return shares
 
 
+Reader = Callable[[Sequence[int]], dict[str, RealArray]]
+"""Reads samples by their places in a selection: field -> (sample, layer, y, x), float32."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Samples of a part of a dataset, in order; none of them is read yet."""
+
+    dataset: Dataset
+    n: int
+    names: Sequence[str]
+    """Of fields; those that the dataset does not hold are computed, see
+    `artefacts/dataset/derived.py`."""
+    chosen: Sequence[tuple[Block, Place]]
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        n: int,
+        part: str,
+        count: int | None = None,
+        names: Sequence[str] = tuple(schema.VARIABLES),
+    ) -> Selection:
+        """`count` samples of a part ("train", "validation", "test") on grid `n`; see `choose`.
+        CaseError where the dataset lacks samples or fields."""
+        try:
+            chosen = choose(dataset.parts[part], count)
+        except CaseError as error:
+            raise CaseError(f"{dataset.path} ({part}): {error}") from None
+        where = str(dataset.path)
+        require_fields(names, dataset.fields, dataset.box.periodic, dataset.layers, where)
+        return cls(dataset, n, names, chosen)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def origin(self) -> tuple[Place, ...]:
+        """(member, sample) of each in the dataset."""
+        return tuple(place for _, place in self.chosen)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(layer, y, x) of a field."""
+        return (self.dataset.layers, *self.dataset.points[self.n])
+
+    @cached_property
+    def in_file(self) -> list[int]:
+        """Places in the selection, in the order of the file."""
+        return sorted(range(len(self)), key=self.origin.__getitem__)
+
+    def slab(self, ranks: int, rank: int) -> list[int]:
+        """What a rank reads where the ranks share the reading: neighbours in the file."""
+        return self.in_file[block(len(self), ranks, rank)]
+
+    def pieces(self, ranks: int, rank: int) -> list[list[int]]:
+        """The slab of a rank, cut into what is read at a time."""
+        slab, bytes_ = self.slab(ranks, rank), 4 * len(self.names) * math.prod(self.shape)
+        size = max(1, PIECE // bytes_)
+        return [slab[start : start + size] for start in range(0, len(slab), size)]
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """Reads from a file that stays open, neighbours in one call. Not collective; CaseError
+        where what is read is damaged."""
+        stored = [name for name in self.names if name in self.dataset.fields]
+        if len(stored) < len(self.names) and "psi" not in stored:
+            stored.append("psi")
+        with self.dataset.reading(self.n) as read:
+
+            def fields(wanted: Sequence[int]) -> dict[str, RealArray]:
+                given = {name: self._field(read, name, wanted) for name in stored}
+                values = with_derived(given, self.names, self.dataset.box.length)
+                return {name: np.asarray(field, np.float32) for name, field in values.items()}
+
+            yield fields
+
+    def shared_out(
+        self, ranks: int, rank: int, channels: Sequence[str]
+    ) -> Iterator[dict[str, RealArray]]:
+        """Fields, each (sample, layer, y, x), and channels of them, (sample, y, x), of a rank's
+        slab, piece by piece. Not collective. Raises CaseError."""
+        with self.reading() as read:
+            for piece in self.pieces(ranks, rank):
+                fields = read(piece)
+                yield channels_of(fields, channels) | fields
+
+    def _field(self, read: Read, name: str, wanted: Sequence[int]) -> RealArray:
+        """Field `name` of the samples `wanted`, (sample, layer, y, x), float32."""
+        found = np.empty((len(wanted), *self.shape), np.float32)
+        for member, first, rows in _runs([self.chosen[place][1] for place in wanted]):
+            found[rows] = read(name, member, slice(first, first + len(rows)))
+        return found
+
+
+def _runs(places: Sequence[Place]) -> Iterator[tuple[int, int, list[int]]]:
+    """Neighbours among places: (member, first sample, where in `places` they are)."""
+    rows: list[int] = []
+    for row in sorted(range(len(places)), key=places.__getitem__):
+        member, sample = places[row]
+        if rows and places[rows[-1]] != (member, sample - 1):
+            yield (*places[rows[0]], rows)
+            rows = []
+        rows.append(row)
+    if rows:
+        yield (*places[rows[0]], rows)
+
+
 def load_fields(
     dataset: Dataset,
     n: int,
@@ -147,38 +290,10 @@ def load_fields(
     count: int | None = None,
     names: Sequence[str] = tuple(schema.VARIABLES),
 ) -> Fields:
-    """`count` samples of a part ("train", "validation", "test") on grid `n`; see `choose`.
-
-    names: of fields; those that the dataset does not hold are computed, see
-    `artefacts/dataset/derived.py`. Not collective. Raises CaseError.
-    """
-    try:
-        chosen = choose(dataset.parts[part], count)
-    except CaseError as error:
-        raise CaseError(f"{dataset.path} ({part}): {error}") from None
-    origin = [place for _, place in chosen]
-    require_fields(names, dataset.fields, dataset.box.periodic, dataset.layers, str(dataset.path))
-    stored = [name for name in names if name in dataset.fields]
-    if len(stored) < len(names) and "psi" not in stored:
-        stored.append("psi")
-    given = {name: _read(dataset, n, name, origin) for name in stored}
-    values = with_derived(given, names, dataset.box.length)
-    return Fields(
-        {name: np.asarray(field, dtype=np.float32) for name, field in values.items()},
-        tuple(origin),
-        tuple(b for b, _ in chosen),
-        dataset.spectral,
-    )
-
-
-def _read(dataset: Dataset, n: int, name: str, origin: Sequence[tuple[int, int]]) -> RealArray:
-    """Field `name` of the samples `origin`, (sample, layer, y, x), float32."""
-    chosen: dict[tuple[int, int], RealArray] = {}
-    for member in dict.fromkeys(m for m, _ in origin):
-        times = [s for m, s in origin if m == member]
-        span = slice(min(times), max(times) + 1)
-        read = dataset.read(n, name, [member], span)[0]
-        chosen |= {(member, s): read[s - span.start] for s in times}
-    if not origin:
-        return np.empty((0, dataset.layers, *dataset.points[n]), np.float32)
-    return np.stack([chosen[place] for place in origin]).astype(np.float32)
+    """Samples of a part, all read by this rank; see `Selection.of`. Not collective. Raises
+    CaseError."""
+    selection = Selection.of(dataset, n, part, count, names)
+    with selection.reading() as read:
+        values = read(range(len(selection)))
+    blocks = tuple(b for b, _ in selection.chosen)
+    return Fields(values, selection.origin, blocks, dataset.spectral)

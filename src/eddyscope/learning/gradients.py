@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from eddyscope.config.arrays import IntArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.augment import mirrored, noisy, rotated
-from eddyscope.learning.batches import Samples
 from eddyscope.learning.order import Batch
 from eddyscope.learning.precision import autocast
 from eddyscope.learning.recipe import Recipe
+from eddyscope.learning.supply import Given
 from eddyscope.learning.training_mode import Counted, Used, random_numbers, untouched, with_all
 from eddyscope.parallel.reduce import gathered
 from eddyscope.parallel.world import World, block
@@ -40,24 +41,21 @@ SHARDS = 8
 class Forward:
     """Forward passes of a training."""
 
-    samples: Samples
+    values: int
+    """Of a sample's targets."""
+    device: torch.device
     recipe: Recipe
     used: Used
     layout: torch.memory_format
     counted: Counted
 
-    @property
-    def values(self) -> int:
-        """Of a sample's targets."""
-        return self.samples.targets[0].numel()
-
-    def of(self, model: nn.Module, part: Batch) -> Tensor:
+    def of(self, model: nn.Module, part: Batch, given: Given) -> Tensor:
         """The sum of the loss over a part of a batch, see `learning/losses.py`."""
         self.counted.here = len(part.indices) > 0
         part = part.stand_in()
-        recipe, device = self.recipe, self.samples.inputs.device
-        chosen = torch.from_numpy(part.indices).to(device)
-        inputs, targets = self.samples.inputs[chosen], self.samples.targets[chosen]
+        recipe, device = self.recipe, self.device
+        samples = given.at(part.indices).to(device)
+        inputs, targets = samples.inputs, samples.targets
         if recipe.reflections is not None:
             inputs = mirrored(inputs, part.mirrors, recipe.reflections.inputs)
             targets = mirrored(targets, part.mirrors, recipe.reflections.outputs)
@@ -73,9 +71,14 @@ class Forward:
 class Gradient(Protocol):
     """How a training comes by its gradients."""
 
-    def of(self, batch: Batch, step: int) -> float:
+    def places(self, batch: Batch) -> IntArray:
+        """Of the samples of a batch that this rank computes with."""
+
+    def of(self, batch: Batch, step: int, given: Given) -> float:
         """Give the trained parameters the gradient of the mean over the batch; returns a part of
-        the sum of the loss over it, that all ranks' parts add up to. Collective."""
+        the sum of the loss over it, that all ranks' parts add up to. Collective.
+
+        given: has the samples of `places`."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,21 @@ class Together:
     forward: Forward
     world: World
 
-    def of(self, batch: Batch, step: int) -> float:
+    def places(self, batch: Batch) -> IntArray:
+        return batch.part(self.world.rank, self.world.size).indices
+
+    def of(self, batch: Batch, step: int, given: Given) -> float:
         self.model.zero_grad()
         pieces, world = self.forward.recipe.accumulate, self.world
         mine = batch.part(world.rank, world.size)
         scale = world.size / (batch.total * self.forward.values)
-        device, total = self.forward.samples.inputs.device, 0.0
+        device, total = self.forward.device, 0.0
         with random_numbers("training", (*self.forward.recipe.key, step, world.rank), device):
             for piece in range(pieces):
                 last = piece == pieces - 1
                 wrapped = isinstance(self.model, DistributedDataParallel)
                 with self.model.no_sync() if wrapped and not last else nullcontext():  # type: ignore
-                    loss = self.forward.of(self.model, mine.part(piece, pieces))
+                    loss = self.forward.of(self.model, mine.part(piece, pieces), given)
                     with_all(loss * scale, self.forward.used.at_times).backward()
                 total += float(loss.detach())
         return total
@@ -111,13 +117,22 @@ class Sharded:
     forward: Forward
     world: World
 
-    def of(self, batch: Batch, step: int) -> float:
-        parameters = list(self.forward.used.parameters.values())
+    @property
+    def shards(self) -> range:
+        """Those of this rank."""
         mine = block(SHARDS, self.world.size, self.world.rank)
+        return range(mine.start, mine.stop)
+
+    def places(self, batch: Batch) -> IntArray:
+        parts = [batch.part(shard, SHARDS).indices for shard in self.shards]
+        return np.concatenate([*parts, np.empty(0, np.int64)])
+
+    def of(self, batch: Batch, step: int, given: Given) -> float:
+        parameters = list(self.forward.used.parameters.values())
         width = 1 + sum(p.numel() for p in parameters)
-        rows = np.zeros((mine.stop - mine.start, width), np.float32)
-        for row, shard in enumerate(range(mine.start, mine.stop)):
-            rows[row] = self._of_shard(batch, step, shard)
+        rows = np.zeros((len(self.shards), width), np.float32)
+        for row, shard in zip(rows, self.shards, strict=True):
+            row[...] = self._of_shard(batch, step, shard, given)
         summed = np.zeros(width, np.float32)
         for of_shard in gathered(self.world.comm, rows):
             summed += of_shard
@@ -128,7 +143,7 @@ class Sharded:
             start += parameter.numel()
         return float(summed[0]) if self.world.is_root else 0.0
 
-    def _of_shard(self, batch: Batch, step: int, shard: int) -> np.ndarray:
+    def _of_shard(self, batch: Batch, step: int, shard: int, given: Given) -> np.ndarray:
         """Its sum of the loss, then its share of the gradient, as one row."""
         pieces, recipe = self.forward.recipe.accumulate, self.forward.recipe
         parameters = list(self.forward.used.parameters.values())
@@ -136,10 +151,9 @@ class Sharded:
         if not len(part.indices):
             return np.zeros(1 + sum(p.numel() for p in parameters), np.float32)
         self.model.zero_grad()
-        device = self.forward.samples.inputs.device
-        with random_numbers("training", (*recipe.key, step, shard), device):
+        with random_numbers("training", (*recipe.key, step, shard), self.forward.device):
             for piece in range(pieces):
-                loss = self.forward.of(self.model, part.part(piece, pieces))
+                loss = self.forward.of(self.model, part.part(piece, pieces), given)
                 mean = loss / (batch.total * self.forward.values)
                 with_all(mean, self.forward.used.at_times).backward()
                 total += float(loss.detach())

@@ -15,6 +15,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.files import FileName
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.registry import Choice
+from eddyscope.config.units import Unit
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.adaptations.registry import ADAPTATIONS
 from eddyscope.learning.logs import LOGS, Jsonl
@@ -95,6 +96,10 @@ class TrainingSettings(Seeded):
     reproducible: bool = False
     """The same bits on 1 to 8 ranks: a batch always has 8 parts, whose gradients are added in
     order. Slower where a rank's part of a batch is small; not with batch normalisation."""
+    memory: Annotated[float | None, CHANGES_NO_RESULT, Unit("GiB")] = Field(default=None, ge=0.0)
+    """Main memory of a machine that the base's samples may take, one copy for all its ranks; by
+    default half of what there is. Samples that take more are read from the file while it trains,
+    ahead of the steps: the same bits."""
     keep: Literal["last", "best"] = "last"
     """Which weights of the base training are its result: the last, or those of the epoch with the
     least loss on validation members."""

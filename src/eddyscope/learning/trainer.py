@@ -10,13 +10,17 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from eddyscope.config.arrays import IntArray
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.checkpoint import Checkpoints, Position, Saved, State
@@ -37,6 +41,7 @@ from eddyscope.learning.order import Batch, Order
 from eddyscope.learning.precision import compiled, products
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.schedule import factor
+from eddyscope.learning.supply import Supply
 from eddyscope.learning.training_mode import (
     Counted,
     Used,
@@ -50,7 +55,7 @@ from eddyscope.learning.training_mode import (
 from eddyscope.networks.layers import evaluating
 from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree, all_true
 from eddyscope.parallel.reduce import largest
-from eddyscope.parallel.torch_group import pick_device, process_group
+from eddyscope.parallel.torch_group import free_memory, pick_device, process_group
 from eddyscope.parallel.world import World, block
 
 __all__ = ["Recipe", "Requests", "Saved", "mean_loss", "train"]
@@ -72,8 +77,8 @@ class Requests(Protocol):
 
 def train(
     network: nn.Module,
-    samples: Samples,
-    validation: Samples | None,
+    samples: Supply,
+    validation: Supply | None,
     recipe: Recipe,
     world: World,
     saved: Saved | None = None,
@@ -102,9 +107,10 @@ def train(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network.to(device)
     network.to(memory_format=layout)  # type: ignore[call-overload]
-    samples = samples.to(device)
-    validation = None if validation is None else validation.to(device)
-    tried = samples.inputs[: _tried(len(samples), recipe, world)]
+    samples = _near(samples, device, world)
+    validation = None if validation is None else _near(validation, device, world)
+    first = samples.first.to(device)
+    tried = first.inputs[: _tried(len(samples), recipe, world)]
     with used_parameters(network, tried) as used, products(recipe.precision):
         descent = Descent(network, used.parameters, recipe)
         state = State(used.parameters, buffers_of(network), descent.optimiser)
@@ -112,6 +118,7 @@ def train(
             network=network,
             used=used,
             samples=samples,
+            first=first,
             validation=validation,
             recipe=recipe,
             world=world,
@@ -129,6 +136,13 @@ def train(
     return history
 
 
+def _near(samples: Supply, device: torch.device, world: World) -> Supply:
+    """Samples in memory on the device, where half of what is free there holds them. Collective."""
+    if device.type == "cpu" or not isinstance(samples, Samples):
+        return samples
+    return samples.to(device) if samples.bytes <= free_memory(world.comm) / 2 else samples
+
+
 def _tried(samples: int, recipe: Recipe, world: World) -> int:
     """How many samples a network is tried on: batch normalisation may not take one, which a rank
     alone meets as the last batch."""
@@ -142,8 +156,9 @@ class _Training:
 
     network: nn.Module
     used: Used
-    samples: Samples
-    validation: Samples | None
+    samples: Supply
+    first: Samples
+    validation: Supply | None
     recipe: Recipe
     world: World
     layout: torch.memory_format
@@ -189,19 +204,21 @@ class _Training:
             recipe.reflections is not None,
         )
         numbers = range(position.step, recipe.last)
-        for number, batch in zip(numbers, order.batches(position.step), strict=False):
-            loss = gradient.of(batch, number)
-            bad, asked, due = self._agreed(loss)
-            if bad:
-                return self._blew_up(position, batch)
-            self.descent.take(number)
-            same_buffers(self.network, self.world)
-            position.met += loss
-            position.met_samples += batch.total
-            position.step = number + 1
-            ending = self._after_step(position, order.steps_an_epoch, asked, due)
-            if ending is not None:
-                return ending
+        coming = islice(order.batches(position.step), len(numbers))
+        with closing(self.samples.given(map(gradient.places, coming))) as given:
+            for number, batch in zip(numbers, order.batches(position.step), strict=False):
+                loss = gradient.of(batch, number, agree(self.world.comm, lambda: next(given)))
+                bad, asked, due = self._agreed(loss)
+                if bad:
+                    return self._blew_up(position, batch)
+                self.descent.take(number)
+                same_buffers(self.network, self.world)
+                position.met += loss
+                position.met_samples += batch.total
+                position.step = number + 1
+                ending = self._after_step(position, order.steps_an_epoch, asked, due)
+                if ending is not None:
+                    return ending
         return None
 
     def _agreed(self, loss: float) -> tuple[bool, bool, bool]:
@@ -253,7 +270,7 @@ class _Training:
 
     def _evaluate(self, position: Position) -> None:
         """A point of the curves; keeps the weights if they are the best so far. Collective."""
-        history, values = position.history, self.samples.targets[0].numel()
+        history, values = position.history, self.first.targets[0].numel()
         met = float(self.world.comm.allreduce(position.met))
         history.train.append(met / (position.met_samples * values))
         history.steps.append(position.step)
@@ -296,16 +313,16 @@ class _Training:
 
     def _on_all_ranks(self, loop: Callable[[Gradient], None]) -> None:
         """Call `loop` with how all ranks come by their gradients together. Collective."""
-        recipe, world, example = self.recipe, self.world, self.samples.inputs[:1]
+        recipe, world, example = self.recipe, self.world, self.first.inputs[:1]
         device, model = example.device, self.network
-        counted = Counted(device)
-        forward = Forward(self.samples, recipe, self.used, self.layout, counted)
+        counted, values = Counted(device), self.first.targets[0].numel()
+        forward = Forward(values, device, recipe, self.used, self.layout, counted)
         if recipe.compile:
-            example_of_all = self.samples.inputs[: recipe.batch_size]
-            laid_out = example_of_all.contiguous(memory_format=self.layout)
+            of_all = example.repeat(min(recipe.batch_size, len(self.samples)), 1, 1, 1)
+            laid_out = of_all.contiguous(memory_format=self.layout)
             model = agree(world.comm, lambda: compiled(self.network, recipe.precision, laid_out))
         if recipe.reproducible:
-            agree(world.comm, lambda: require_no_statistics(self.network, self.samples.inputs[:2]))
+            agree(world.comm, lambda: require_no_statistics(self.network, self.first.inputs[:2]))
             loop(Sharded(model, forward, world))
             return
         if world.size == 1:
@@ -335,33 +352,46 @@ class _Training:
 
 def mean_loss(
     network: nn.Module,
-    samples: Samples,
+    samples: Supply,
     batch_size: int,
     world: World,
     loss: Loss | None = None,
     parts: int | None = None,
 ) -> float:
     """A loss, by default the mean squared error, over `samples`, shared out to the ranks.
-    Collective.
+    Collective. Raises CaseError for samples that cannot be read.
 
     parts: into how many the samples are split, whose sums are added in order: the same bits on any
     number of ranks. By default one a rank.
     """
     parts = parts or world.size
-    loss = loss or Mse()
-    totals: list[float] = []
-    with torch.inference_mode(), evaluating(network):
-        mine = block(parts, world.size, world.rank)
-        for number in range(mine.start, mine.stop):
-            part = block(len(samples), parts, number)
-            total = 0.0
-            for start in range(part.start, part.stop, batch_size):
-                chosen = slice(start, min(start + batch_size, part.stop))
-                inputs, targets = samples.inputs[chosen], samples.targets[chosen]
-                total += float(loss(network(inputs).double(), targets.double(), inputs.double()))
-            totals.append(total)
+    mine = block(parts, world.size, world.rank)
+    places = np.arange(len(samples))
+    of_parts = [places[block(len(samples), parts, number)] for number in range(parts)[mine]]
+    totals = agree(world.comm, lambda: _losses(network, samples, of_parts, batch_size, loss))
     sums: list[list[float]] = world.comm.allgather(totals)
-    return sum(total for of_rank in sums for total in of_rank) / samples.targets.numel()
+    values = len(samples) * samples.first.targets[0].numel()
+    return sum(total for of_rank in sums for total in of_rank) / values
+
+
+def _losses(
+    network: nn.Module,
+    samples: Supply,
+    parts: Sequence[IntArray],
+    batch_size: int,
+    loss: Loss | None,
+) -> list[float]:
+    """The sum of a loss over each part. Not collective."""
+    loss, device = loss or Mse(), next(network.parameters()).device
+    batches = [[p[at : at + batch_size] for at in range(0, len(p), batch_size)] for p in parts]
+    with torch.inference_mode(), evaluating(network), closing(samples.given(chain(*batches))) as g:
+
+        def one(places: IntArray) -> float:
+            chosen = next(g).at(places).to(device)
+            inputs, targets = chosen.inputs, chosen.targets
+            return float(loss(network(inputs).double(), targets.double(), inputs.double()))
+
+        return [sum((one(places) for places in of_part), 0.0) for of_part in batches]
 
 
 def _is_finite(descent: Descent, history: History, world: World) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "CannotWrite",
     "NotFinite",
     "StoppedEarly",
+    "TOGETHER",
     "agree",
     "all_true",
     "any_true",
@@ -78,6 +79,8 @@ ENDINGS: dict[type[Exception], tuple[int, str]] = {
 }
 """Errors that all ranks raise together: exit status, and what the line begins with."""
 
+TOGETHER = tuple(ENDINGS)
+
 
 def any_true(comm: MPI.Intracomm, flag: bool) -> bool:
     """Whether `flag` holds on any rank. Collective."""
@@ -119,7 +122,7 @@ def guard(main: Callable[[], int]) -> int:
     alarm = MPI.COMM_WORLD.Dup()
     try:
         return main()
-    except tuple(ENDINGS) as error:
+    except TOGETHER as error:
         status, words = next(found for kind, found in ENDINGS.items() if isinstance(error, kind))
         message = f"eddyscope: {words}{in_lines(error)}"
         if getattr(error, KNOWN_TO_ALL, False):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from mpi4py import MPI
 
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.reduce import largest
 
-__all__ = ["require_device_memory", "require_memory", "resident"]
+__all__ = ["require_device_memory", "require_memory", "resident", "shareable"]
+
+SHARED = Path("/dev/shm")
+"""Where Linux keeps memory that processes share; MPI does not end well where it is full."""
 
 
 def resident() -> int:
@@ -20,9 +26,40 @@ def resident() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def installed() -> int:
-    """Bytes of main memory of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def installed() -> float:
+    """Bytes of main memory of this machine, or those of them that a scheduler or a container leaves
+    to this process."""
+    return min(_allowed(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _allowed(listed: Path = Path("/proc/self/cgroup"), mounted: str = "/sys/fs/cgroup") -> float:
+    """Bytes that the control groups of Linux allow this process, which are those of the group
+    and of all around it; infinite where there are none."""
+    least = math.inf
+    for line in listed.read_text().splitlines() if listed.is_file() else []:
+        _, kinds, path = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        root = Path(mounted, "memory") if kinds else Path(mounted)
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            for name in ("memory.max", "memory.limit_in_bytes"):
+                with suppress(OSError, ValueError):  # not there, or "max"
+                    least = min(least, int((folder / name).read_text()))
+    return least
+
+
+def shareable(comm: MPI.Intracomm, wanted: float | None = None) -> float:
+    """Bytes of main memory that the ranks on a machine may share, on the machine with the least of
+    them: those that are wanted, by default half of what there is, but no more than is free where
+    memory is shared. Collective."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    mine = installed() / 2 if wanted is None else wanted
+    if node.size > 1 and SHARED.is_dir():
+        room = os.statvfs(SHARED)
+        mine = min(mine, room.f_bavail * room.f_frsize)
+    node.Free()
+    return -float(largest(comm, -mine))
 
 
 def require_memory(comm: MPI.Intracomm, name: str, a_rank: float) -> None:

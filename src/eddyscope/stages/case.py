@@ -281,6 +281,11 @@ class Case(Section):
         layers = system.layers if system else 1
         return Channels.of_fields(self.network.inputs, self.network.outputs, layers)
 
+    def sample_shape(self, system: str) -> tuple[int, int, int]:
+        """(channel, y, x) of a sample of a system, of inputs and outputs together."""
+        n, named = self.network_grid, self.named.get(system)
+        return (len(self.channels.names), *(named.points[n] if named else (n, n)))
+
     @property
     def flows(self) -> dict[str, FlowSettings]:
         """System of which the case knows the flow -> the flow's settings."""

@@ -9,12 +9,15 @@ works that make them before its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from eddyscope.artefacts.dataset.derived import is_known
 from eddyscope.artefacts.dataset.reader import Source
 from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.normalisation import Normalisation, statistics_of, write_normalisation
+from eddyscope.parallel.failure import agree
+from eddyscope.parallel.world import World
 from eddyscope.stages.case import SAMPLES_OF, SYSTEMS, Case
 from eddyscope.stages.job import Job, Step, Work
 
@@ -38,13 +41,13 @@ def _work(job: Job, stage: str, system: str) -> Work:
         stage=stage,
     )
 
-    def write() -> None:
+    def write(_: Sequence[Step]) -> None:
         if stored:
-            _write_stored(path, job.base_model)
+            world.on_root(lambda: _write_stored(path, job.base_model))
         else:
-            _write(path, job.source(system), case, system)
+            _write(path, job.source(system), case, system, world)
 
-    return Work([step], lambda _: world.on_root(write))
+    return Work([step], write)
 
 
 def _sections(system: str) -> tuple[str, ...]:
@@ -66,15 +69,21 @@ def _write_stored(path: Path, model: Path) -> None:
     write_normalisation(path, own, str(record.provenance.get("dataset", "")))
 
 
-def _write(path: Path, source: Source, case: Case, system: str) -> None:
-    from eddyscope.learning.batches import load_fields
+def _write(path: Path, source: Source, case: Case, system: str, world: World) -> None:
+    """Each rank reads its share of the samples. Collective."""
+    from eddyscope.learning.batches import Selection
 
-    dataset, n = source.open(), case.network_grid
-    dataset.require(n, "train")
-    names = dict.fromkeys(case.channels.fields(dataset.layers))
-    if is_known("omega", dataset.fields, dataset.box.periodic, dataset.layers):
-        names["omega"] = None
-    fields = load_fields(dataset, n, "train", case.wanted_samples(system), list(names))
-    omega = fields.values.get("omega")
-    normalisation = Normalisation.own(system, fields.channels(case.channels.names), omega)
-    write_normalisation(path, normalisation, dataset.digest)
+    channels = case.channels.names
+
+    def selected() -> Selection:
+        dataset, n = source.open(), case.network_grid
+        dataset.require(n, "train")
+        names = dict.fromkeys(case.channels.fields(dataset.layers))
+        if is_known("omega", dataset.fields, dataset.box.periodic, dataset.layers):
+            names["omega"] = None
+        return Selection.of(dataset, n, "train", case.wanted_samples(system), list(names))
+
+    selection = agree(world.comm, selected)
+    mine = partial(selection.shared_out, world.size, world.rank, channels)
+    normalisation = Normalisation.own(system, channels, mine, world.comm)
+    world.on_root(lambda: write_normalisation(path, normalisation, selection.dataset.digest))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.recipes import check_logs, recipe_of_training
+from eddyscope.learning.room import Room
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
@@ -51,20 +52,19 @@ class Train(Stage):
                 'training.keep = "best", but the base ensemble has no validation members; set '
                 'base.ensemble.split, or training.keep = "last"'
             )
-        steps = -(-count // training.batch_size)
         flops = training_flops(case.network, case.channels, n)
         seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
-        memory = 4 * len(case.channels.names) * n * n * (count + validation)
+        sizes = (count, validation), case.sample_shape("base"), training.batch_size
+        room = Room.of(job.world, *sizes, training.memory)
         weights = total_parameters(case.network, case.channels, n)
         by_layer = layer_parameters(case.network, case.channels, n)
         largest = max(by_layer, key=lambda name: by_layer[name])
         return [
             f"network: {case.network.kind}, {len(case.layer_names)} layers, "
             f"{weights} parameters, most of them in {largest} ({by_layer[largest]})",
-            f"samples: {count} for training, {validation} for validation, {n} x {n} points, "
-            f"{memory / 2**20:.1f} MiB on each rank",
-            f"steps: {training.epochs} epochs x {steps} batches of {training.batch_size} on "
-            f"{job.world.size} rank(s) together",
+            f"samples: {room.words}",
+            f"steps: {training.epochs} epochs x {-(-count // training.batch_size)} batches of "
+            f"{training.batch_size} on {job.world.size} rank(s) together",
             f"time: about {duration(seconds)} on CPU cores, one a rank",
             f"writes models/base.safetensors, {4 * weights / 2**20:.2f} MiB",
         ]
@@ -112,18 +112,18 @@ def training_of(case: Case, path: Path, identity: str, facts: Mapping[str, objec
     from eddyscope.learning.base_model import BaseTraining
 
     training, count = case.training, case.training_samples("base")
-    recipe = recipe_of_training(training, count, case.seeds, case.channels)
     return BaseTraining(
         network=case.network,
         channels=case.channels,
         n=case.network_grid,
         count=training.samples,
-        recipe=recipe,
+        recipe=recipe_of_training(training, count, case.seeds, case.channels),
         path=path,
         identity=identity,
         provenance=facts,
         seconds=case.checkpoint.seconds,
         logs=case.training.log,
+        memory=case.training.memory,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,11 @@ from eddyscope.storage.checked import checksum_name, checksums, read_checked
 from eddyscope.storage.opening import REMAKE, OpenFile, OpenGroup, open_to_read, plain
 from eddyscope.storage.seal import footer_of
 
-__all__ = ["Dataset", "Source"]
+__all__ = ["Dataset", "Read", "Source"]
+
+Read = Callable[[str, int, slice], AnyArray]
+"""Reads samples of a member: called with the field's name, the member and which samples, gives
+(sample, layer, y, x)."""
 
 PROVENANCE = (
     "code_version", "library_versions", "case_hash", "case_name", "command", "sources",
@@ -179,32 +183,42 @@ class Dataset:
         """Field `name` on grid `n`, axes (member, sample, layer, y, x), verified.
 
         CaseError where a part of it is damaged or not committed."""
-        return self._fields(schema.group_name(n), name, members, samples)
+        with self.reading(n) as read:
+            return np.stack([read(name, m, samples) for m in self._members(members)])
 
     def read_full(
         self, members: Sequence[int] | None = None, samples: slice = slice(None)
     ) -> AnyArray:
         """The unfiltered vorticity, as `read`. CaseError where it was not written."""
-        return self._fields("full", "omega", members, samples)
+        with self._reading("full") as read:
+            return np.stack([read("omega", m, samples) for m in self._members(members)])
 
-    def _fields(
-        self, group: str, name: str, members: Sequence[int] | None, samples: slice
-    ) -> AnyArray:
-        members = range(self.members) if members is None else members
-        if not self.committed[list(members), samples].all():
-            raise CaseError(
-                f"{self.path}: samples are asked for that are not committed; finish it with "
-                f"`eddyscope dns --system {self.system}`"
-            )
+    @contextmanager
+    def reading(self, n: int) -> Iterator[Read]:
+        """Reads of grid `n` from a file that stays open, by one thread at a time; what is read is
+        verified, and CaseError where it is damaged or not committed."""
+        with self._reading(schema.group_name(n)) as read:
+            yield read
+
+    @contextmanager
+    def _reading(self, group: str) -> Iterator[Read]:
         with self._opened() as file:
-            if group not in file or name not in file[group]:
-                raise CaseError(f"{self.path}: has no {group}/{name}")
-            array = file[group][name]
-            shape = array.shape[-2:]
-            blocks = [read_checked(file[group], name, (m, samples)) for m in members]
-        if not blocks:
-            return np.empty((0, 0, self.layers, *shape), array.dtype)
-        return np.stack(blocks).reshape(len(blocks), -1, self.layers, *shape)
+
+            def read(name: str, member: int, samples: slice) -> AnyArray:
+                if not self.committed[member, samples].all():
+                    raise CaseError(
+                        f"{self.path}: samples are asked for that are not committed; finish it "
+                        f"with `eddyscope dns --system {self.system}`"
+                    )
+                if group not in file or name not in file[group]:
+                    raise CaseError(f"{self.path}: has no {group}/{name}")
+                values = read_checked(file[group], name, (member, samples))
+                return values.reshape(len(values), self.layers, *values.shape[-2:])
+
+            yield read
+
+    def _members(self, chosen: Sequence[int] | None) -> Sequence[int]:
+        return range(self.members) if chosen is None else chosen
 
     def spectra(self) -> dict[str, AnyArray]:
         """`wavenumber`, and spectra of the unfiltered flow, axes (member, sample, wavenumber),
