@@ -12,8 +12,8 @@ from eddyscope.parallel.world import World
 __all__ = ["AHEAD", "Room"]
 
 AHEAD = 3
-"""Batches that are read ahead of the one in use. What is read takes the memory of up to three
-while it is normalised."""
+"""Batches that are read ahead of the one in use. Another one that is being read and normalised
+takes the memory of up to three."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Room:
     def of_a_rank(self) -> int:
         """Bytes that a rank needs at the most where samples are read when they are used: of each
         part the first sample is kept besides."""
-        return sum((AHEAD + 3) * (part + 1) * self._bytes for part in self.parts if part)
+        return sum((AHEAD + 4) * (part + 1) * self._bytes for part in self.parts if part)
 
     @property
     def _bytes(self) -> int:
