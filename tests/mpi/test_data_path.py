@@ -99,15 +99,15 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.calls, self.samples = 0, 0
-        read = reader.read_checked
+        read = reader.Checked.read
 
-        def counted(group, name, index):
-            values = read(group, name, index)
+        def counted(array, index):
+            values = read(array, index)
             self.calls += 1
             self.samples += len(values)
             return values
 
-        monkeypatch.setattr(reader, "read_checked", counted)
+        monkeypatch.setattr(reader.Checked, "read", counted)
 
 
 @pytest.mark.parametrize(("recipe", "count"), [(RECIPE, 7), (REPRODUCIBLE, 7), (RECIPE, 2)])

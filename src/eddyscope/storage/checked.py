@@ -18,7 +18,7 @@ from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.opening import REMAKE
 
-__all__ = ["checksum_name", "checksums", "read_checked"]
+__all__ = ["Checked", "checksum_name", "checksums", "read_checked"]
 
 Index = tuple[int | slice, ...]
 """Of the axes that an array shares with its checksums, or the first of them."""
@@ -42,21 +42,35 @@ def read_checked(group: h5py.Group, name: str, index: Index = ()) -> AnyArray:
     """The part `index` of the array `name` in an open file; CaseError where it is damaged.
 
     Not collective."""
-    if name not in group or checksum_name(name) not in group:
-        raise CaseError(
-            f"{group.file.filename}: {group.name} has no {name} with checksums: made by another "
-            f"program, or another version of this one; {REMAKE}"
-        )
-    values = np.asarray(group[name][index])
-    sums = np.asarray(group[checksum_name(name)][index])
-    wrong = np.argwhere(sums != checksums(values, sums.ndim))
-    if len(wrong):
-        raise CaseError(
-            f"{group.file.filename}: {group.name}/{name} is damaged ({len(wrong)} of {sums.size} "
-            f"blocks that were read, the first at {_place(group[name], index, wrong[0])}): "
-            f"{REMAKE}"
-        )
-    return values
+    return Checked(group, name).read(index)
+
+
+class Checked:
+    """An array of an open file. Not collective."""
+
+    def __init__(self, group: h5py.Group, name: str, often: bool = False):
+        """often: whether it is read part by part, so that all checksums are best read at once.
+        CaseError where it has none."""
+        if name not in group or checksum_name(name) not in group:
+            raise CaseError(
+                f"{group.file.filename}: {group.name} has no {name} with checksums: made by "
+                f"another program, or another version of this one; {REMAKE}"
+            )
+        self.path, self.name = group.file.filename, f"{group.name}/{name}"
+        self.array, self.sums = group[name], group[checksum_name(name)]
+        if often:
+            self.sums = self.sums[()]
+
+    def read(self, index: Index) -> AnyArray:
+        """The part `index`; CaseError where it is damaged."""
+        values, sums = np.asarray(self.array[index]), np.asarray(self.sums[index])
+        wrong = np.argwhere(sums != checksums(values, sums.ndim))
+        if len(wrong):
+            raise CaseError(
+                f"{self.path}: {self.name} is damaged ({len(wrong)} of {sums.size} blocks that "
+                f"were read, the first at {_place(self.array, index, wrong[0])}): {REMAKE}"
+            )
+        return values
 
 
 def _place(array: Any, index: Index, found: NDArray[np.int64]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from eddyscope.artefacts.dataset.layout import Box
 from eddyscope.artefacts.dataset.split import Parts
 from eddyscope.config.arrays import AnyArray, BoolArray, FloatArray
 from eddyscope.config.errors import CaseError
-from eddyscope.storage.checked import checksum_name, checksums, read_checked
+from eddyscope.storage.checked import Checked, checksum_name, checksums, read_checked
 from eddyscope.storage.opening import REMAKE, OpenFile, OpenGroup, open_to_read, plain
 from eddyscope.storage.seal import footer_of
 
@@ -203,6 +203,7 @@ class Dataset:
     @contextmanager
     def _reading(self, group: str) -> Iterator[Read]:
         with self._opened() as file:
+            known: dict[str, Checked] = {}
 
             def read(name: str, member: int, samples: slice) -> AnyArray:
                 if not self.committed[member, samples].all():
@@ -210,9 +211,11 @@ class Dataset:
                         f"{self.path}: samples are asked for that are not committed; finish it "
                         f"with `eddyscope dns --system {self.system}`"
                     )
-                if group not in file or name not in file[group]:
-                    raise CaseError(f"{self.path}: has no {group}/{name}")
-                values = read_checked(file[group], name, (member, samples))
+                if name not in known:
+                    if group not in file or name not in file[group]:
+                        raise CaseError(f"{self.path}: has no {group}/{name}")
+                    known[name] = Checked(file[group], name, often=True)
+                values = known[name].read((member, samples))
                 return values.reshape(len(values), self.layers, *values.shape[-2:])
 
             yield read
