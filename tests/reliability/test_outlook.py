@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from eddyscope.__main__ import dispatch
 from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.parallel.failure import guard
+from in_turn import Ended, on_ranks
 from synthetic import edited
 
 CASE = """
@@ -98,6 +100,18 @@ def call(case, capfd) -> Call:
     return run
 
 
+@pytest.fixture
+def calls(case, launch, capfd):
+    """`calls(ranks, (stage, folder, *words), …)`: how each ends, on this rank alone or all of them
+    in one job."""
+
+    def run(ranks: int, *given: tuple[Any, ...]) -> list[Ended]:
+        lines = [(stage, case, "--out", out, *words) for stage, out, *words in given]
+        return on_ranks(launch, capfd, ranks, lines, LIMIT)
+
+    return run
+
+
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino) for p in files}
@@ -116,43 +130,45 @@ ADDED = ("advise.relative_gradient", "les.base")
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_dry_run_after_a_complete_one_says_so_of_every_step(launch, case, template, ranks):
+def test_a_dry_run_after_a_complete_one_says_so_of_every_step(calls, template, ranks):
     before = stamps(template)
-    command = [sys.executable, "-m", "eddyscope", "run", str(case), "--out", str(template)]
-    ended = launch(ranks, [*command, "--dry-run"], LIMIT)
+    (ended,) = calls(ranks, ("run", template, "--dry-run"))
     assert ended.returncode == 0, ended.stderr
     assert told(ended.stdout) == dict.fromkeys(STEPS, "complete, unchanged")
     assert stamps(template) == before
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_what_several_stages_need_is_told_when_it_is_made_alone(launch, case, complete, ranks):
+def test_what_several_stages_need_is_told_when_it_is_made_alone(
+    calls, template, complete, tmp_path, ranks
+):
     """Called again, each stage says what becomes of its own steps, not of those they share."""
-    command = [sys.executable, "-m", "eddyscope", "run", str(case), "--out", str(complete)]
-    again = launch(ranks, command, LIMIT)
+    lacking = Path(shutil.copytree(template, tmp_path / "lacking"))
+    (lacking / "normalisation" / "target.json").unlink()
+    again, made = calls(ranks, ("run", complete), ("advise", lacking))
     own = [step for step in STEPS if not step.startswith("normalise.")]
     assert told(again.stdout) == dict.fromkeys(own, "complete, unchanged")
-    (complete / "normalisation" / "target.json").unlink()
-    assert "normalise.target: going on" in launch(ranks, command, LIMIT).stdout
+    assert "normalise.target: going on" in made.stdout
+
+
+LATER = {
+    "les": "les.dt=0.02",
+    "advise": "advise.scores=[{kind='linearised_gain', iterations=3}]",
+    "transfer": "transfer.epochs=2",
+}
+"""Stage -> a change of its section."""
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize(
-    ("change", "stage"),
-    [("les.dt=0.02", "les"), ("advise.scores=[{kind='linearised_gain', iterations=3}]", "advise"),
-     ("transfer.epochs=2", "transfer")],
-)  # fmt: skip
-def test_a_changed_later_section_is_refused_before_anything_is_done(
-    launch, case, complete, ranks, change, stage
-):
+def test_a_changed_later_section_is_refused_before_anything_is_done(calls, complete, ranks):
     """Although an earlier step would have work to do."""
     (complete / "base" / "dataset.h5").unlink()
     before = stamps(complete)
-    command = [sys.executable, "-m", "eddyscope", "run", str(case), "--out", str(complete)]
-    ended = launch(ranks, [*command, change], LIMIT)
-    assert ended.returncode == 2, ended.stdout
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope:")]
-    assert len(lines) == 1 and f"`eddyscope {stage} … --fresh`" in lines[0], ended.stderr
+    refused = calls(ranks, *(("run", complete, change) for change in LATER.values()))
+    for stage, ended in zip(LATER, refused, strict=True):
+        assert ended.returncode == 2, ended.stdout
+        lines = [line for line in ended.stderr.splitlines() if line.startswith("eddyscope:")]
+        assert len(lines) == 1 and f"`eddyscope {stage} … --fresh`" in lines[0], ended.stderr
     assert stamps(complete) == before
 
 
