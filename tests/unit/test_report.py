@@ -746,6 +746,25 @@ def test_few_test_runs_are_a_limit(
     assert said == [] if words is None else words in said[0]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "times", "words"),
+    [(1, "once", "was done once."), (2, "twice", "done 2 times, too few"), (3, "3 times", "")],
+)
+def test_how_often_trainings_were_repeated_is_told(
+    tmp_path: Path, seeds: int, times: str, words: str
+) -> None:
+    """A case has one base model, whatever the number of re-trainings; a study has several."""
+    case = synthetic.make_case(tmp_path, f"transfer.seeds={seeds}", "training.seed=41")
+    results = gather(tmp_path, case.resolved(), case.flows)
+    *others, last = limits.limits(results)
+    assert last.startswith("There is one base model: how much depends on the seed of its training")
+    told = [sentence for sentence in others if "re-training was done" in sentence]
+    assert [words in sentence for sentence in told] == [True] * bool(words)
+    said = " ".join(setting.setting(results))
+    seeds_told = "41 for the base training, 3 for the re-training"
+    assert f"{seeds_told}. Every re-training was done {times}." in said
+
+
 def test_layers_that_leave_the_same_error_are_not_ranked(
     made: tuple[Case, Path], tmp_path: Path
 ) -> None:
