@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import hessian, vmap
 
 from eddyscope.networks.blocks import convolution
+from eddyscope.networks.layers import is_affine
 from eddyscope.networks.periodic import PeriodicConv2d, wrapped
 
 SHAPE = (2, 3, 4, 6)
@@ -57,6 +58,7 @@ def test_a_layer_gives_what_torchs_own_gives(size):
     nn.init.normal_(layer.bias)
     own, x = torchs(layer), fields()
     assert isinstance(layer, PeriodicConv2d)
+    assert is_affine(layer)  # else its channels' factors would not be folded into its weights
     assert torch.equal(layer(x), own(x))
     torch.testing.assert_close(vmap(layer)(x), own(x), rtol=1e-12, atol=1e-12)
     small = x[:1, :, :3, :3] if size < 5 else x[:1]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.networks.periodic import PeriodicConv2d
 from eddyscope.networks.settings import numbered
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
-AFFINE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
+AFFINE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, PeriodicConv2d, *TRANSPOSED, nn.Linear)
 """Kinds of layers that are found by themselves: linear in their parameters and, but for a bias,
 in their input."""
 

@@ -8,7 +8,7 @@ Here the way back adds the margins to the points that they are copies of.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,12 @@ def _folded(x: Tensor, width: int) -> Tensor:
     return result
 
 
+class _Kept(Protocol):
+    """What a pass keeps for the way back."""
+
+    width: int
+
+
 class _Wrap(torch.autograd.Function):
     """`_padded`, and `_folded` on the way back."""
 
@@ -49,15 +55,15 @@ class _Wrap(torch.autograd.Function):
         return _padded(x, width)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    def setup_context(ctx: _Kept, inputs: tuple[Tensor, int], output: Tensor) -> None:
         ctx.width = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Kept, given: Tensor) -> tuple[Tensor, None]:
         return _Fold.apply(given, ctx.width), None
 
     @staticmethod
-    def jvp(ctx: Any, given: Tensor, _: None) -> Tensor:
+    def jvp(ctx: _Kept, given: Tensor, _: None) -> Tensor:
         return cast(Tensor, _Wrap.apply(given, ctx.width))
 
 
@@ -71,15 +77,15 @@ class _Fold(torch.autograd.Function):
         return _folded(x, width)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    def setup_context(ctx: _Kept, inputs: tuple[Tensor, int], output: Tensor) -> None:
         ctx.width = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Kept, given: Tensor) -> tuple[Tensor, None]:
         return _Wrap.apply(given, ctx.width), None
 
     @staticmethod
-    def jvp(ctx: Any, given: Tensor, _: None) -> Tensor:
+    def jvp(ctx: _Kept, given: Tensor, _: None) -> Tensor:
         return cast(Tensor, _Fold.apply(given, ctx.width))
 
 
