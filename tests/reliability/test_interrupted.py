@@ -90,11 +90,24 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """End a job and all its ranks at once, as a power cut would."""
-    for pid in list(descendants(process.pid)):
+    """End a job and all its ranks at once, as a power cut would; with their locks they are gone."""
+    killed = list(descendants(process.pid))
+    for pid in killed:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + STARTUP
+    while any(is_running(pid) for pid in killed):
+        assert time.monotonic() < deadline, "a killed process is still there"
+        time.sleep(0.005)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just waiting for its parent to hear that it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def wait_for(condition, process: subprocess.Popen[str]) -> None:
