@@ -34,11 +34,13 @@ def digest_of_input(path: Path, case: Case) -> str:
 
 def _dataset_digest(path: Path) -> str:
     """A dataset's checksums; of a file that has not changed they are read once."""
+    if not path.is_file():  # to open a pipe would wait for a writer
+        return Dataset(path).digest  # which says what is wrong
     try:
         with open(path, "rb") as file:  # what a shared disk says of a file is fresh once it is open
             found = os.fstat(file.fileno())
     except OSError:
-        return Dataset(path).digest  # which says what is wrong
+        return Dataset(path).digest
     return _digest_of_state(
         path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     )
