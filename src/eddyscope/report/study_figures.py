@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eddyscope.artefacts.evaluation import ALL, THREE_SCALES, Interval, interval, removed
-from eddyscope.artefacts.findings import SCALE, Measured, Shift
+from eddyscope.artefacts.findings import SCALE, SCRATCH, Measured, Shift
 from eddyscope.artefacts.uncertainty import tied_with
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import plain_log
@@ -26,9 +26,6 @@ WIDEST = 3
 
 HEIGHT = 2.3
 """Inches of a panel."""
-
-SCRATCH = "scratch"
-"""The model that is trained on the target's samples alone."""
 
 LINES: dict[str, tuple[str, str, Style]] = {
     ALL: ("all layers", ROLES["ceiling"][0], "-"),
