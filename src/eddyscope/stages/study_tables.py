@@ -9,11 +9,13 @@ from pathlib import Path
 from eddyscope.parallel.attempt import attempt
 from eddyscope.parallel.output import write
 from eddyscope.parallel.world import World
-from eddyscope.storage.lock import held
+from eddyscope.storage.lock import held, is_locked
 from eddyscope.study.plan import Plan
 from eddyscope.study.tables import tables_of, write_all
 
 __all__ = ["write_now_and_then", "written"]
+
+LOCK = "study.lock"
 
 PATIENCE = 120.0
 """Seconds to wait for another program that writes the tables."""
@@ -25,7 +27,7 @@ PERIOD = 300.0
 def written(plan: Plan, out: Path, patience: float = PATIENCE) -> str:
     """Write the tables and the page of what is complete; gives what is to be said. Not collective.
     Raises CannotWrite and CaseError, also where another program writes them for longer."""
-    with held(out / "study.lock", patience):
+    with held(out / LOCK, patience):
         found = tables_of(plan, out)
         lines = list(found.notes)
         if found.cases:
@@ -44,7 +46,8 @@ def write_now_and_then(plan: Plan, out: Path, group: World) -> None:
     study ends. What hinders that is said and ends nothing. Collective."""
 
     def write_old() -> None:
-        if _age(out / "study.csv") > PERIOD:
+        another_does = is_locked(out / LOCK)
+        if _age(out / "study.csv") > PERIOD and not another_does:
             written(plan, out, patience=0.0)
 
     outcome = attempt(group, lambda: group.on_root(write_old))
