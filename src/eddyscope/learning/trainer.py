@@ -52,6 +52,7 @@ from eddyscope.learning.training_mode import (
     used_parameters,
     with_all,
 )
+from eddyscope.networks.base import device_of
 from eddyscope.networks.layers import evaluating
 from eddyscope.parallel.failure import BlewUp, StoppedEarly, agree, all_true
 from eddyscope.parallel.reduce import largest
@@ -382,7 +383,7 @@ def _losses(
     loss: Loss | None,
 ) -> list[float]:
     """The sum of a loss over each part. Not collective."""
-    loss, device = loss or Mse(), next(network.parameters()).device
+    loss, device = loss or Mse(), device_of(network)
     batches = [[p[at : at + batch_size] for at in range(0, len(p), batch_size)] for p in parts]
     with torch.inference_mode(), evaluating(network), closing(samples.given(chain(*batches))) as g:
 

@@ -21,7 +21,7 @@ def wrapped(x: Tensor, width: int) -> Tensor:
     the points a side. Of any order of derivative, forward and backward."""
     if torch.compiler.is_compiling():  # the compiler fuses torch's own
         return _padded(x, width)
-    return cast(Tensor, _Wrap.apply(x, width))
+    return cast(Tensor, _Margins.apply(x, width, False))
 
 
 def _padded(x: Tensor, width: int) -> Tensor:
@@ -43,50 +43,29 @@ class _Kept(Protocol):
     """What a pass keeps for the way back."""
 
     width: int
+    folds: bool
 
 
-class _Wrap(torch.autograd.Function):
-    """`_padded`, and `_folded` on the way back."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, width: int) -> Tensor:
-        return _padded(x, width)
-
-    @staticmethod
-    def setup_context(ctx: _Kept, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.width = inputs[1]
-
-    @staticmethod
-    def backward(ctx: _Kept, given: Tensor) -> tuple[Tensor, None]:
-        return _Fold.apply(given, ctx.width), None
-
-    @staticmethod
-    def jvp(ctx: _Kept, given: Tensor, _: None) -> Tensor:
-        return cast(Tensor, _Wrap.apply(given, ctx.width))
-
-
-class _Fold(torch.autograd.Function):
-    """`_folded`, and `_padded` on the way back."""
+class _Margins(torch.autograd.Function):
+    """`_padded`, or its transpose `_folded`: the way back through each is the other."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, width: int) -> Tensor:
-        return _folded(x, width)
+    def forward(x: Tensor, width: int, folds: bool) -> Tensor:
+        return _folded(x, width) if folds else _padded(x, width)
 
     @staticmethod
-    def setup_context(ctx: _Kept, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.width = inputs[1]
+    def setup_context(ctx: _Kept, inputs: tuple[Tensor, int, bool], output: Tensor) -> None:
+        _, ctx.width, ctx.folds = inputs
 
     @staticmethod
-    def backward(ctx: _Kept, given: Tensor) -> tuple[Tensor, None]:
-        return _Wrap.apply(given, ctx.width), None
+    def backward(ctx: _Kept, given: Tensor) -> tuple[Tensor, None, None]:
+        return cast(Tensor, _Margins.apply(given, ctx.width, not ctx.folds)), None, None
 
     @staticmethod
-    def jvp(ctx: _Kept, given: Tensor, _: None) -> Tensor:
-        return cast(Tensor, _Fold.apply(given, ctx.width))
+    def jvp(ctx: _Kept, given: Tensor, *_: None) -> Tensor:
+        return cast(Tensor, _Margins.apply(given, ctx.width, ctx.folds))
 
 
 class PeriodicConv2d(nn.Conv2d):
