@@ -128,6 +128,8 @@ def test_travel_and_curves_do_not_depend_on_a_break(tmp_path: Path):
         ({"steps": 7, "rates": [0.5]}, 7, 0.5, True, 2),
         ({"steps": 1000, "learning_rate": 1e-3}, 1000, 1e-3, False, 10),
         ({"batch_size": 20, "rates": [3.0, 1.0, 2.0]}, 50, 2.0, True, 1),
+        ({"rates": [2.0, 1.0]}, 100, 1.0, True, 2),
+        ({"rates": [4.0, 1.0, 2.0, 3.0]}, 100, 2.0, True, 2),
     ],
 )
 def test_recipes_of_a_case(given: dict, steps: int, rate: float, scaled: bool, every: int):
@@ -142,7 +144,9 @@ def test_recipes_of_a_case(given: dict, steps: int, rate: float, scaled: bool, e
     [
         ({"epochs": 3, "steps": 4}, "epochs = 3 and steps = 4 both say how long; give one"),
         ({"learning_rate": 1e-3, "rates": [0.01]}, "both say how fast; give one"),
-        ({"rates": []}, "give at least one rate"),
+        ({"rates": []}, "at least 1"),
+        ({"rates": [0.02, 0.01, 0.02]}, "has 0.02 twice; give each value once"),
+        ({"recipes": ["chosen", "chosen"]}, "has 'chosen' twice"),
     ],
 )
 def test_settings_that_contradict_each_other(given: dict, words: str):

@@ -15,7 +15,7 @@ from eddyscope.artefacts.model import CONVERGED, Chosen, ModelRecord, Tried
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.schedule import passed
-from eddyscope.learning.settings import TransferSettings
+from eddyscope.learning.settings import TransferSettings, middle
 
 __all__ = ["POINTS", "Choosing", "Fold", "chosen", "count_of_folds", "folds_of", "judged"]
 
@@ -105,7 +105,7 @@ def chosen(
 
     curves: rate -> held-out error at each of the `points`, which are steps, 0 the first; None where
     that training was no longer finite. Of errors that are about equal that of the fewest steps
-    counts, then the least.
+    counts, then the least. Where that is no step at all the rate is the one in the middle.
     """
     found = {rate: curve for rate, curve in curves.items() if curve is not None}
     tried = [
@@ -120,7 +120,7 @@ def chosen(
     equal = [each for each in tried if each[0] <= least * (1.0 + SAME)]
     error, steps, rate = min(equal, key=lambda each: (each[1], each[0], each[2]))
     if not steps:
-        rate = _middle([*found])
+        rate = middle([*found])
     return Chosen(
         rate=rate,
         steps=steps,
@@ -130,10 +130,6 @@ def chosen(
         curve=list(found[rate]),
         tried=[_tried(rate, curve, points) for rate, curve in curves.items()],
     )
-
-
-def _middle(rates: Sequence[float]) -> float:
-    return sorted(rates)[len(rates) // 2]
 
 
 def _tried(rate: float, curve: Sequence[float] | None, points: Sequence[int]) -> Tried:

@@ -52,7 +52,7 @@ def recipe_of_transfer(
     return Recipe(
         steps=steps,
         batch_size=batch,
-        rate=transfer.grid[len(transfer.grid) // 2],
+        rate=transfer.matched_rate,
         scaled_by_fan_in=transfer.scaled_by_fan_in,
         schedule=transfer.schedule,
         key=(seeds.transfer,),

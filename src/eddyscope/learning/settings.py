@@ -3,8 +3,9 @@ which only read the case start fast on many ranks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,7 +24,9 @@ from eddyscope.learning.losses import LOSSES, Mse
 from eddyscope.learning.recipe import Precision
 from eddyscope.learning.schedule import Schedule
 
-__all__ = ["Seeds", "TrainingSettings", "TransferSettings"]
+__all__ = ["Seeds", "TrainingSettings", "TransferSettings", "middle"]
+
+Value = TypeVar("Value", str, float)
 
 EPOCHS = 50
 """Of transfer, where neither epochs nor steps are given."""
@@ -139,7 +142,9 @@ class TransferSettings(Seeded):
     """Updates of the weights, in place of epochs."""
     batch_size: int | None = Field(default=None, ge=1)
     """By default training.batch_size."""
-    rates: list[Annotated[float, Field(gt=0.0)]] = [0.005, 0.01, 0.02]
+    rates: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = [
+        0.005, 0.01, 0.02
+    ]  # fmt: skip
     """How far a step may move what a layer gives, about: the learning rate of a weight tensor is
     rate / √fan_in, fan_in the inputs of one of the layer's output values; gains and others without
     inputs count as 400. So 0.02 is 0.001 for 16 channels and a kernel of 5 x 5. Of several, each
@@ -149,8 +154,8 @@ class TransferSettings(Seeded):
     recipes: Annotated[list[Literal["chosen", "matched"]], Field(min_length=1)] = ["chosen"]
     """How each model is re-trained: "chosen", with the rate and the steps that leave the least
     error on target samples held out of the few there are; "matched", all with the rate in the
-    middle and all steps, so that they differ in nothing else. Both are compared if both are named.
-    """
+    middle (of an even number the lower of the two there) and all steps, so that they differ in
+    nothing else. Both are compared if both are named."""
     folds: int | None = Field(default=None, ge=1)
     """Parts of the samples that are held out in turn to choose; 1: every fourth sample, once. By
     default 1 from 16 samples on, else 4 or as many as there are. From one sample nothing can be
@@ -164,17 +169,13 @@ class TransferSettings(Seeded):
     seeds: Annotated[int, CHANGES_NO_RESULT] = Field(default=1, ge=1, le=1000)
     """Repeats with other orders of the samples (and other random weights for scratch)."""
 
-    @field_validator("recipes")
+    @field_validator("recipes", "rates")
     @classmethod
-    def _each_once(cls, recipes: list[str]) -> list[str]:
-        return sorted(set(recipes))
-
-    @field_validator("rates")
-    @classmethod
-    def _ordered(cls, rates: list[float]) -> list[float]:
-        if not rates:
-            raise ValueError("is empty; give at least one rate, as in [0.01]")
-        return sorted(set(rates))
+    def _each_once(cls, given: list[Value]) -> list[Value]:
+        again = next((value for value in given if given.count(value) > 1), None)
+        if again is not None:
+            raise ValueError(f"has {again!r} twice; give each value once")
+        return sorted(given)
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -193,6 +194,11 @@ class TransferSettings(Seeded):
     def grid(self) -> list[float]:
         """The rates to choose from, the least first."""
         return self.rates if self.learning_rate is None else [self.learning_rate]
+
+    @property
+    def matched_rate(self) -> float:
+        """That of what is not chosen, see `middle`."""
+        return middle(self.grid)
 
     @property
     def scaled_by_fan_in(self) -> bool:
@@ -221,6 +227,11 @@ class TransferSettings(Seeded):
         if not layers:
             raise ValueError('is empty; name layers, or set layers = "each"')
         return layers
+
+
+def middle(rates: Sequence[float]) -> float:
+    """The rate in the middle; of an even number the lower of the two there, which is the safer."""
+    return sorted(rates)[(len(rates) - 1) // 2]
 
 
 def _names_layers(text: str) -> bool:
