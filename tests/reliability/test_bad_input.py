@@ -230,6 +230,13 @@ TABLE: dict[str, Bad] = {
     "real number next to zero": Bad(["time.dt = 5e-324", "close to zero"], ["time.dt=5e-324"]),
     "real number that overflows": Bad(["beta = -1e+300", "at most"], ["base.flow.beta=-1e300"]),
     "network wider than any": Bad(["network.width"], ["network.width=1000000000000"]),
+    "memory with its unit": Bad(
+        ["training.memory = '8GiB'", "number, in GiB", "leave it out for the default"],
+        ["training.memory=8GiB"],
+    ),
+    "less memory than none": Bad(
+        ["training.memory = -1", "or equal to 0, in GiB"], ["training.memory=-1"]
+    ),
     "repeats without end": Bad(["transfer.seeds"], ["transfer.seeds=1000000"]),
     "best of no single layers": Bad(
         ["best single layer", "transfer.layers"],

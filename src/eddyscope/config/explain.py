@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from eddyscope.config.errors import did_you_mean
 from eddyscope.config.registry import Choice, choice_of, forms_of
+from eddyscope.config.units import Unit
 
 __all__ = ["Fault", "explain", "model_of"]
 
@@ -107,11 +108,21 @@ def _words(
         message = f"is empty; give at least {finding['ctx']['min_length']}"
     else:
         message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        message += _unit_and_way_out(place)
     if not keys:
         return str(message)
     if isinstance(given, dict | BaseModel) or given is None:
         return f"{name}: {message}"
     return f"{name} = {_shown(given)}: {message}"
+
+
+def _unit_and_way_out(place: _Place | None) -> str:
+    """Of a quantity that is refused its unit, and whether none need be given."""
+    if place is None or place.field is None:
+        return ""
+    units = [mark.name for mark in place.field.metadata if isinstance(mark, Unit)]
+    optional = "; leave it out for the default" if place.field.default is None else ""
+    return f", in {units[0]}{optional}" if units else ""
 
 
 def name_of(key: str, field: FieldInfo) -> str:
