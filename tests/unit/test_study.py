@@ -132,6 +132,12 @@ def test_words_of_the_command_line_that_are_refused(tmp_path, capfd):
         assert not out.exists()
 
 
+def test_a_part_without_work_says_so(tmp_path, capfd):
+    words = ["--out", str(tmp_path / "out"), "--do", "cells", "--part", "9/9"]
+    assert guard(lambda: dispatch(["study", str(write_study(tmp_path)), *words])) == 0
+    assert "study: cells: there is nothing for part 9 of 9" in capfd.readouterr().out
+
+
 # --- What is shared ------------------------------------------------------------------------
 
 

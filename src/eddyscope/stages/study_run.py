@@ -53,6 +53,9 @@ class Run:
         """Do one kind of work: "dns" on all ranks together, "train" and "cells" dealt to groups.
         Collective."""
         items = self._share(kind)
+        if not items and self.part != (1, 1):
+            index, parts = self.part
+            self.world.say(f"study: {kind}: there is nothing for part {index} of {parts}")
         groups = 1 if kind == "dns" else max(1, min(self.world.size, len(items)))
         group, index = self.world.split(groups)
         quiet = World(group.comm, quiet=groups > 1 or kind == "cells")
