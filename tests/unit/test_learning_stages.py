@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.evaluation import read_details, read_summary
@@ -165,15 +166,35 @@ def test_joint_sees_the_base_as_its_evaluation_does(tmp_path: Path, way: Way):
     model = Model(network, record_of("base", network.settings, base))
     by = statistics_of(way, base, target)
     dataset = Dataset(tmp_path / "target" / "dataset.h5")
-    seen = Target.of(dataset, 16, 2, by, case.channels)
+    seen = Target.under({way: by}, dataset, 16, 2, case.channels)[way]
     opened = lambda: Dataset(tmp_path / "base" / "dataset.h5")  # noqa: E731
-    samples = samples_of_base(opened, model, seen, 3)
+    samples = samples_of_base(opened, model, seen.normalisation.name, 3)
     fields = load_fields(opened(), 16, "train", 3, case.channels.fields(1))
     judged_by = model.normalisation_under(way, base, base)
     expected = Samples.of(fields, judged_by, case.channels)
     assert torch.equal(samples.inputs, expected.inputs)
     assert torch.equal(samples.targets, expected.targets)
     assert samples.targets.square().mean().item() == pytest.approx(1.0, abs=0.5)
+
+
+def test_random_weights_see_the_targets_own_statistics(tmp_path: Path):
+    """Under every way: what begins anew takes no scale from the base either."""
+    job = job_of(tmp_path, "transfer.normalisation=dimensional")
+    write_datasets(job.case, tmp_path, job.world)
+    train.run(job)
+    transfer.run(job)
+    fresh, layer = (read_model(job.model(ModelKey(name))).record for name in ("scratch", "l01"))
+    assert (fresh.resolved.normalisation, layer.resolved.normalisation) == ("target", "dimensional")
+    assert fresh.normalisation == read_normalisation(job.normalisation("target"))
+    weights = load_file(job.model(ModelKey("scratch")))
+    evaluate.run(job)
+    ways = read_summary(tmp_path / "evaluation.json").normalised
+    assert ways["scratch"] == "target"
+    assert {way for name, way in ways.items() if name not in ("scratch", "base")} == {"dimensional"}
+    other = replace(job_of(tmp_path, "transfer.normalisation=base"), fresh=True)
+    transfer.run(other)
+    again = load_file(other.model(ModelKey("scratch")))
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):

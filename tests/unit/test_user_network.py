@@ -469,7 +469,7 @@ def test_messages_call_layers_as_their_user_does():
         ones = dict.fromkeys(ONE.names, 1.0)
         statistics = Normalisation(name="base", system="base", samples=1, mean=ones, std=ones)
         base = Model(network, record_of("base", network.settings, statistics))
-        retraining = Retraining(base, *[None] * 7)  # of these it needs none
+        retraining = Retraining(base, *[None] * 8)  # of these it needs none
         return retraining._called(ModelKey.parse(text))
 
     assert called(own, "l02") == "l02 (down)"

@@ -20,6 +20,7 @@ from eddyscope.artefacts.evaluation import (
     ranks,
     summarise,
     target_values,
+    way_of,
     without_repeat,
 )
 from eddyscope.artefacts.key import BASE, ModelKey
@@ -71,7 +72,7 @@ def summary_of(
         adapted=adapted(found.rows),
         error_removed=error_removed(found.rows),
         beyond_scales=error_removed(found.rows, THREE_SCALES),
-        contribution=contribution(models, renormalised.get(_way_of(ways), {}).get("error")),
+        contribution=contribution(models, renormalised.get(way_of(ways), {}).get("error")),
         normalised=ways,
         measured_ranking=ranking,
         best=best,
@@ -124,8 +125,3 @@ def _above(error: float, floor: float) -> list[str]:
     if not error > floor:
         return []
     return [f"ends above the floor of scales ({error:.2f} against {floor:.2f})"]
-
-
-def _way_of(ways: Mapping[str, str]) -> str:
-    """How the re-trained models' fields are normalised, all alike; empty without such models."""
-    return next((way for name, way in ways.items() if name != BASE), "")

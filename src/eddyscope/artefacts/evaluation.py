@@ -31,6 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
+from statistics import mode
 from typing import Any, Literal
 
 import numpy as np
@@ -81,6 +82,7 @@ __all__ = [
     "removed",
     "summarise",
     "target_values",
+    "way_of",
     "without_repeat",
     "write_evaluation",
 ]
@@ -391,6 +393,13 @@ def contribution(
 def normalised(rows: Iterable[Row]) -> dict[str, str]:
     """MODEL -> how the target's fields are normalised for it, in the order of the rows."""
     return {without_repeat(row.model): row.normalisation for row in rows if row.system == "target"}
+
+
+def way_of(normalised: Mapping[str, str]) -> str:
+    """How the target's fields are normalised for re-trained models: for most of them, since models
+    from random weights have their own way; empty where there are none."""
+    ways = [way for name, way in normalised.items() if without_repeat(name) != BASE]
+    return mode(ways) if ways else ""
 
 
 def removed(values: FloatArray, before: FloatArray) -> Interval:

@@ -29,6 +29,7 @@ from eddyscope.artefacts.evaluation import (
     difference,
     interval,
     removed,
+    way_of,
 )
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.study import Error, Table, write_table
@@ -130,7 +131,8 @@ class Shift:
     @property
     def way(self) -> str:
         """How the target's fields are normalised for re-trained models; empty without any."""
-        return next((m.normalisation for m in self.models.values() if m.role != "base"), "")
+        made = {name: m.normalisation for name, m in self.models.items() if m.role != "base"}
+        return way_of(made)
 
     @property
     def untouched(self) -> Measured | None:

@@ -13,7 +13,7 @@ from torch import nn
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import LAYERS, ModelKey
 from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved, read_model
-from eddyscope.artefacts.normalisation import Normalisation, statistics_of
+from eddyscope.artefacts.normalisation import Normalisation, Way, statistics_of
 from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
 from eddyscope.config.case import Section
@@ -57,15 +57,16 @@ class Target:
     """Whether its fields are, in both directions."""
 
     @classmethod
-    def of(
+    def under(
         cls,
+        ways: Mapping[Way, Normalisation],
         dataset: Dataset,
         n: int,
         count: int,
-        normalisation: Normalisation,
         channels: Channels,
-    ) -> Target:
-        """`count` training samples, and as many for validation if there are that many.
+    ) -> dict[Way, Target]:
+        """`count` training samples, and as many for validation if there are that many, normalised
+        in each of these ways.
 
         Not collective. Raises CaseError.
         """
@@ -74,15 +75,20 @@ class Target:
         fields = load_fields(dataset, n, "train", count, names)
         available = dataset.count("validation")
         held_out = load_fields(dataset, n, "validation", min(available, count), names)
-        return cls(
-            samples=Samples.of(fields, normalisation, channels),
-            origin=fields.origin,
-            validation=Samples.of(held_out, normalisation, channels) if held_out.origin else None,
-            normalisation=normalisation,
-            digest=dataset.digest,
-            grid=ModelGrid(n=n, filter_width=dataset.filter_width[n]),
-            periodic=all(dataset.box.periodic),
-        )
+
+        def by(normalisation: Normalisation) -> Target:
+            given = normalisation, channels
+            return cls(
+                samples=Samples.of(fields, *given),
+                origin=fields.origin,
+                validation=Samples.of(held_out, *given) if held_out.origin else None,
+                normalisation=normalisation,
+                digest=dataset.digest,
+                grid=ModelGrid(n=n, filter_width=dataset.filter_width[n]),
+                periodic=all(dataset.box.periodic),
+            )
+
+        return {way: by(normalisation) for way, normalisation in ways.items()}
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,10 @@ class Retraining:
     """How every model is made from one base model, and saved."""
 
     base: Model
-    target: Target
+    targets: Mapping[Way, Target]
+    """The same samples, normalised in each way that is needed."""
+    way: Way
+    """Of models whose adaptation has none of its own, see `Adaptation.way`."""
     models: Mapping[ModelKey, Adaptation]
     recipe: Recipe
     """Of matched models; others choose their rate and steps. Its key is the seed of transfer alone;
@@ -158,6 +167,10 @@ class Retraining:
             before += steps[key]
         return failed
 
+    def target(self, key: ModelKey) -> Target:
+        """The samples that a model is made from, normalised as it needs them."""
+        return self.targets[self.models[key].way or self.way]
+
     def is_made(self, key: ModelKey) -> bool:
         """Whether a sound artefact of this name, made from this base model, is on the disk."""
         try:
@@ -170,12 +183,12 @@ class Retraining:
     ) -> None:
         """Adapt the base model as `key` says, and save it. Collective. Raises BlewUp, and
         StoppedEarly if `requests` asked for it."""
-        path, target, base = key.path(self.folder), self.target, self.base.network
+        path, target, base = key.path(self.folder), self.target(key), self.base.network
         identity, kept = provenance.digest([self.identity, str(key)]), path.with_suffix(TRIALS)
         saved = Saved(path.with_suffix(".ckpt"), identity, self.seconds, self.logs)
         recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
         adapting = Adapting(base, self.models[key], self.base_samples, world, requests)
-        search = Search(target.samples, self.choosing, self._yardstick, kept, identity)
+        search = Search(target.samples, self.choosing, self._yardstick(key), kept, identity)
         before, choice, error = self.trials(key) * recipe.steps, None, None
         if before:
             choice = search.choose(adapting, recipe, report)
@@ -189,7 +202,7 @@ class Retraining:
         module, history = adapting.to(target.samples, recipe, told, target.validation, saved)
         network = adapting.adaptation.folded(module, base)
         if not history.train:
-            self._measure(module, history, world)
+            self._measure(module, target, history, world)
         count = adapting.adaptation.count(adapting.untouched(recipe))
         metrics = metrics_of(history, len(target.samples), count, world)
         if target.periodic:
@@ -217,16 +230,15 @@ class Retraining:
             return "rate and steps are the same for all, not chosen"
         return "nothing can be held out of one sample: the middle rate and all steps"
 
-    @property
-    def _yardstick(self) -> Yardstick:
-        outputs, normalisation = self.base.network.channels.outputs, self.target.normalisation
+    def _yardstick(self, key: ModelKey) -> Yardstick:
+        outputs, normalisation = self.base.network.channels.outputs, self.target(key).normalisation
         return Yardstick(normalisation, outputs, self.recipe.batch_size)
 
-    def _measure(self, module: nn.Module, history: History, world: World) -> None:
+    def _measure(self, module: nn.Module, target: Target, history: History, world: World) -> None:
         """The losses of what took no steps. Collective."""
         for part, losses in (
-            (self.target.samples, history.train),
-            (self.target.validation, history.validation),
+            (target.samples, history.train),
+            (target.validation, history.validation),
         ):
             if part is not None:
                 losses.append(
@@ -240,7 +252,7 @@ class Retraining:
         history: History,
         metrics: dict[str, float | None],
     ) -> ModelRecord:
-        base, target, adaptation = self.base.record, self.target, self.models[key]
+        base, target, adaptation = self.base.record, self.target(key), self.models[key]
         return ModelRecord(
             key=str(key),
             resolved=self._resolved(key),
@@ -273,8 +285,8 @@ class Retraining:
     def _resolved(self, key: ModelKey) -> Resolved:
         return Resolved.of(
             key,
-            samples=len(self.target.samples),
-            normalisation=self.target.normalisation.name,
+            samples=len(self.target(key).samples),
+            normalisation=self.target(key).normalisation.name,
             training_seed=self.base.record.resolved.training_seed,
             transfer_seed=self.recipe.key[0],
             recipe=self._recipe_of(key),
@@ -282,9 +294,7 @@ class Retraining:
         )
 
 
-def samples_of_base(
-    opened: Callable[[], Dataset], model: Model, target: Target, count: int
-) -> Samples:
+def samples_of_base(opened: Callable[[], Dataset], model: Model, way: Way, count: int) -> Samples:
     """So many training samples of the base system, normalised in the target's way, as an evaluation
     normalises the base's fields for a model so re-trained. Not collective.
 
@@ -293,7 +303,7 @@ def samples_of_base(
     dataset, channels, n = opened(), model.network.channels, model.record.grid.n
     fields = load_fields(dataset, n, "train", count, channels.fields(dataset.layers))
     own = model.record.normalisation
-    by = statistics_of(target.normalisation.name, own, own)
+    by = statistics_of(way, own, own)
     return Samples.of(fields, by, channels)
 
 

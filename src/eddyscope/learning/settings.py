@@ -124,7 +124,8 @@ class TransferSettings(Seeded):
     """How the target's fields are normalised for re-training, and in the models it makes: by the
     base's statistics with the unit of time changed by the ratio of vorticities ("dimensional"), by
     the base's as they are ("base"), by the target's own ("target"), or inputs by each snapshot's
-    own root mean square and outputs by the target's own ("snapshot")."""
+    own root mean square and outputs by the target's own ("snapshot"). A model from random weights
+    ("scratch") takes the target's own in any case."""
     # These three say which models there are; each of them is decided by the rest. So one more
     # model leaves the others as they are.
     layers: Annotated[Literal["each", "pairs"] | list[str], CHANGES_NO_RESULT] = "each"

@@ -20,6 +20,7 @@ from eddyscope.artefacts.evaluation import (
     Interval,
     Metrics,
     Ranks,
+    way_of,
     without_repeat,
 )
 from eddyscope.artefacts.key import BASE, ModelKey
@@ -241,7 +242,7 @@ class Comparison:
     @property
     def way(self) -> str:
         """How the target is normalised for the re-trained models; empty without any."""
-        return next((way for name, way in self.normalised.items() if name != BASE), "")
+        return way_of(self.normalised)
 
     @property
     def otherwise(self) -> dict[str, Interval]:

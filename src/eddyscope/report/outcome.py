@@ -235,8 +235,18 @@ def _renormalised(compared: Comparison) -> str:
         return ""
     return (
         "With the target's fields normalised otherwise, the base model, not re-trained, leaves "
-        f"{', '.join(told)}; re-trained models: {compared.way or 'none'}."
+        f"{', '.join(told)}; re-trained models: {_ways_of_retrained(compared)}."
     )
+
+
+def _ways_of_retrained(compared: Comparison) -> str:
+    """As in "dimensional (scratch: target)"."""
+    apart = [
+        f"{name}: {way}"
+        for name, way in compared.normalised.items()
+        if name != BASE and way != compared.way
+    ]
+    return (compared.way or "none") + (f" ({', '.join(apart)})" if apart else "")
 
 
 def _run_by_run(compared: Comparison) -> str:

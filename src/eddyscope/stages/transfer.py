@@ -17,8 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eddyscope.artefacts.dataset.reader import Source
-from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
+from eddyscope.artefacts.normalisation import Way, read_normalisation, statistics_of
 from eddyscope.learning.choice import Choosing
 from eddyscope.learning.recipes import check_logs, recipe_of_transfer
 from eddyscope.learning.selection import check_numbers, trainings_of
@@ -26,14 +25,12 @@ from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_paramete
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import duration
 from eddyscope.parallel.stop import StopRequests
-from eddyscope.stages.case import Case
 from eddyscope.stages.job import Job, Step, Work, by_networks
 from eddyscope.stages.normalise import normalise
 from eddyscope.stages.stage import Stage
 
 if TYPE_CHECKING:
     from eddyscope.learning.models import Model
-    from eddyscope.learning.retrain import Target
 
 SHARED = ("batch_size", "rotations", "reflections", "loss", "noise", "accumulate", "precision",
           "compile", "reproducible")  # fmt: skip
@@ -104,27 +101,30 @@ def _work(job: Job, with_base: bool) -> Work:
     )
 
     def make(_: Sequence[Step]) -> None:
-        from eddyscope.learning.retrain import Retraining, samples_of_base
+        from eddyscope.learning.models import load_model
+        from eddyscope.learning.retrain import Retraining, Target, samples_of_base
 
-        model, target = agree(world.comm, lambda: _read(case, base, job.source("target"), own))
+        way = case.transfer.normalisation
+        ways = {made.way or way for made in models.values()}
+
+        def read() -> tuple[Model, dict[Way, Target]]:
+            model = load_model(base, case.network)
+            known = model.record.normalisation, read_normalisation(own)
+            by = {way: statistics_of(way, *known) for way in sorted(ways)}
+            given = job.source("target").open(), case.network_grid, case.transfer.samples
+            return model, Target.under(by, *given, case.channels)
+
+        model, targets = agree(world.comm, read)
         recipe = recipe_of_transfer(case.transfer, case.training, case.seeds, case.channels)
-        of_base = partial(samples_of_base, lambda: job.source("base").open(), model, target)
-        choosing, kept = Choosing.of(case.transfer, target.origin), case.checkpoint.seconds
+        of_base = partial(samples_of_base, lambda: job.source("base").open(), model, way)
+        origin, kept = next(iter(targets.values())).origin, case.checkpoint.seconds
+        choosing = Choosing.of(case.transfer, origin)
         told = job.models, job.identity(step), of_base, facts, kept, case.training.log
         with StopRequests(world, job.models, case.stop) as requests:
-            Retraining(model, target, models, recipe, choosing, *told).make_all(world, requests)
+            making = Retraining(model, targets, way, models, recipe, choosing, *told)
+            making.make_all(world, requests)
 
     return Work([step], make, by_networks())
-
-
-def _read(case: Case, base: Path, dataset: Source, own: Path) -> tuple[Model, Target]:
-    """The base model and the target's samples. Not collective. Raises CaseError."""
-    from eddyscope.learning.models import load_model
-    from eddyscope.learning.retrain import Target
-
-    model, asked = load_model(base, case.network), case.transfer
-    by = statistics_of(asked.normalisation, model.record.normalisation, read_normalisation(own))
-    return model, Target.of(dataset.open(), case.network_grid, asked.samples, by, case.channels)
 
 
 STAGE = Transfer()

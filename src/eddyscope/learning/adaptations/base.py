@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from eddyscope.artefacts.key import adaptation_text
+from eddyscope.artefacts.normalisation import Way
 from eddyscope.artefacts.role import Role
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError, did_you_mean
@@ -61,6 +62,8 @@ class Adaptation(Protocol):
     has no random part, and is made once."""
     role: ClassVar[Role]
     """Its role in a comparison; kept with each model, where the report finds it."""
+    way: ClassVar[Way | None]
+    """How the target's fields are normalised for it, whatever the case says; None: as that says."""
 
     @property
     def text(self) -> str:
@@ -103,6 +106,7 @@ class Usual:
 
     is_trained: ClassVar[bool] = True
     role: ClassVar[Role] = "control"
+    way: ClassVar[Way | None] = None
 
     def __init__(self, settings: Section):
         self.settings = settings
