@@ -8,7 +8,7 @@ import numpy as np
 
 from eddyscope.artefacts.study import Error
 
-ROLES = {"b": "base", "a": "ceiling", "s": "floor", "t": "floor"}
+ROLES = {"b": "base", "a": "ceiling", "s": "floor", "t": "floor", "g": "control"}
 
 
 def errors(

@@ -17,6 +17,7 @@ from eddyscope.artefacts.findings import (
     write_findings,
 )
 from eddyscope.artefacts.study import Error, read_table, write_errors
+from eddyscope.report import study_figures
 from eddyscope.report.figures import Drawn, draw
 from eddyscope.report.study_figures import STUDY_PICTURES
 from eddyscope.report.study_page import every_model, gains, which_layer, write_page
@@ -211,3 +212,16 @@ def test_pictures_of_one_number_of_samples_and_of_no_layer():
     none = shifts_of([r for r in errors(PLANTED) if r.role != "layers"])
     assert findings_of(none) == []
     assert "no layer was re-trained alone" in draw(STUDY_PICTURES[0], none).reason
+
+
+def test_pictures_show_all_that_layers_are_compared_with():
+    """Of an adaptation that is added too, by its role, told apart from all others."""
+    added = {**PLANTED, "above": 0.22, "tiny": 0.39, "gain": 0.3}
+    shifts = shifts_of([r for n in (4, 16) for r in errors(added, samples=n)])
+    for function in STUDY_PICTURES:
+        (legend,) = function(shifts).figure.legends
+        named = {text.get_text() for text in legend.texts}
+        assert {"all", "above", "three_scales", "tiny", "gain"} <= named
+    drawn = study_figures._lines(shifts)
+    assert set(drawn) == {"all", "above", "scratch", "scale", "three_scales", "tiny", "gain"}
+    assert len({line[1:] for line in drawn.values()}) == len(drawn)

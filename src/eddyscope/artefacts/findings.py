@@ -45,7 +45,6 @@ from eddyscope.config.arrays import FloatArray
 
 __all__ = [
     "SCALE",
-    "SCRATCH",
     "Finding",
     "Measured",
     "ModelRow",
@@ -58,9 +57,6 @@ __all__ = [
 
 SCALE = "scale"
 """The model that scales the output by one number."""
-
-SCRATCH = "scratch"
-"""The model that is trained on the target's samples alone."""
 
 FEWEST_LAYERS = 3
 """For a trend with depth."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import matplotlib as mpl
@@ -11,8 +12,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eddyscope.artefacts.evaluation import ALL, THREE_SCALES, Interval, interval, removed
-from eddyscope.artefacts.findings import SCALE, SCRATCH, Measured, Shift
+from eddyscope.artefacts.evaluation import THREE_SCALES, Interval, interval, removed
+from eddyscope.artefacts.findings import Measured, Shift
+from eddyscope.artefacts.key import ModelKey
+from eddyscope.artefacts.role import Role
 from eddyscope.artefacts.uncertainty import tied_with
 from eddyscope.config.arrays import FloatArray
 from eddyscope.report.axes import plain_log
@@ -27,15 +30,18 @@ WIDEST = 3
 HEIGHT = 2.3
 """Inches of a panel."""
 
-LINES: dict[str, tuple[str, str, Style]] = {
-    ALL: ("all layers", ROLES["ceiling"][0], "-"),
-    SCRATCH: ("all layers, from scratch", ROLES["ceiling"][1], (0, (5, 2))),
-    THREE_SCALES: ("three scales", ROLES["floor"][1], "-"),
-    SCALE: ("one scale", ROLES["floor"][0], (0, (1, 1.5))),
+STYLES: dict[Role, tuple[Style, ...]] = {
+    "ceiling": ("-", (0, (5, 2)), (0, (3, 1, 1, 1))),
+    "floor": ((0, (1, 1.5)), "-", (0, (3, 1, 1, 1))),
+    "control": ((0, (5, 2)),),
 }
-"""Model that layers are compared with -> its words, colour and line."""
+"""Role of what layers are compared with -> lines of its models, in their order; they begin anew at
+the end, as colours do."""
 
-UNTOUCHED: tuple[str, str, Style] = ("base model", COLOURS["base"], (0, (5, 2)))
+Line = tuple[str, str, Style]
+"""Words, colour and line of a model."""
+
+UNTOUCHED: Line = ("base model", COLOURS["base"], (0, (5, 2)))
 
 
 def layers(shifts: Sequence[Shift]) -> Picture:
@@ -46,7 +52,7 @@ def layers(shifts: Sequence[Shift]) -> Picture:
     }
     if not panels:
         raise Absent("no layer was re-trained alone")
-    figure = _panel_grid(panels, _layers_panel)
+    figure = _panel_grid(panels, partial(_layers_panel, lines=_lines(shifts)))
     caption = words(
         """Error on the target's test members after re-training one layer, first to last, over the
         error that three factors leave (1, where these were fitted; else the error itself). Bars: 95
@@ -65,7 +71,7 @@ def samples(shifts: Sequence[Shift]) -> Picture:
     panels = {t: _in_common(each) for t, each in _by_title(shifts).items() if len(each) > 1}
     if not panels:
         raise Absent("every shift has one number of target samples")
-    figure = _panel_grid(panels, _samples_panel)
+    figure = _panel_grid(panels, partial(_samples_panel, lines=_lines(shifts)))
     caption = words(
         """Error on the target's test members (the mean square of Π is 1) against the number of
         target samples that models were re-trained on. Bands: 95 % intervals over test members and
@@ -109,11 +115,11 @@ def _panel_grid(panels: Mapping[str, Panel], draw: Callable[[Axes, Panel], None]
         panel.set_title(title)
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
-    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=5)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=4)
     return figure
 
 
-def _layers_panel(axes: Axes, shift: Shift) -> None:
+def _layers_panel(axes: Axes, shift: Shift, lines: Mapping[str, Line]) -> None:
     models, best, floor = shift.models, shift.best, shift.models.get(THREE_SCALES)
     found = [_relative(models[name].errors, floor) for name in shift.layers]
     middle = np.array([each.mean for each in found])
@@ -128,14 +134,15 @@ def _layers_panel(axes: Axes, shift: Shift) -> None:
     filled = np.array([name in alike for name in shift.layers])
     axes.plot(places[filled], middle[filled], "o", color=COLOURS["layers"], markersize=5.5,
               zorder=5, label="best, or tied with it")  # fmt: skip
-    references = [*_references(shift)]
+    references = [
+        (_relative(m.errors, floor).mean, m, line) for m, line in _references(shift, lines)
+    ]
     inside = [*ends.ravel(), *(1.0,) * bool(floor)]
-    inside += [_relative(m.errors, floor).mean for m, *_ in references if m.name == ALL]
+    inside += sorted(level for level, model, _ in references if model.role == "ceiling")[:1]
     low, high = np.nanmin(inside), np.nanmax(inside)
     room = 0.08 * max(high - low, 0.02 * high)
     axes.set_ylim(low - room, high + room)
-    for model, label, colour, style in references:
-        level = _relative(model.errors, floor).mean
+    for level, _, (label, colour, style) in references:
         if low - room < level < high + room:
             axes.axhline(level, color=colour, linestyle=style, linewidth=1.3, label=label)
     axes.set_xticks(places, [name.removeprefix("l").lstrip("0") for name in shift.layers])
@@ -143,17 +150,15 @@ def _layers_panel(axes: Axes, shift: Shift) -> None:
     axes.set_xlabel(f"layer ({shift.samples} sample{'s' * (shift.samples != 1)})")
 
 
-def _samples_panel(axes: Axes, shifts: Sequence[Shift]) -> None:
+def _samples_panel(axes: Axes, shifts: Sequence[Shift], lines: Mapping[str, Line]) -> None:
     amounts, last = [shift.samples for shift in shifts], shifts[-1]
     best, shown = last.best, list(last.layers)
     for place, name in enumerate(shown):
         colour = mpl.colormaps["viridis"](0.92 * place / max(len(shown) - 1, 1))
         _line(axes, shifts, {s.samples: s.models.get(name) for s in shifts}, None, colour, "-", 0.7)
-    lines = {shift.samples: {label: line for line in _references(shift) for label in [line[1]]}
-             for shift in shifts}  # fmt: skip
-    for label, shade, style in (*LINES.values(), UNTOUCHED):
-        there = {n: lines[n][label][0] for n in amounts if label in lines[n]}
-        _line(axes, shifts, there, label, shade, style, 1.5)
+    for name, line in lines.items():
+        _line(axes, shifts, {s.samples: s.models.get(name) for s in shifts}, *line, 1.5)
+    _line(axes, shifts, {s.samples: s.untouched for s in shifts}, *UNTOUCHED, 1.5)
     if best:
         of_best = {s.samples: s.models.get(best) for s in shifts}
         _line(axes, shifts, of_best, "best layer", COLOURS["layers"], "-", 1.8)
@@ -185,13 +190,30 @@ def _line(
         axes.fill_between(amounts, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
-def _references(shift: Shift) -> Iterator[tuple[Measured, str, str, Style]]:
-    """What layers are compared with: model, words, colour and line."""
-    for name, line in LINES.items():
+def _lines(shifts: Sequence[Shift]) -> dict[str, Line]:
+    """Model that layers are compared with -> its line, the same in every panel."""
+    models = {name: model for shift in shifts for name, model in shift.models.items()}
+    lines: dict[str, Line] = {}
+    for role, styles in STYLES.items():
+        alike = [name for name, model in models.items() if model.role == role and _is_first(name)]
+        for place, name in enumerate(alike):
+            colour = ROLES[role][place % len(ROLES[role])]
+            lines[name] = models[name].words, colour, styles[place % len(styles)]
+    return lines
+
+
+def _is_first(name: str) -> bool:
+    """Whether it was re-trained as the case does first."""
+    return ModelKey.parse(name).recipe is None
+
+
+def _references(shift: Shift, lines: Mapping[str, Line]) -> Iterator[tuple[Measured, Line]]:
+    """What layers are compared with in a panel."""
+    for name, line in lines.items():
         if name in shift.models:
-            yield shift.models[name], *line
+            yield shift.models[name], line
     if shift.untouched is not None:
-        yield shift.untouched, *UNTOUCHED
+        yield shift.untouched, UNTOUCHED
 
 
 def _relative(errors: FloatArray, floor: Measured | None) -> Interval:
