@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,7 @@ def test_a_flow_in_another_unit_of_time_is_the_same_flow_to_dimensional_statisti
     """With `base` it is not; `target` needs Π for the same."""
     values = fields_of(rng)
     base, target = own("base", values), own("target", faster(values))
+    assert tuple(WAYS) == get_args(Way)
     there = {way: inputs(statistics_of(way, base, target), faster(values)) for way in WAYS}
     home = inputs(base, values)
     torch.testing.assert_close(there["dimensional"], home)

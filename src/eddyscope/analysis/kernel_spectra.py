@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eddyscope.config.arrays import BoolArray, ComplexArray, FloatArray, IntArray, RealArray
-from eddyscope.spectral.shells import shell_counts, sums_over_plane
+from eddyscope.spectral.shells import shell_counts, shell_of, sums_over_plane
 
 __all__ = [
     "KINDS",
@@ -82,7 +82,7 @@ def by_wavenumber(weights: RealArray, n: int) -> dict[str, FloatArray]:
     dims = weights.ndim - 2
     k = np.fft.fftfreq(n, 1.0 / n)
     radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[k] * dims, indexing="ij"))).ravel()
-    shell = np.ceil(radius - 0.5).astype(np.int64)
+    shell = shell_of(radius)
     rows = [_of_power(_power(row, n), radius / (n / 2), shell) for row in weights]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 

@@ -31,7 +31,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast, get_args
+from typing import Any, Literal, Self, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -58,7 +58,13 @@ __all__ = [
 FORMAT = "eddyscope-normalisation-2"
 
 Way = Literal["dimensional", "base", "target", "snapshot"]
-WAYS: tuple[Way, ...] = get_args(Way)
+WAYS: dict[Way, str] = {
+    "dimensional": "the base's statistics, with the unit of time changed by the vorticities' ratio",
+    "base": "the base's statistics",
+    "target": "the target's own statistics",
+    "snapshot": "each snapshot's own root mean square, outputs by the target's statistics",
+}
+"""Way to normalise a target's fields -> by what they are, in words."""
 
 A = TypeVar("A")
 """An array of numpy's or a tensor."""

@@ -9,16 +9,20 @@ the mean over any samples is that sum over all their values.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+import numpy as np
 from pydantic import Field
 
 from eddyscope.config.case import Section
 from eddyscope.config.errors import CaseError
 from eddyscope.config.registry import Registry
 from eddyscope.networks.settings import Channels
+from eddyscope.spectral.shells import shell_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["LOSSES", "Loss", "Mse"]
@@ -123,17 +127,15 @@ class MseTransfer:
 
 
 def _spectrum(field: Tensor) -> Tensor:
-    """(sample, channel, shell) of fields (sample, channel, y, x): mean squares by shells of width 1
-    about whole wavenumbers, all that is beyond the last in the last."""
+    """(sample, channel, shell) of fields (sample, channel, y, x): mean squares by the shells of
+    `spectral/shells.py`, but that of k = n/2 has the corners too."""
     import torch
 
     n = field.shape[-1]
     coefficients = torch.fft.rfft2(field, norm="forward")
-    ky = torch.fft.fftfreq(field.shape[-2], 1.0 / field.shape[-2], device=field.device)
-    kx = torch.fft.rfftfreq(n, 1.0 / n, device=field.device)
-    shells = torch.hypot(ky[:, None], kx).round().long().clamp(max=n // 2).reshape(-1)
+    shells = _shells(field.shape[-2], n, field.device)
     # Of a real field half the plane is kept: what stands for two counts twice.
-    twice = torch.full_like(kx, 2.0)
+    twice = torch.full((n // 2 + 1,), 2.0, device=field.device)
     twice[0] = 1.0
     if n % 2 == 0:
         twice[-1] = 1.0
@@ -141,6 +143,16 @@ def _spectrum(field: Tensor) -> Tensor:
     empty = squares.new_zeros(*squares.shape[:2], n // 2 + 1)
     summed: Tensor = empty.index_add(2, shells, squares)
     return summed
+
+
+@cache
+def _shells(ny: int, nx: int, device: torch.device) -> Tensor:
+    """The shell of each coefficient that a real transform keeps, as one axis."""
+    import torch
+
+    ky, kx = np.fft.fftfreq(ny, 1.0 / ny), np.fft.rfftfreq(nx, 1.0 / nx)
+    shells = np.minimum(shell_of(np.hypot(ky[:, None], kx)), nx // 2)
+    return torch.from_numpy(shells.ravel()).to(device)
 
 
 LOSSES: Registry[Loss] = Registry(

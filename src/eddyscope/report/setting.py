@@ -9,24 +9,16 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.split import PARTS
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model_header import ModelFile
+from eddyscope.artefacts.normalisation import WAYS
 from eddyscope.report.results import SYSTEMS, Absent, Case, Results
 
-__all__ = ["WAY_WORDS", "count", "flow_settings", "setting", "shown_case"]
+__all__ = ["count", "flow_settings", "setting", "shown_case"]
 
 HELD = ("members", "samples", "interval")
 """Of an ensemble, what every dataset knows."""
 
 UNTRAINED = 0.8
 """Error of the base model on its own flow from which on it has learnt little: 1 is nothing."""
-
-
-WAY_WORDS = {
-    "dimensional": "the base's statistics, with the unit of time changed by the vorticities' ratio",
-    "base": "the base's statistics",
-    "target": "the target's own statistics",
-    "snapshot": "each snapshot's own root mean square, outputs by the target's statistics",
-}
-"""Way to normalise -> by what the target's fields are."""
 
 
 def setting(results: Results) -> list[str]:
@@ -172,7 +164,7 @@ def _seeds(results: Results) -> str:
     repeats = case["transfer"]["seeds"]
     return (
         f"Seeds: {words}. Every re-training was done {_times(repeats)}. For it the target's fields "
-        f"are normalised by {WAY_WORDS[case['transfer']['normalisation']]}."
+        f"are normalised by {WAYS[case['transfer']['normalisation']]}."
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from eddyscope.artefacts.evaluation import Interval
 from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.artefacts.model import CONVERGED
+from eddyscope.artefacts.normalisation import WAYS
 from eddyscope.report.comparison import (
     Comparison,
     fixed,
@@ -17,7 +18,7 @@ from eddyscope.report.comparison import (
     paired_in_words,
 )
 from eddyscope.report.results import SYSTEMS, Absent, Results
-from eddyscope.report.setting import WAY_WORDS, flow_settings
+from eddyscope.report.setting import flow_settings
 
 __all__ = [
     "Table",
@@ -149,7 +150,7 @@ def way_table(compared: Comparison) -> Table:
         (way, *(_or_nothing(found.get(name)) for name in ("error", "spectrum_error")))
         for way, found in ways.items()
     )
-    notes = [f"{way}: {text}." for way, text in WAY_WORDS.items() if way in compared.renormalised]
+    notes = [f"{way}: {text}." for way, text in WAYS.items() if way in compared.renormalised]
     header = ("base model, target normalised by", "error on target", "spectrum error")
     return Table(header, rows, notes=tuple(notes))
 
@@ -163,7 +164,7 @@ def _ordered(compared: Comparison) -> list[str]:
 def _notes(compared: Comparison) -> tuple[str, ...]:
     notes = ["Error: mean squared error over mean square."]
     if compared.way:
-        told = WAY_WORDS.get(compared.way, "")
+        told = next((text for way, text in WAYS.items() if way == compared.way), "")
         notes.append(
             "The base model is as its file holds it. For the re-trained models the target is "
             f"normalised by {told} ({compared.way})."

@@ -21,13 +21,13 @@ import numpy as np
 from eddyscope.config.arrays import FloatArray, IntArray, RealArray
 from eddyscope.spectral.half_plane import modulus, weights
 
-__all__ = ["shell_counts", "shell_index", "sums_over_half_plane", "sums_over_plane"]
+__all__ = ["shell_counts", "shell_index", "shell_of", "sums_over_half_plane", "sums_over_plane"]
 
 
 def shell_index(n: int) -> IntArray:
     """The shell of each mode of the full plane, shape (n, n), both axes as in fftfreq."""
     k = np.fft.fftfreq(n, 1.0 / n)
-    return _shell(np.hypot(k[:, None], k[None, :]))
+    return shell_of(np.hypot(k[:, None], k[None, :]))
 
 
 def shell_counts(n: int) -> IntArray:
@@ -60,11 +60,13 @@ def _sums(density: RealArray, shells: IntArray, n: int, corners: bool) -> FloatA
     return found[:, kept].reshape(*density.shape[:-2], -1)
 
 
-def _shell(k: FloatArray) -> IntArray:
+def shell_of(k: FloatArray) -> IntArray:
+    """The shell of each |k|, of wave vectors of whole numbers."""
     # |k|² is a whole number and never (k + 1/2)²: rounding cannot put a mode in the wrong shell.
     return np.ceil(k - 0.5).astype(np.int64)
 
 
 @cache
 def _half_plane_shells(n: int) -> IntArray:
-    return _shell(modulus(n))
+    """The shell of each coefficient of the half plane, shape (n, n/2 + 1)."""
+    return shell_of(modulus(n))
