@@ -47,7 +47,7 @@ def forward_flops(settings: NetworkSettings, channels: Channels, n: int) -> floa
 
     model = _cheap(settings, channels, n)
     model.module.eval()
-    with next(model.module.parameters()).device, torch.no_grad():
+    with model.device, torch.no_grad():
         x = torch.zeros(1, len(channels.inputs), n, n)
         with FlopCounterMode(display=False) as counter:
             model(x)
