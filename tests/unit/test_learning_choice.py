@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelRecord, read_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.artefacts.study import read_table
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import CaseError, in_lines
 from eddyscope.learning.batches import Samples
 from eddyscope.learning.choice import chosen, count_of_folds, folds_of, judged
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.search import Search, Yardstick
+from eddyscope.parallel.attempt import Outcome
+from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
@@ -275,6 +278,24 @@ def test_of_one_sample_nothing_is_chosen(tmp_path: Path):
     evaluate.run(job)
     summary = read_summary(job.out / "evaluation.json")
     assert (summary.best_by, summary.best) == ("test", summary.measured_ranking[0])
+
+
+def test_models_that_blow_up_name_the_rate_a_line_each(tmp_path: Path):
+    one = *TWO, "transfer.samples=1", "advise.samples=1"
+    prepared(tmp_path, *one)
+    for rate in ("rates=[1e30]", "learning_rate=1e30"):
+        with pytest.raises(BlewUp) as error:
+            transfer.run(replace(job_of(tmp_path, *one, f"transfer.{rate}"), fresh=True))
+        assert "l01: training: " in str(error.value) and "(1 more did likewise)" in str(error.value)
+        (other,) = error.value.more
+        for line in (str(error.value), other):
+            assert f"the rate was 1e+30, lower transfer.{rate.split('=')[0]}, or" in line
+            assert len(line) < 240 and "\n" not in line
+        first, second = in_lines(error.value).splitlines()
+        assert second.startswith("  also: l03: training: ")
+        assert Outcome(3, in_lines(error.value)).line == first
+    with pytest.raises(BlewUp, match=r"any of the rates 1e\+29, 1e\+30; lower transfer\.rates \(1"):
+        transfer.run(replace(job_of(tmp_path, *TWO, "transfer.rates=[1e29, 1e30]"), fresh=True))
 
 
 @pytest.mark.parametrize("after", [0, 4, 8])

@@ -57,6 +57,8 @@ class Recipe:
     key: tuple[int, ...]
     """Key of the samples' order and rotations."""
     scaled_by_fan_in: bool = False
+    rate_from: str = "training.learning_rate"
+    """The setting that the rate is of, for messages."""
     schedule: Schedule = "constant"
     loss: Loss = field(default_factory=Mse)
     """Made for the channels of the network."""

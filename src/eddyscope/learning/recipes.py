@@ -54,6 +54,7 @@ def recipe_of_transfer(
         batch_size=batch,
         rate=transfer.matched_rate,
         scaled_by_fan_in=transfer.scaled_by_fan_in,
+        rate_from=f"transfer.{'rates' if transfer.scaled_by_fan_in else 'learning_rate'}",
         schedule=transfer.schedule,
         key=(seeds.transfer,),
         loss=LOSSES.build(transfer.loss or training.loss, channels),

@@ -309,13 +309,15 @@ def samples_of_base(opened: Callable[[], Dataset], model: Model, way: Way, count
 
 def raise_together(errors: Sequence[Exception]) -> None:
     """Raise what all ranks know of: the first that ends everything, a request to stop, else all
-    that blew up."""
+    that blew up, a line each."""
     for kind in (CaseError, CannotWrite, StoppedEarly):
         for error in errors:
             if isinstance(error, kind):
                 raise error
     if errors:
-        raise BlewUp("; ".join(dict.fromkeys(str(error) for error in errors)))
+        first, *others = dict.fromkeys(str(error) for error in errors)
+        also = f" ({len(others)} more did likewise)" if others else ""
+        raise BlewUp(f"{first}{also}", others)
 
 
 def metrics_of(

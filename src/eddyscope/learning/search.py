@@ -121,7 +121,10 @@ class Search:
         choice = chosen(curves, points, sum(len(fold.held_out) for fold in folds))
         if choice is None:
             listed = ", ".join(f"{rate:g}" for rate in rates)
-            raise BlewUp(f"training is no longer finite at any of the rates {listed}; lower them")
+            raise BlewUp(
+                f"training is no longer finite at any of the rates {listed}; lower "
+                f"{recipe.rate_from}"
+            )
         return choice
 
     def _mean(self, known: Errors, rate: float) -> list[float] | None:

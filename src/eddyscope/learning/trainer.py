@@ -239,7 +239,16 @@ class _Training:
             self.checkpoints.save(position)
         return BlewUp(
             f"training: the loss is no longer finite at step {position.step + 1}, in epoch "
-            f"{batch.epoch + 1}; lower the learning rate, or look for samples that are not finite"
+            f"{batch.epoch + 1}; {self._way_out}"
+        )
+
+    @property
+    def _way_out(self) -> str:
+        """What to do where numbers are no longer finite."""
+        recipe = self.recipe
+        return (
+            f"the rate was {recipe.rate:g}, lower {recipe.rate_from}, or look for samples that are "
+            "not finite"
         )
 
     def _after_step(
@@ -252,8 +261,8 @@ class _Training:
             self._evaluate(position)
             if not _is_finite(self.descent, position.history, self.world):
                 return BlewUp(
-                    f"training: weights or losses are no longer finite after step {step}; lower "
-                    "the learning rate, or look for samples that are not finite"
+                    f"training: weights or losses are no longer finite after step {step}; "
+                    f"{self._way_out}"
                 )
             self.report(step, position.history.words)
         if ended:

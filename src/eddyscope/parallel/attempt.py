@@ -29,6 +29,12 @@ class Outcome:
     words: str = ""
     """Of the error."""
 
+    @property
+    def line(self) -> str:
+        """The line of them that says most: the first, or the last of a traceback."""
+        lines = self.words.splitlines() or [""]
+        return lines[-1 if lines[0].startswith("Traceback") else 0]
+
 
 def attempt(group: World, work: Callable[[], object]) -> Outcome:
     """Do `work`, and give how it ended. Collective over the group, as `work` is.

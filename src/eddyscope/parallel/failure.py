@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from mpi4py import MPI
@@ -53,7 +53,14 @@ E = TypeVar("E", bound=Exception)
 
 
 class BlewUp(Exception):
-    """The simulation is no longer finite; raised on all ranks together. Exit status 3."""
+    """A simulation or a training is no longer finite; raised on all ranks together. Exit status 3.
+
+    more: others that did likewise, a line each.
+    """
+
+    def __init__(self, words: str, more: Sequence[str] = ()):
+        super().__init__(words)
+        self.more = tuple(more)
 
 
 class NotFinite(Exception):

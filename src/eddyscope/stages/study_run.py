@@ -125,6 +125,5 @@ class Run:
 
 
 def _line(kind: str, item: Item, outcome: Outcome, seconds: float) -> str:
-    words = outcome.words.splitlines()[-1] if outcome.words else ""
-    ending = f"took {duration(seconds)}" if not outcome.status else f"not done: {words}"
+    ending = f"took {duration(seconds)}" if not outcome.status else f"not done: {outcome.line}"
     return f"study: {kind}: {item.words}: {ending}"

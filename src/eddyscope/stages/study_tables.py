@@ -52,7 +52,7 @@ def write_now_and_then(plan: Plan, out: Path, group: World) -> None:
 
     outcome = attempt(group, lambda: group.on_root(write_old))
     if outcome.status and group.is_root:
-        write(f"study: tables: not written: {outcome.words.splitlines()[-1]}")
+        write(f"study: tables: not written: {outcome.line}")
 
 
 def _age(path: Path) -> float:
