@@ -26,7 +26,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning import supply
 from eddyscope.learning.batches import Selection
 from eddyscope.learning.recipe import Recipe
-from eddyscope.learning.supply import AHEAD, Streamed, held
+from eddyscope.learning.supply import AHEAD, Streamed, in_memory
 from eddyscope.learning.trainer import Saved, train
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
@@ -88,8 +88,8 @@ def trained(job: Job, kind: str, recipe: Recipe, count: int = 7, **more) -> tupl
         given = [Streamed.of(job.world, part, own, CHANNELS) for part in chosen]
         history = train(network.module, *given, recipe, job.world, **more)
         return digest(network), history
-    with held(job.world, chosen[0], own, CHANNELS) as samples:
-        with held(job.world, chosen[1], own, CHANNELS) as validation:
+    with in_memory(job.world, chosen[0], own, CHANNELS) as samples:
+        with in_memory(job.world, chosen[1], own, CHANNELS) as validation:
             history = train(network.module, samples, validation, recipe, job.world, **more)
     return digest(network), history
 
@@ -128,7 +128,7 @@ def test_statistics_do_not_depend_on_ranks(world, shared_tmp_path, everywhere, m
 def test_each_rank_reads_its_share_once(world, shared_tmp_path, everywhere, monkeypatch):
     job = prepared(world, shared_tmp_path)
     own, chosen, reads = statistics(job), selection(job, None), Reads(monkeypatch)
-    with held(world, chosen, own, CHANNELS) as samples:
+    with in_memory(world, chosen, own, CHANNELS) as samples:
         with chosen.reading() as read:
             mine, calls = reads.samples, reads.calls
             whole = read(range(8))["psi"][:, 0]

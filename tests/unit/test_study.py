@@ -17,7 +17,7 @@ from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
 from eddyscope.stages.cells import plan_of
 from eddyscope.stages.study_tables import write_now_and_then
-from eddyscope.storage.lock import held
+from eddyscope.storage.lock import holding
 from eddyscope.study.axes import check_blocks, points_of, read_study
 from eddyscope.study.plan import Plan, share_of
 from eddyscope.study.tables import mark_complete, tables_of, write_all
@@ -288,7 +288,7 @@ def test_a_changed_evaluation_is_not_complete(tmp_path):
 def test_tables_that_another_program_writes_are_left_to_it(tmp_path, capsys):
     found, out = plan(tmp_path), tmp_path / "out"
     finished(found, out, [0])
-    with held(out / "study.lock", 0.0):
+    with holding(out / "study.lock", 0.0):
         write_now_and_then(found, out, World.single())
     assert not (out / "study.csv").exists() and not any(capsys.readouterr())
     write_now_and_then(found, out, World.single())

@@ -23,7 +23,7 @@ SHOWN = 80
 Tree = Mapping[str, object]
 """What a user wrote: tables in tables."""
 
-Finding = tuple[tuple[str, ...], ErrorDetails]
+Located = tuple[tuple[str, ...], ErrorDetails]
 """Pydantic's finding, and the keys that it is of."""
 
 NOT_A_TABLE = {"model_type", "model_attributes_type", "dict_type"}
@@ -42,7 +42,7 @@ class Fault:
 
 def explain(error: ValidationError, schema: type[BaseModel], tree: Tree) -> list[Fault]:
     """The faults that a validation found, the most important first."""
-    by_setting: dict[tuple[str, ...], list[Finding]] = {}
+    by_setting: dict[tuple[str, ...], list[Located]] = {}
     for finding in error.errors(include_url=False):
         keys, setting = _user_keys(finding["loc"], schema, tree)
         by_setting.setdefault(setting, []).append((keys, finding))
@@ -70,8 +70,8 @@ def _fault(
 
 
 def _of_the_form_meant(
-    findings: list[Finding],
-) -> list[Finding]:
+    findings: list[Located],
+) -> list[Located]:
     """Of a setting that may be a word or a list, the findings on the form that was given.
 
     Pydantic tries both, and has something to say on each.

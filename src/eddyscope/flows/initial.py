@@ -358,10 +358,10 @@ def initialise(omega_hat: ComplexArray, transform: Transform, initial: Initial) 
         omega_hat[i, layer] = transform.take(initial.coefficients(n, first + i, layer))
 
 
-def _require(path: Path, held: tuple[int, ...], members: int, layers: int) -> None:
+def _require(path: Path, counts: tuple[int, ...], members: int, layers: int) -> None:
     """CaseError unless a file that holds so many (members, layers), or but members, or one field
     for all, has as many as are wanted."""
-    for axis, count, wanted in zip(("member", "layer"), held, (members, layers), strict=False):
+    for axis, count, wanted in zip(("member", "layer"), counts, (members, layers), strict=False):
         if wanted > count:
             remedy = "lower ensemble.members or " if axis == "member" else ""
             raise CaseError(

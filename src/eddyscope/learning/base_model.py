@@ -19,8 +19,8 @@ from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, save_model
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.retrain import metrics_of
-from eddyscope.learning.room import Room
-from eddyscope.learning.supply import Streamed, Supply, held
+from eddyscope.learning.sample_memory import SampleMemory
+from eddyscope.learning.supply import Streamed, Supply, in_memory
 from eddyscope.learning.trainer import Requests, Saved, train
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
@@ -69,14 +69,18 @@ class BaseTraining:
         chosen = agree(world.comm, lambda: self._chosen(data))
         sizes = len(chosen[0]), len(chosen[1])
         shape = (len(self.channels.names), *data.points[self.n])
-        room = Room.of(world, sizes, shape, self.recipe.batch_size, self.memory)
-        if not room.holds_all:
-            world.say(f"train: samples: {room.words}")
+        memory = SampleMemory.of(world, sizes, shape, self.recipe.batch_size, self.memory)
+        if not memory.holds_all:
+            world.say(f"train: samples: {memory.words}")
         with ExitStack() as stack:
 
             def supply(selection: Selection) -> Supply:
                 given = world, selection, normalisation, self.channels
-                return stack.enter_context(held(*given)) if room.holds_all else Streamed.of(*given)
+                return (
+                    stack.enter_context(in_memory(*given))
+                    if memory.holds_all
+                    else Streamed.of(*given)
+                )
 
             samples, validation = (supply(found) if len(found) else None for found in chosen)
             assert samples is not None  # a dataset has samples to train on, or is refused

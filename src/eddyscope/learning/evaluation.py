@@ -163,8 +163,8 @@ def _test_fields(source: Source, n: int, channels: Channels) -> Fields:
     of these."""
     dataset = source.open()
     dataset.require(n, "test")
-    held = [name for name in ("psi", "omega") if name in dataset.fields]
-    names = dict.fromkeys([*held, *channels.fields(dataset.layers)])
+    kept = [name for name in ("psi", "omega") if name in dataset.fields]
+    names = dict.fromkeys([*kept, *channels.fields(dataset.layers)])
     return load_fields(dataset, n, "test", None, list(names))
 
 

@@ -22,14 +22,14 @@ import torch
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.arrays import IntArray, RealArray
 from eddyscope.learning.batches import Fields, Samples, Selection
-from eddyscope.learning.room import AHEAD
+from eddyscope.learning.sample_memory import AHEAD
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.shared import shared_rows
 from eddyscope.parallel.world import World
 
-__all__ = ["Given", "Streamed", "Supply", "held"]
+__all__ = ["Given", "Streamed", "Supply", "in_memory"]
 
 
 class Given(Protocol):
@@ -110,7 +110,7 @@ class _Loaded:
 
 
 @contextmanager
-def held(
+def in_memory(
     world: World, selection: Selection, normalisation: Normalisation, channels: Channels
 ) -> Iterator[Samples]:
     """All samples in memory for the time of a `with` block, one copy a machine. Collective, as

@@ -56,8 +56,8 @@ def shareable(comm: MPI.Intracomm, wanted: float | None = None) -> float:
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     mine = installed() / 2 if wanted is None else wanted
     if node.size > 1 and SHARED.is_dir():
-        room = os.statvfs(SHARED)
-        mine = min(mine, room.f_bavail * room.f_frsize)
+        space = os.statvfs(SHARED)
+        mine = min(mine, space.f_bavail * space.f_frsize)
     node.Free()
     return -float(largest(comm, -mine))
 

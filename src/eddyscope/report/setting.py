@@ -14,7 +14,7 @@ from eddyscope.report.results import SYSTEMS, Absent, Case, Results
 
 __all__ = ["count", "flow_settings", "setting", "shown_case"]
 
-HELD = ("members", "samples", "interval")
+KNOWN = ("members", "samples", "interval")
 """Of an ensemble, what every dataset knows."""
 
 UNTRAINED = 0.8
@@ -63,7 +63,7 @@ def flow_settings(results: Results, system: str) -> dict[str, str]:
 def _of_dataset(dataset: Dataset) -> dict[str, str]:
     """What a dataset says of itself, in the names of a case where it has them."""
     ensemble = dataset.ensemble
-    told = {f"ensemble.{name}": getattr(ensemble, name) for name in HELD}
+    told = {f"ensemble.{name}": getattr(ensemble, name) for name in KNOWN}
     told |= {part: f"{count(dataset.count(part), 'sample')}" for part in PARTS}
     widths = {f"filter width, n = {n}": width for n, width in dataset.filter_width.items()}
     return {name: _text(value) for name, value in {**told, **widths}.items()}

@@ -140,10 +140,10 @@ def _layers_panel(axes: Axes, shift: Shift, lines: Mapping[str, Line]) -> None:
     inside = [*ends.ravel(), *(1.0,) * bool(floor)]
     inside += sorted(level for level, model, _ in references if model.role == "ceiling")[:1]
     low, high = np.nanmin(inside), np.nanmax(inside)
-    room = 0.08 * max(high - low, 0.02 * high)
-    axes.set_ylim(low - room, high + room)
+    margin = 0.08 * max(high - low, 0.02 * high)
+    axes.set_ylim(low - margin, high + margin)
     for level, _, (label, colour, style) in references:
-        if low - room < level < high + room:
+        if low - margin < level < high + margin:
             axes.axhline(level, color=colour, linestyle=style, linewidth=1.3, label=label)
     axes.set_xticks(places, [name.removeprefix("l").lstrip("0") for name in shift.layers])
     axes.set(ylabel="error / three scales" if floor else "error on target")

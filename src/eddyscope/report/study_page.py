@@ -192,7 +192,7 @@ def _converged(found: Finding) -> str:
 def _intervals(found: Sequence[Finding]) -> str:
     """What intervals are, and of which there are none."""
     without = [f"{f.shift.title} ({_samples(f.shift)})" for f in found if not f.error.of]
-    some = [f for f in found if f.error.of]
+    resampled = [f for f in found if f.error.of]
     text = words(
         """In brackets: 95 % bootstrap intervals, made by resampling test members and base models
         (of one base model: its re-trainings), each where there are three or more; summary.csv says
@@ -203,7 +203,7 @@ def _intervals(found: Sequence[Finding]) -> str:
     )
     if not without:
         return text
-    return f"{text} {none}: {listed(without)}." if some else f"{none}, as everywhere here."
+    return f"{text} {none}: {listed(without)}." if resampled else f"{none}, as everywhere here."
 
 
 def _share(share: Interval | None) -> str:

@@ -177,12 +177,12 @@ class Case(Section):
     def _check_fields(self) -> None:
         """CaseError where a dataset does not have the fields of the network."""
         for name, system in self.systems.items():
-            held, periodic, where = tuple(VARIABLES), (True, True), f"the {name} dataset"
+            fields, periodic, where = tuple(VARIABLES), (True, True), f"the {name} dataset"
             if system.named:
-                held, periodic = system.named.fields, system.named.box.periodic
+                fields, periodic = system.named.fields, system.named.box.periodic
                 where = f"{name}.dataset = {str(system.named.path)!r}"
             require_fields(
-                self.channels.fields(system.layers), held, periodic, system.layers, where
+                self.channels.fields(system.layers), fields, periodic, system.layers, where
             )
 
     def _check_normalisation(self) -> None:
@@ -192,9 +192,9 @@ class Case(Section):
         known: dict[str, float | None] = {}
         for name in self.systems:
             system, named = getattr(self, name), getattr(self, name).named
-            held = named.fields if named else tuple(VARIABLES)
+            fields = named.fields if named else tuple(VARIABLES)
             periodic = named.box.periodic if named else (True, True)
-            known[name] = 1.0 if is_known("omega", held, periodic, system.layers) else None
+            known[name] = 1.0 if is_known("omega", fields, periodic, system.layers) else None
         if self._record:
             known["base"] = self._record.normalisation.omega_rms
         why = lacking(self.transfer.normalisation, self.channels.names, known)

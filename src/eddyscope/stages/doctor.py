@@ -10,7 +10,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.parallel.launch import launch
 from eddyscope.parallel.world import World
 from eddyscope.spectral.backends.precisions import fftw_precisions
-from eddyscope.storage.probe import SET_UP, Finding, check_libraries, check_ranks, fail, ok, report
+from eddyscope.storage.probe import SET_UP, Check, check_libraries, check_ranks, fail, ok, report
 
 __all__ = ["run"]
 
@@ -30,7 +30,7 @@ def run(world: World) -> int:
     return int(not (report(world, check_two_ranks()) and healthy))
 
 
-def check_fftw() -> Finding:
+def check_fftw() -> Check:
     """float and double are needed; nothing here uses long double."""
     found = fftw_precisions()
     words = "FFTW in " + ", ".join(name for name, present in found.items() if present)
@@ -43,7 +43,7 @@ def check_fftw() -> Finding:
     )
 
 
-def check_two_ranks() -> Iterator[Finding]:
+def check_two_ranks() -> Iterator[Check]:
     """The trials on ranks, by two ranks started for it; their own lines are passed on."""
     try:
         ended = launch(2, [sys.executable, "-m", "eddyscope.storage.probe"], PATIENCE)
@@ -61,7 +61,7 @@ def check_two_ranks() -> Iterator[Finding]:
         verdict, _, words = line.partition(" ")
         if verdict in ("ok", "warn", "FAIL"):
             explained = explained or verdict == "FAIL"
-            yield Finding(verdict, words.strip())
+            yield Check(verdict, words.strip())
     if ended.returncode != 0 and not explained:
         last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
         yield fail(

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> Non
         require_memory(world.comm, "import", resident() + full.memory(stacks["omega"].shape[-1]))
     say(world, description(request, stacks, layout))
     needed = size(layout, {})
-    world.on_root(lambda: require_room(request.out, needed))
+    world.on_root(lambda: require_free(request.out, needed))
     with Blocks() as blocks:
         make, findings = maker(request, stacks, layout, blocks)
         if arguments.dry_run:
@@ -97,7 +97,7 @@ def filter_settings(request: Request) -> FilterSettings:
     return settings
 
 
-def require_room(out: Path, bytes_needed: int) -> None:
+def require_free(out: Path, bytes_needed: int) -> None:
     """CaseError where the folder cannot be written, or is too full. Not collective."""
     folder = out.absolute().parent
     if not folder.is_dir():

@@ -60,7 +60,7 @@ def review(step: Step, wanted: Decisions, out: Path, fresh: bool, resume: bool) 
     _refuse_another_case(step, found, wanted, out)
     if found.state == "complete":
         _refuse_changed_outputs(step, found, out)
-    if list(found.inputs.values()) != wanted.held:
+    if list(found.inputs.values()) != wanted.contents:
         return Review(AFRESH.format("was"), wanted, discard=True)
     if found.state == "complete" and all(path.exists() for path in step.outputs):
         return Review("complete, unchanged", wanted, skip=True)

@@ -67,10 +67,10 @@ class Decisions:
     @property
     def digest(self) -> str:
         """One fingerprint of it all."""
-        return provenance.digest({"sections": self.sections, "inputs": self.held})
+        return provenance.digest({"sections": self.sections, "inputs": self.contents})
 
     @property
-    def held(self) -> list[str]:
+    def contents(self) -> list[str]:
         """What the files hold, in their order: where they lie decides nothing."""
         return list(self.inputs.values())
 

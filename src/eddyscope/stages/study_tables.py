@@ -9,7 +9,7 @@ from pathlib import Path
 from eddyscope.parallel.attempt import attempt
 from eddyscope.parallel.output import write
 from eddyscope.parallel.world import World
-from eddyscope.storage.lock import held, is_locked
+from eddyscope.storage.lock import holding, is_locked
 from eddyscope.study.plan import Plan
 from eddyscope.study.tables import tables_of, write_all
 
@@ -27,7 +27,7 @@ PERIOD = 300.0
 def written(plan: Plan, out: Path, patience: float = PATIENCE) -> str:
     """Write the tables and the page of what is complete; gives what is to be said. Not collective.
     Raises CannotWrite and CaseError, also where another program writes them for longer."""
-    with held(out / LOCK, patience):
+    with holding(out / LOCK, patience):
         found = tables_of(plan, out)
         lines = list(found.notes)
         if found.cases:

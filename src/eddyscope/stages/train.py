@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from eddyscope.artefacts.normalisation import read_normalisation, statistics_of
 from eddyscope.config.errors import CaseError
 from eddyscope.learning.recipes import check_logs, recipe_of_training
-from eddyscope.learning.room import Room
+from eddyscope.learning.sample_memory import SampleMemory
 from eddyscope.networks.costs import CORE_RATE, layer_parameters, total_parameters, training_flops
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.progress import Progress, duration
@@ -55,14 +55,14 @@ class Train(Stage):
         flops = training_flops(case.network, case.channels, n)
         seconds = training.epochs * (count + validation / 3) * flops / CORE_RATE / job.world.size
         sizes = (count, validation), case.sample_shape("base"), training.batch_size
-        room = Room.of(job.world, *sizes, training.memory)
+        memory = SampleMemory.of(job.world, *sizes, training.memory)
         weights = total_parameters(case.network, case.channels, n)
         by_layer = layer_parameters(case.network, case.channels, n)
         largest = max(by_layer, key=lambda name: by_layer[name])
         return [
             f"network: {case.network.kind}, {len(case.layer_names)} layers, "
             f"{weights} parameters, most of them in {largest} ({by_layer[largest]})",
-            f"samples: {room.words}",
+            f"samples: {memory.words}",
             f"steps: {training.epochs} epochs x {-(-count // training.batch_size)} batches of "
             f"{training.batch_size} on {job.world.size} rank(s) together",
             f"time: about {duration(seconds)} on CPU cores, one a rank",

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from eddyscope.config.errors import CaseError
 
-__all__ = ["held", "is_locked", "take_lock"]
+__all__ = ["holding", "is_locked", "take_lock"]
 
 TRIES = 5
 """To take a lock, before another program is said to hold it."""
@@ -44,7 +44,7 @@ def take_lock(path: Path) -> BinaryIO | None:
 
 
 @contextmanager
-def held(path: Path, patience: float) -> Iterator[None]:
+def holding(path: Path, patience: float) -> Iterator[None]:
     """Hold the lock at `path` for the time of a `with` block, once other programs let go.
 
     Not collective. CaseError where one holds it for more than `patience` seconds. Raises OSError.

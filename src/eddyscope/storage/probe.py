@@ -29,13 +29,13 @@ from eddyscope.storage.opening import open_to_read
 from eddyscope.storage.shared_file import new_file
 from eddyscope.storage.variables import Group, Variable
 
-__all__ = ["SET_UP", "Finding", "check_libraries", "check_ranks", "fail", "ok", "report", "warn"]
+__all__ = ["SET_UP", "Check", "check_libraries", "check_ranks", "fail", "ok", "report", "warn"]
 
 SET_UP = "run `bash jobs/local/setup.sh`"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One line of a diagnosis: a verdict (ok, warn or FAIL) and its words."""
 
     verdict: str
@@ -45,41 +45,41 @@ class Finding:
         return f"{self.verdict:<4} {self.words}"
 
 
-def ok(words: str) -> Finding:
-    return Finding("ok", words)
+def ok(words: str) -> Check:
+    return Check("ok", words)
 
 
-def warn(words: str, remedy: str) -> Finding:
-    return Finding("warn", f"{words} — {remedy}")
+def warn(words: str, remedy: str) -> Check:
+    return Check("warn", f"{words} — {remedy}")
 
 
-def fail(words: str, remedy: str) -> Finding:
-    return Finding("FAIL", f"{words} — {remedy}")
+def fail(words: str, remedy: str) -> Check:
+    return Check("FAIL", f"{words} — {remedy}")
 
 
 # --- Without other ranks -------------------------------------------------------------------
 
 
-def check_libraries() -> list[Finding]:
+def check_libraries() -> list[Check]:
     """What this process has loaded: MPI, HDF5, torch."""
     return [_mpi_library(), _hdf5_library(), _one_mpi(), _torch_build(), _devices()]
 
 
-def _mpi_library() -> Finding:
+def _mpi_library() -> Check:
     version = MPI.Get_library_version().split("\0")[0].splitlines()[0].strip().rstrip(",")
     return ok(
         f"mpi4py uses {version.split(', package')[0]} (MPI {'.'.join(map(str, MPI.Get_version()))})"
     )
 
 
-def _hdf5_library() -> Finding:
+def _hdf5_library() -> Check:
     library = f"h5py {h5py.version.version} uses HDF5 {h5py.version.hdf5_version}"
     if has_parallel_hdf5():
         return ok(f'{library} with MPI: storage.driver may be "direct" or "mpio"')
     return ok(f'{library} without MPI: storage.driver is "direct"')
 
 
-def _one_mpi() -> Finding:
+def _one_mpi() -> Check:
     """Two MPIs in a process, as an h5py built with another one brings, hang or crash it."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
@@ -94,7 +94,7 @@ def _one_mpi() -> Finding:
     return fail(f"different MPIs in one process: {', '.join(libraries)}", remedy)
 
 
-def _torch_build() -> Finding:
+def _torch_build() -> Check:
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     words = f"torch {torch.__version__}, {build}"
     if torch.cuda.is_available():
@@ -106,7 +106,7 @@ def _torch_build() -> Finding:
     return ok(words)
 
 
-def _devices() -> Finding:
+def _devices() -> Check:
     """What stages compute on, and GPUs that torch leaves idle."""
     gpus = len(visible_gpus())
     if gpus and not torch.cuda.is_available():
@@ -125,7 +125,7 @@ def _devices() -> Finding:
 # --- With other ranks ----------------------------------------------------------------------
 
 
-def check_ranks(world: World) -> Iterator[Finding]:
+def check_ranks(world: World) -> Iterator[Check]:
     """Trials on all ranks of `world`, each when it is done. Collective.
 
     What one rank alone raises is not caught here: the others are then inside a
@@ -139,7 +139,7 @@ def check_ranks(world: World) -> Iterator[Finding]:
         yield _gradient_sum(world, pick_device(world.comm))
 
 
-def _cores(world: World) -> Finding:
+def _cores(world: World) -> Check:
     """Ranks times threads against the cores of the busiest node."""
     node = world.comm.Split_type(MPI.COMM_TYPE_SHARED)
     # Ranks may be pinned apart: the cores of a node are those of all its ranks together.
@@ -163,7 +163,7 @@ def _cores(world: World) -> Finding:
     return warn(f"{words}: too many", f"start at most {cores} ranks a node")
 
 
-def _pinning(world: World) -> Finding:
+def _pinning(world: World) -> Check:
     node = world.comm.Split_type(MPI.COMM_TYPE_SHARED)
     affinities = node.allgather(frozenset(os.sched_getaffinity(0)))
     node.Free()
@@ -180,7 +180,7 @@ def _pinning(world: World) -> Finding:
     )
 
 
-def _collective_write(world: World) -> Finding:
+def _collective_write(world: World) -> Check:
     """Write a file on all ranks where the program was started, read it back on each."""
     folder = Path(world.on_root(lambda: tempfile.mkdtemp(prefix=".eddyscope-probe-", dir=".")))
     path = folder.absolute() / "probe.h5"
@@ -206,7 +206,7 @@ def _collective_write(world: World) -> Finding:
     )
 
 
-def _gradient_sum(world: World, device: torch.device) -> Finding:
+def _gradient_sum(world: World, device: torch.device) -> Check:
     """The all-reduce that data-parallel training rests on."""
     with process_group(world.comm, device):
         backend = dist.get_backend()
@@ -219,7 +219,7 @@ def _gradient_sum(world: World, device: torch.device) -> Finding:
     return fail(f"{words} gave a wrong sum", "set GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME")
 
 
-def report(world: World, findings: Iterable[Finding]) -> bool:
+def report(world: World, findings: Iterable[Check]) -> bool:
     """Print findings on rank 0 as they come; whether none is a FAIL. Collective."""
     healthy = True
     for finding in findings:

@@ -45,7 +45,7 @@ def derive(name: str, psi: RealArray, length: Length) -> FloatArray:
 
 def require_fields(
     names: Iterable[str],
-    held: Collection[str],
+    fields: Collection[str],
     periodic: tuple[bool, bool],
     layers: int,
     where: str,
@@ -55,27 +55,27 @@ def require_fields(
     The vorticity of a flow of several layers may be a potential one, which ψ of one layer does not
     say.
     """
-    rules = [name for name in DERIVED if name not in held and (name != "omega" or layers == 1)]
+    rules = [name for name in DERIVED if name not in fields and (name != "omega" or layers == 1)]
     for name in names:
-        if name in held:
+        if name in fields:
             continue
         if name not in rules:
             raise CaseError(
-                f"{where} has no field {name!r}; it has {', '.join(held)}, and computed from psi: "
-                f"{', '.join(rules)}"
+                f"{where} has no field {name!r}; it has {', '.join(fields)}, and computed from "
+                f"psi: {', '.join(rules)}"
             )
-        if "psi" not in held or not all(periodic):
-            why = "has no psi" if "psi" not in held else "is not periodic"
+        if "psi" not in fields or not all(periodic):
+            why = "has no psi" if "psi" not in fields else "is not periodic"
             raise CaseError(
                 f"{where} has no field {name!r}, and {why}, so that it cannot be computed; import "
                 f"it with --field {name}=FILE"
             )
 
 
-def is_known(name: str, held: Collection[str], periodic: tuple[bool, bool], layers: int) -> bool:
+def is_known(name: str, fields: Collection[str], periodic: tuple[bool, bool], layers: int) -> bool:
     """Whether what holds others has a field, or says it by ψ; see `require_fields`."""
     try:
-        require_fields([name], held, periodic, layers, "")
+        require_fields([name], fields, periodic, layers, "")
     except CaseError:
         return False
     return True

@@ -52,8 +52,8 @@ class Layers(Usual):
 
     @property
     def words(self) -> str:
-        named, some = layers_text(self.settings.layers), self.settings.parameters
-        return named if some is None else f"{some} weights of {named}"
+        named, count = layers_text(self.settings.layers), self.settings.parameters
+        return named if count is None else f"{count} weights of {named}"
 
     def check(self, layers: Sequence[str]) -> None:
         check_layers(self.settings.layers, layers)

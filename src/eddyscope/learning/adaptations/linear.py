@@ -149,13 +149,13 @@ class _Equations:
         at_once = max(1, NUMBERS // (size * targets[0].numel()))
         width = max(1, NUMBERS // targets[:at_once].numel())
         blocks = [slice(start, min(start + width, size)) for start in range(0, size, width)]
-        for some, wanted in zip(given.split(at_once), targets.split(at_once), strict=True):
-            error = (wanted - self.weights.output(self.weights.point, some)).flatten()
+        for piece, wanted in zip(given.split(at_once), targets.split(at_once), strict=True):
+            error = (wanted - self.weights.output(self.weights.point, piece)).flatten()
             for at, rows in enumerate(blocks):
-                left = self._columns(rows, some)
+                left = self._columns(rows, piece)
                 self.slope[rows] += left @ error
                 for columns in blocks[:at]:
-                    self.matrix[rows, columns] += left @ self._columns(columns, some).T
+                    self.matrix[rows, columns] += left @ self._columns(columns, piece).T
                 self.matrix[rows, rows] += left @ left.T
 
     def _columns(self, chosen: slice, given: Tensor) -> Tensor:

@@ -84,20 +84,20 @@ def _alone(path: Path, world: World) -> Iterator[None]:
     """For the time of a `with` block, no other program imports to the same file. CaseError if one
     does. Collective."""
     note = path.with_name(f"{path.name}.lock")
-    held = []
+    locks = []
 
     def lock() -> None:
         require_new(path)
         file = take_lock(note)
         if file is None:
             raise CaseError(f"{path}: another program is importing to it; name another file")
-        held.append(file)
+        locks.append(file)
 
     world.on_root(lock)
     try:
         yield
     finally:
-        for file in held:
+        for file in locks:
             note.unlink(missing_ok=True)
             file.close()
 
@@ -146,8 +146,8 @@ def _next(world: World, layout: Layout, make: Make, first: int) -> list[OfMember
     together = min(ranks // members, layout.samples - first)
     turn, member = divmod(world.rank, members)
     made = agree(world.comm, lambda: make(member, first + turn) if turn < together else None)
-    sent = world.comm.alltoall([made if owner == member else None for owner in range(ranks)])
+    gathered = world.comm.alltoall([made if owner == member else None for owner in range(ranks)])
     return [
-        {world.rank: sent[turn * members + world.rank]} if world.rank < members else {}
+        {world.rank: gathered[turn * members + world.rank]} if world.rank < members else {}
         for turn in range(together)
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eddyscope.parallel.memory import shareable
 from eddyscope.parallel.world import World
 
-__all__ = ["AHEAD", "Room"]
+__all__ = ["AHEAD", "SampleMemory"]
 
 AHEAD = 3
 """Batches that are read ahead of the one in use. Another one that is being read and normalised
@@ -17,7 +17,7 @@ takes the memory of up to three."""
 
 
 @dataclass(frozen=True)
-class Room:
+class SampleMemory:
     """What the samples of a training take of memory, and what they may."""
 
     counts: tuple[int, int]
@@ -37,7 +37,7 @@ class Room:
         shape: tuple[int, int, int],
         batch: int,
         limit: float | None,
-    ) -> Room:
+    ) -> SampleMemory:
         """batch: samples of a batch, on all ranks together; limit: in GiB, see
         `TrainingSettings.memory`. Collective."""
         ranks, (training, validation) = world.size, counts

@@ -14,7 +14,7 @@ import torch
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.learning import trainer
 from eddyscope.learning.batches import Samples
-from eddyscope.learning.room import Room
+from eddyscope.learning.sample_memory import SampleMemory
 from eddyscope.learning.supply import Streamed
 from eddyscope.learning.trainer import _near
 from eddyscope.networks.settings import Channels
@@ -44,8 +44,8 @@ class Made:
 def test_what_is_read_takes_what_is_planned():
     """That of torch is worked out: of each batch at hand one tensor of all its numbers."""
     shape, world = (len(CHANNELS.names), N, N), World.single()
-    room = Room.of(world, (100, 0), shape, BATCH, 0.0)
-    assert not room.holds_all and room.all_of_them == 100 * 4 * 3 * N * N
+    memory = SampleMemory.of(world, (100, 0), shape, BATCH, 0.0)
+    assert not memory.holds_all and memory.all_of_them == 100 * 4 * 3 * N * N
     ones = dict.fromkeys(CHANNELS.names, 1.0)
     zeros = dict.fromkeys(CHANNELS.names, 0.0)
     by = Normalisation(name="base", system="base", samples=1, mean=zeros, std=ones)
@@ -59,19 +59,19 @@ def test_what_is_read_takes_what_is_planned():
         tracemalloc.stop()
     assert batches == [BATCH] * 12
     tensors = 5 * BATCH * 4 * 3 * N * N  # at hand, three ahead, and the one that is made
-    assert 0.8 * room.of_a_rank < arrays + tensors < room.of_a_rank
-    assert f"{room.of_a_rank / 2**20:.1f} MiB on each rank" in room.words
+    assert 0.8 * memory.of_a_rank < arrays + tensors < memory.of_a_rank
+    assert f"{memory.of_a_rank / 2**20:.1f} MiB on each rank" in memory.words
 
 
 def test_what_fits_is_held():
-    def room(limit: float | None) -> Room:
-        return Room.of(World.single(), (4, 1), (3, 8, 16), 2, limit)
+    def memory(limit: float | None) -> SampleMemory:
+        return SampleMemory.of(World.single(), (4, 1), (3, 8, 16), 2, limit)
 
     size = 5 * 4 * 3 * 8 * 16
-    assert room(size / 2**30).holds_all and not room((size - 1) / 2**30).holds_all
-    assert room(None).holds_all
-    assert "16 x 8 points, 0.0 MiB in memory, one copy a machine" in room(None).words
-    assert room(0.0).parts == (2, 1)
+    assert memory(size / 2**30).holds_all and not memory((size - 1) / 2**30).holds_all
+    assert memory(None).holds_all
+    assert "16 x 8 points, 0.0 MiB in memory, one copy a machine" in memory(None).words
+    assert memory(0.0).parts == (2, 1)
 
 
 def test_half_of_what_there_is_by_default(monkeypatch: pytest.MonkeyPatch):
