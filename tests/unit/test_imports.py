@@ -73,7 +73,7 @@ LONGEST_FUNCTION = 60
 LONGEST_STAGE = 130
 """Lines of a module under stages/, which only wires rooms together."""
 
-USES_OF_ANY = 128
+USES_OF_ANY = 127
 """Uses of `Any` in the source; they may only become fewer."""
 
 

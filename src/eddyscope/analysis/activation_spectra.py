@@ -42,6 +42,7 @@ VARIES = (
     "the network calls its layers more or less often, or in another order, for other samples, so "
     "there are no mean spectra of them; let its forward call the same layers always"
 )
+"""Why there are no spectra, where calls differ."""
 
 
 @dataclass(frozen=True)

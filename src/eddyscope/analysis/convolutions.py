@@ -7,13 +7,11 @@ from torch import nn
 
 from eddyscope.config.arrays import RealArray
 from eddyscope.networks.base import LayeredModel
-from eddyscope.networks.layers import evaluating
+from eddyscope.networks.layers import TRANSPOSED, evaluating
 from eddyscope.networks.registry import build
 from eddyscope.networks.settings import Channels, NetworkSettings
 
 __all__ = ["CONVOLUTIONS", "grids_of", "kernel_count", "kernels_in", "kernels_of", "left_out"]
-
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 """Kinds of layers that have kernels."""

@@ -71,6 +71,7 @@ RANKED = ("rank",)
 WEIGHTS = ("rank", "row", "column")
 MAP = ("rank", "ky", "kx")
 ACTIVITY = "normalised activation, squared"
+"""Dimensions of the groups' variables, and the unit of activations' spectra."""
 
 KERNELS = {
     "centroid": Meant(PER_KERNEL, "n/2", "mean |k| weighted by |T|²"),

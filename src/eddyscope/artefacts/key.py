@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eddyscope.config.errors import CaseError, did_you_mean
+from eddyscope.networks.settings import LAYER
 
 __all__ = ["BASE", "LAYERS", "ModelKey", "adaptation_text", "in_one_order", "layers_text"]
 
@@ -34,10 +35,12 @@ MATCHED = "matched"
 LONGEST = 200
 """Characters of a key: with its ending it must be a file's name, at most 255 bytes."""
 
-LAYER = re.compile(r"l[0-9]{2,}")
 WORD = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
+"""A kind, or the name of a parameter."""
 VALUE = re.compile(r"[\w.+-]+", re.ASCII)
+"""A parameter's value."""
 WHOLE = re.compile(r"(?P<adaptation>[^,()]*(\([^()]*\))?)(,(?P<fields>[^()]*))?")
+"""A key: an adaptation, with parameters in brackets, and fields after commas."""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ KEYS = ("case", "cell")
 """Columns that every table begins with; the settings that are varied follow."""
 
 SAMPLES = "transfer.samples"
+"""Setting of how many target samples models are re-trained on."""
 
 SEEDS = ("seed", "training.seed", "transfer.seed")
 """Settings whose values are repeats of one and the same question."""

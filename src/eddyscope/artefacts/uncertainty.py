@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 DRAWS = 2000
+"""Bootstrap draws of an interval."""
 FEWEST = 3
 """Members, or repeats, that can be resampled."""
 SHARE = 0.95
@@ -57,6 +58,7 @@ Resampled = Literal["", "members", "repeats", "members and repeats"]
 """What was resampled; empty where neither could be."""
 
 AXES = {"repeats": 0, "members": 1}
+"""What is resampled -> its axis."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from eddyscope.spectral.transform import TransformSettings
 __all__ = ["CoarseGrid", "Subgrid", "unfiltered"]
 
 FIELDS = ("psi", "omega", "pi")
+"""What a sample is made of: ψ̄, ω̄, Π."""
 
 
 class Subgrid:

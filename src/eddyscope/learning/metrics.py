@@ -65,6 +65,7 @@ METRICS = {
 """Metric -> what it is, in one line; p is the prediction, Π the truth."""
 
 TAIL, QUANTILE = 3.0, 0.99
+"""Deviations beyond which a point is in the tail, and the quantile: see METRICS."""
 
 
 def snapshot_metrics(

@@ -15,6 +15,7 @@ from eddyscope.networks.settings import numbered
 
 __all__ = [
     "AFFINE",
+    "TRANSPOSED",
     "FoundLayers",
     "evaluating",
     "find_layers",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""Convolutions whose weights have the inputs first."""
 
 AFFINE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, PeriodicConv2d, *TRANSPOSED, nn.Linear)
 """Kinds of layers that are found by themselves: linear in their parameters and, but for a bias,

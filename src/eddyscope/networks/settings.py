@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
@@ -10,7 +11,11 @@ from pydantic import BeforeValidator, field_validator
 
 from eddyscope.config.case import Section
 
-__all__ = ["Channels", "NetworkSettings", "channel_names", "field_of", "numbered"]
+__all__ = ["LAYER", "Channels", "NetworkSettings", "channel_names", "field_of", "numbered"]
+
+
+LAYER = re.compile(r"l[0-9]{2,}")
+"""The name of a network's layer, see `numbered`."""
 
 
 def _as_tuple(names: object) -> object:

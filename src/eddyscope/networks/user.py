@@ -22,7 +22,6 @@ import copy
 import hashlib
 import importlib
 import os
-import re
 import sys
 import traceback
 import types
@@ -46,7 +45,7 @@ from eddyscope.config.files import FileName, read_file, require_file
 from eddyscope.config.identity import CHANGES_NO_RESULT
 from eddyscope.config.streams import integer_seed
 from eddyscope.networks.parts import Parts
-from eddyscope.networks.settings import Channels, NetworkSettings, numbered
+from eddyscope.networks.settings import LAYER, Channels, NetworkSettings, numbered
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,8 +56,6 @@ T = TypeVar("T")
 
 LARGEST_SOURCE = 2**24
 """Bytes of a network's file."""
-
-LAYER = re.compile(r"l[0-9]{2,}")
 
 DIGESTS = {"path": "source", "weights": "weights_source"}
 """File that the settings name -> the field that holds its SHA-256."""

@@ -21,6 +21,7 @@ QUANTITIES = (
     "energy_dissipation",
     "enstrophy_dissipation",
 )
+"""What a record has of each member, in its order."""
 
 
 @njit(cache=True)

@@ -40,6 +40,7 @@ __all__ = [
 
 MAGIC = b"eddyseal"
 FOOTER = struct.Struct("<Q8s")
+"""A file's end: bytes of the seal before it, and MAGIC."""
 
 Extent = tuple[int, int]
 """Offset and length of a part of a file, in bytes."""

@@ -28,6 +28,7 @@ RULES: dict[str, Callable[[RealArray, Length], FloatArray]] = {
     "v": lambda psi, length: -derivative(psi, (0, 1), length),
     "strain": _strain,
 }
+"""Field -> how it is made of ψ."""
 
 DERIVED = {
     "omega": "vorticity, −∇²ψ",

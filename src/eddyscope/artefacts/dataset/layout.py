@@ -32,6 +32,7 @@ PART = 2**16
 """Values that are made and written together while a file is laid out."""
 
 PER_SAMPLE = ("member", "sample")
+"""Dimensions of what there is one of a sample."""
 
 OF_EACH_GROUP = ("system", "seed", "case_name", "case_hash", "code_version", "command")
 """Attributes of the file that its groups have too."""

@@ -31,6 +31,7 @@ SYNONYMS = {
 """Axis -> what files call it. Latitude and longitude are not among them: a plane has none."""
 
 AXIS_OF = {word: axis for axis, words in SYNONYMS.items() for word in words}
+"""What files call an axis -> the axis."""
 
 Points = tuple[float, ...] | None
 """Coordinates or times, None where they are not told."""
@@ -42,6 +43,7 @@ SAME_LENGTH = 1e-3
 """Relative difference of lengths that are the same."""
 
 MEANING = "name the axes with --dims, as in --dims member,sample,y,x"
+"""The way out where axes are not known."""
 
 
 @dataclass(frozen=True)
