@@ -86,6 +86,10 @@ def stop_file(process: subprocess.Popen[str], out: Path) -> None:
     (out / "base" / "STOP").touch()
 
 
+def stop_file_of_all(process: subprocess.Popen[str], out: Path) -> None:
+    (out / "STOP").touch()
+
+
 def usr1_to_one_rank(process: subprocess.Popen[str], out: Path) -> None:
     os.kill(ranks_of(process)[-1], signal.SIGUSR1)
 
@@ -98,7 +102,8 @@ def usr1_to_the_launcher(process: subprocess.Popen[str], out: Path) -> None:
     process.send_signal(signal.SIGUSR1)
 
 
-ASK = {f.__name__: f for f in (stop_file, usr1_to_one_rank, term_to_one_rank, usr1_to_the_launcher)}
+ASK = {f.__name__: f for f in (stop_file, stop_file_of_all, usr1_to_one_rank,
+                               term_to_one_rank, usr1_to_the_launcher)}  # fmt: skip
 
 
 def assert_stopped(out: Path, status: int, errors: str) -> None:
@@ -118,6 +123,7 @@ def assert_stopped(out: Path, status: int, errors: str) -> None:
     ("name", "ask", "before", "after"),
     [
         ("ab2cn", "stop_file", 3, 1),
+        ("ab2cn", "stop_file_of_all", 1, 2),
         ("ifrk3", "usr1_to_one_rank", 2, 3),
         ("adaptive", "term_to_one_rank", 2, 1),
         ("ring", "usr1_to_the_launcher", 1, 3),

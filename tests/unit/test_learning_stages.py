@@ -27,6 +27,7 @@ from eddyscope.learning.models import Model
 from eddyscope.learning.retrain import Target, samples_of_base
 from eddyscope.networks.registry import build
 from eddyscope.parallel.failure import BlewUp, StoppedEarly
+from eddyscope.parallel.stop import StopRequests
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.case import load_case
@@ -231,6 +232,20 @@ def test_a_stage_that_is_stopped_goes_on_to_the_same_files(
     with pytest.raises(StoppedEarly, match=r"at step \d+ of \d+, as asked by .*STOP"):
         stage.run(job)
     assert not (tmp_path / "models" / "STOP").exists()
+    (tmp_path / "STOP").touch()
+    with pytest.raises(StoppedEarly, match=rf"before .*, as asked by {tmp_path}/STOP; call again"):
+        stage.run(job)
+    entered = StopRequests.__enter__
+
+    def late(self: StopRequests) -> StopRequests:
+        (tmp_path / "STOP").touch()
+        return entered(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequests, "__enter__", late)
+        with pytest.raises(StoppedEarly, match=rf"at step \d+ of \d+, as asked by {tmp_path}/STOP"):
+            stage.run(job)
+    assert not (tmp_path / "STOP").exists()
     stage.run(job)
     assert {path: path.read_bytes() for path in made} == before
 

@@ -1,22 +1,23 @@
 """Requests to stop at the next step: a signal to any rank, a file called STOP, or the clock.
 
-    with StopRequests(world, folder, settings) as requests:
+    with StopRequests(world, [out, folder], settings) as requests:
         ...
         if requests.any():                    # all ranks together
             save(); raise StoppedEarly(f"at step {step}, as asked by {requests.by}")
 
 A handler only makes a note: the ranks hear a signal at different times, or not all of
-them, so what follows is decided together, between two steps.
+them, so what follows is decided together, between two steps. What is made while others wait outside
+hears what they hear, and leaves their file to them: a stage in a study the study's.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from mpi4py import MPI
 from pydantic import Field
@@ -29,7 +30,7 @@ from eddyscope.parallel.world import Comm, World
 __all__ = ["GroupRequests", "StopRequests", "StopSettings"]
 
 BETWEEN_LOOKS = 0.25
-"""Seconds between looks for the STOP file: a shared file system is not asked at every step."""
+"""Seconds between looks for STOP files: a shared file system is not asked at every step."""
 
 
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -52,11 +53,15 @@ class StopSettings(Section):
 
 
 class StopRequests:
-    """Listens while it is entered; the handlers that were there before come back after it."""
+    """Listens for signals while it is entered; the handlers that were there before come back after
+    it. Of files called STOP in `folders`, and of those outside, it hears at any time."""
 
-    def __init__(self, world: World, folder: Path, settings: StopSettings | None = None):
+    _entered: ClassVar[list[StopRequests]] = []
+
+    def __init__(self, world: World, folders: Sequence[Path], settings: StopSettings | None = None):
         self.world = world
-        self.file = folder / "STOP"
+        self.files = [folder / "STOP" for folder in folders]
+        self.outside = self._entered[-1] if self._entered else None
         self.settings = settings or StopSettings()
         self.by = ""
         """What asked, once `any` gave True: a signal's name, the file's, or the wall time."""
@@ -67,9 +72,11 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         numbers = [signal.Signals[f"SIG{name}"] for name in self.settings.signals]
         self._before = {number: signal.signal(number, self._note) for number in numbers}
+        self._entered.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._entered.remove(self)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -90,19 +97,30 @@ class StopRequests:
                 self.by = f"stop.seconds = {limit:g}"
             elif now - self._looked >= BETWEEN_LOOKS:
                 self._looked = now
-                if self.file.exists():
-                    self.by = str(self.file)
+                self.by = next((str(file) for file in self.files if file.exists()), "")
+        if self.outside is not None and not self.by and self.outside.pending():
+            self.by = self.outside.by
         return bool(self.by)
 
     def any(self) -> bool:
-        """Whether anyone asked any rank to stop; the file is removed. Collective."""
-        self._looked = 0.0
+        """Whether anyone asked any rank to stop; its own files are removed. Collective."""
+        self._look_at_once()
         self.pending()
-        if self.world.is_root:
-            self.file.unlink(missing_ok=True)
+        self.remove()
         asked = self.world.comm.allgather(self.by)
         self.by = next((by for by in asked if by), "")
         return bool(self.by)
+
+    def _look_at_once(self) -> None:
+        self._looked = 0.0
+        if self.outside is not None:
+            self.outside._look_at_once()
+
+    def remove(self) -> None:
+        """Remove its own files: they are obeyed. On the first rank; not collective."""
+        if self.world.is_root:
+            for file in self.files:
+                file.unlink(missing_ok=True)
 
 
 class GroupRequests:
@@ -144,8 +162,7 @@ class GroupRequests:
                 self._notes.recv(source=rank)
         MPI.Request.waitall(self._sent)
         self._notes.Free()
-        if self.requests.world.is_root:
-            self.requests.file.unlink(missing_ok=True)
+        self.requests.remove()
 
     def pending(self) -> bool:
         """Whether this rank knows of a request. Not collective."""

@@ -83,7 +83,7 @@ def simulate(ensemble: Ensemble, identity: str) -> None:
     mend(path, world.comm)
     transform = ensemble.setup.make_transform(world, wisdom=path.parent / "wisdom")
     with (
-        StopRequests(world, path.parent, case.stop) as requests,
+        StopRequests(world, [ensemble.out, path.parent], case.stop) as requests,
         DatasetWriter.opened(
             path, layout, world.comm, transform.owned, case.storage.driver
         ) as writer,

@@ -12,9 +12,10 @@ from pathlib import Path
 from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, write_status
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file
-from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
+from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, known_to_all
 from eddyscope.parallel.processors import words
 from eddyscope.parallel.progress import duration
+from eddyscope.parallel.stop import StopRequests
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import Case
 from eddyscope.stages.files import check_input, digest_of, shown
@@ -171,8 +172,14 @@ def perform(performances: Sequence[Performance], work: Work, world: World) -> No
     """Do `work` for those steps that are not complete and unchanged, and say what computes it.
     Collective.
 
-    Raises CaseError where what is there must not be touched, and whatever `work` raises.
+    Raises CaseError where what is there must not be touched, StoppedEarly where a file STOP in the
+    output folder asks for it before the work, and whatever `work` raises.
     """
+    first = performances[0]
+    requests = StopRequests(world, [first.out])
+    if requests.any():
+        asked = f"before {first.step.name}, as asked by {requests.by}; call again to go on"
+        raise known_to_all(world.comm, StoppedEarly(asked))
     segment = Segment.here(world)
     with ExitStack() as locks:
         begun = world.on_root(lambda: [each.begin(segment, locks) for each in performances])

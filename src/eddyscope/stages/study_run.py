@@ -61,7 +61,7 @@ class Run:
         quiet = World(group.comm, quiet=groups > 1 or kind == "cells")
         found: list[tuple[str, str, Outcome]] = []
         stop = self.study.stop.model_copy(update={"seconds": self._left()})
-        with StopRequests(group, self.out, stop) as requests:
+        with StopRequests(group, [self.out], stop) as requests:
             for item in items[index::groups]:
                 if any_true(group.comm, requests.pending()):
                     found.append((item.id, item.words, Outcome(STOPPED, f"by {requests.by}")))

@@ -2,7 +2,7 @@
 
 Reads base/dataset.h5 and normalisation/base.json. Writes models/base.safetensors
 (`artefacts/model.py`), models/base.metrics.jsonl (`learning/logs.py`) and, while it trains,
-models/base.ckpt. Called again after a kill, or a stop on request (a signal, models/STOP, the wall
+models/base.ckpt. Called again after a kill, or a stop on request (a signal, a file STOP, the wall
 time), it goes on from there.
 """
 
@@ -89,7 +89,7 @@ class Train(Stage):
             stored = agree(world.comm, lambda: read_normalisation(own))
             normalisation = statistics_of(case.training.normalisation, stored, stored)
             progress = Progress(world, "train: step", training.recipe.steps)
-            with StopRequests(world, job.models, case.stop) as requests:
+            with StopRequests(world, [job.out, job.models], case.stop) as requests:
                 training.make(job.source("base"), normalisation, world, progress.update, requests)
 
         return [*normalise(job, self.name, ["base"]), Work([step], train, by_networks())]

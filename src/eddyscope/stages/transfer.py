@@ -120,7 +120,7 @@ def _work(job: Job, with_base: bool) -> Work:
         origin, kept = next(iter(targets.values())).origin, case.checkpoint.seconds
         choosing = Choosing.of(case.transfer, origin)
         told = job.models, job.identity(step), of_base, facts, kept, case.training.log
-        with StopRequests(world, job.models, case.stop) as requests:
+        with StopRequests(world, [job.out, job.models], case.stop) as requests:
             making = Retraining(model, targets, way, models, recipe, choosing, *told)
             making.make_all(world, requests)
 
