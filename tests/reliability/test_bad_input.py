@@ -238,6 +238,10 @@ TABLE: dict[str, Bad] = {
         ["training.memory = -1", "or equal to 0, in GiB"], ["training.memory=-1"]
     ),
     "repeats without end": Bad(["transfer.seeds"], ["transfer.seeds=1000000"]),
+    "rank beyond any matrix": Bad(
+        ["transfer.controls.0.rank = 1000000000000", "65536"],
+        ["transfer.controls=[{kind='lora', rank=1000000000000}]"],
+    ),
     "best of no single layers": Bad(
         ["best single layer", "transfer.layers"],
         ["--dry-run", "transfer.layers=['l01+l02']", "les.closures=['best']", "les.dt=0.01"],

@@ -34,7 +34,7 @@ class Lora(Usual):
         kind: Literal["lora"] = "lora"
         layers: Literal["each"] | list[str] = "each"
         """Names such as "l02"; by default every layer at once."""
-        rank: int = Field(default=4, ge=1)
+        rank: int = Field(default=4, ge=1, le=65536)
         """Rank of the added matrices."""
 
         @field_validator("layers")
