@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from eddyscope.config.errors import CaseError
 from eddyscope.networks.base import LayeredModel
@@ -154,6 +155,9 @@ def test_costs_are_counted_from_the_module(kind: str, channels: Channels):
     assert total_parameters(model.settings, channels, N) >= sum(counted.values())
     flops = [forward_flops(model.settings, channels, n) for n in (N, 2 * N)]
     assert flops[1] == 4 * flops[0] > 0
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, len(channels.inputs), N, N))
+    assert flops[0] == counter.get_total_flops()
 
 
 def test_grids_that_a_network_cannot_work_on_are_refused():

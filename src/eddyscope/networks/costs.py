@@ -1,4 +1,4 @@
-"""What a network costs, counted from its module on torch's meta device: nothing is computed."""
+"""What a network costs, counted from its module."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ __all__ = ["CORE_RATE", "forward_flops", "layer_parameters", "total_parameters",
 
 CORE_RATE = 40e9
 """Floating-point operations a second of one CPU core, for estimates (measured: 40 to 100e9)."""
+
+AT_ONCE = 1e9
+"""Weights times points up to which a forward pass is just computed, which takes less time than what
+torch's meta device imports."""
 
 BACKWARD = 2.0
 """A backward pass over a forward one: products with weights and with inputs."""
@@ -43,15 +47,16 @@ def forward_flops(settings: NetworkSettings, channels: Channels, n: int) -> floa
     """Floating-point operations of a forward pass of one sample on n × n points: a product
     and a sum each count as one; what is not a product with weights is left out."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    model = _cheap(settings, channels, n)
+    from eddyscope.networks.products import counted
+
+    points, weights = n * n, total_parameters(settings, channels, n)
+    small = weights * points < AT_ONCE
+    model = build(settings, channels, None, n) if small else _cheap(settings, channels, n)
     model.module.eval()
-    with model.device, torch.no_grad():
+    with model.device:
         x = torch.zeros(1, len(channels.inputs), n, n)
-        with FlopCounterMode(display=False) as counter:
-            model(x)
-    return float(counter.get_total_flops())
+    return counted(model, x)
 
 
 def _cheap(settings: NetworkSettings, channels: Channels, n: int | None) -> LayeredModel:
