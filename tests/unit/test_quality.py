@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eddyscope.artefacts.dataset.quality import quality
+from eddyscope.artefacts.dataset.schema import EnsembleSettings
 
 
 class Known:
@@ -15,7 +16,7 @@ class Known:
     viscosity = 0.01
     fields = ("omega", "pi", "psi")
 
-    def __init__(self, energy, omega, palinstrophy=1.0):
+    def __init__(self, energy, omega, palinstrophy=1.0, **split):
         records = len(energy)
         self.case = {
             "grid": {"n": 64},
@@ -32,6 +33,10 @@ class Known:
             "palinstrophy": np.full((2, records), palinstrophy),
         }
         self._omega = omega
+        split = split or {"train": 1, "test": 1}
+        self.parts = EnsembleSettings.model_validate(
+            {"members": 2, "samples": self.samples, "interval": 0.5, "split": split}
+        ).parts
 
     def diagnostics(self):
         return self._diagnostics
@@ -85,11 +90,34 @@ def test_resolution_is_that_of_the_enstrophy_cascade(noise):
     assert wanted == pytest.approx(64 * 1.5 / found.k_max_eta, abs=2.0)
 
 
-def test_all_is_said_in_one_line(rng):
-    """Of fields that keep 0.8 of their pattern over an interval of 0.5."""
+def slow(rng):
+    """Fields that keep 0.8 of their pattern over an interval of 0.5."""
     omega = rng.standard_normal((2, 40, 16, 16))
     for s in range(1, 40):
         omega[:, s] = 0.8 * omega[:, s - 1] + 0.6 * omega[:, s]
+    return omega
+
+
+@pytest.mark.parametrize(("gap", "told"), [(0.0, 0.5), (3.0, 3.5), (6.5, None)])
+def test_parts_of_one_run_that_are_too_near_are_told(rng, gap, told):
+    """They decorrelate over 2.24, so a gap of three times that is asked for."""
+    split = {"kind": "time", "gap": gap, "train": 0.6, "validation": 0.0, "test": 0.4}
+    found = quality(Known(np.ones(20), slow(rng), **split))
+    near = [warning for warning in found.warnings if "resemble" in warning]
+    if told is None:
+        assert not near
+        return
+    (warning,) = near
+    assert (
+        f"runs are {told:g} apart, {told / found.decorrelation_time:.1f} decorrelation" in warning
+    )
+    wanted = float(warning.split("base.ensemble.split.gap = ")[1].split()[0])
+    assert wanted == pytest.approx(3 * found.decorrelation_time, rel=0.05)
+    assert not any("resemble" in w for w in quality(Known(np.ones(20), slow(rng))).warnings)
+
+
+def test_all_is_said_in_one_line(rng):
+    omega = slow(rng)
     words = quality(Known(np.ones(20), omega)).summary
     assert words.startswith("k_max·η = ")
     assert "drifts by 0 ± 0 %" in words

@@ -4,6 +4,7 @@ whether the members differ."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +23,8 @@ SAME = 0.999
 """Correlation of two members at the last sample above which they are one and the same run."""
 COMPARED = 64
 """Points a side, at most, on which members are compared."""
+APART = 3.0
+"""Decorrelation times between parts of one run, at the least, for them to be independent."""
 DRIFT = 0.05
 """Change of the mean energy between the halves of the sampled time that counts as none."""
 
@@ -86,6 +89,7 @@ def quality(dataset: Dataset) -> Quality:
         _alike_warning(dataset, [] if at_rest else _alike_members(dataset)),
         _drift_warning(dataset, drift, error),
         _correlation_warning(dataset, correlation, time),
+        _gap_warning(dataset, interval, time),
     ]
     unresolved = _resolution_warning(dataset, resolution)
     told = tuple(warning for warning in others if warning)
@@ -155,6 +159,26 @@ def _correlation_warning(dataset: Dataset, correlation: float, time: float) -> s
     return (
         f"{name}'s samples are not independent: successive ones correlate by {correlation:.2f}; "
         f"{remedy}"
+    )
+
+
+def _gap_warning(dataset: Dataset, interval: float, time: float) -> str:
+    """Where training, validation and test are pieces of the same runs, one after the other."""
+    parts = [blocks for blocks in dataset.parts.values() if blocks]
+    if not np.isfinite(time) or any(blocks.whole for blocks in parts):
+        return ""
+    ends = [(blocks.pieces[0].start, blocks.pieces[-1].stop) for blocks in parts]
+    gap = interval * min(later[0] - sooner[1] + 1 for sooner, later in pairwise(ends))
+    if gap >= APART * time:
+        return ""
+    name = dataset.system
+    wanted = f"{APART * time:.2g} or more"
+    remedy = _remedy(
+        name, f"set {name}.ensemble.split.gap = {wanted}", f"a gap of {wanted} will do"
+    )
+    return (
+        f"{name}'s samples for testing resemble those for training: these parts of the same runs "
+        f"are {gap:.2g} apart, {gap / time:.1f} decorrelation times; {remedy}"
     )
 
 
