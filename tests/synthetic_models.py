@@ -157,6 +157,9 @@ def write_evaluation(
         ranks=evaluation.ranks(layers),
         tied_with_best=tied_with(layers, best) if best else [],
         beyond_scales=evaluation.error_removed(rows, evaluation.THREE_SCALES),
+        contribution=evaluation.contribution(
+            evaluation.summarise(rows), evaluation.interval(found["base"])
+        ),
         normalised=evaluation.normalised(rows),
         renormalised={
             way: {"error": evaluation.Interval(mean=error)}

@@ -443,6 +443,58 @@ def test_what_a_layer_adds_to_three_scales(made: tuple[Case, Path], tmp_path: Pa
     assert "beyond scales" not in tables.layer_table(compare(results)).header
 
 
+def test_the_share_of_the_full_gain_stands_in_the_table(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    """Of single layers, with what it is; not where all layers were not re-trained, or gain none."""
+    errors = {"base": 0.5, "l01": 0.45, "l02": 0.3, "three_scales": 0.4, "all": 0.25}
+    table = tables.layer_table(compare(judged(made, tmp_path, errors)))
+    column = table.header.index("of the full gain")
+    assert [row[column] for row in table.rows] == ["", "20 %", "80 %", "", ""]
+    assert any("of what re-training all layers gains over the base" in n for n in table.notes)
+    none = tables.layer_table(compare(judged(made, tmp_path / "b", {**errors, "all": 0.6})))
+    assert {row[column] for row in none.rows} == {""}
+    del errors["all"]
+    table = tables.layer_table(compare(judged(made, tmp_path / "c", errors)))
+    assert not any("full gain" in text for text in (*table.header, *table.notes))
+
+
+def test_a_target_of_another_size_is_said_to_be_repaired_by_one_factor(
+    made: tuple[Case, Path], tmp_path: Path
+) -> None:
+    """No share is told of what is left by it, which is rounding."""
+    errors = {"base": 0.44, "l01": 0.02, "l02": 0.01, "scale": 1e-11, "three_scales": 2e-12}
+    results = judged(made, tmp_path, errors, spread=0.0)
+    said = " ".join(outcome.outcome(results))
+    assert "The target differs from the base by sizes at the most: output × one number, " in said
+    assert "leaves 0.000, so there is nothing for a re-trained layer to add." in said
+    assert "scale (output × one number) leaves 0.000, 100 % less" in said
+    assert max(int(n) for n in re.findall(r"(\d+) %", said)) <= 100
+    table = tables.layer_table(compare(results))
+    column = table.header.index("beyond scales")
+    assert [row[column] for row in table.rows] == ["", *["nothing left"] * 3, ""]
+    assert [row[1] for row in table.rows[3:]] == ["0.000", "0.000"]
+    results = judged(made, tmp_path / "b", {**errors, "scale": 0.1}, spread=0.0)
+    said = " ".join(outcome.outcome(results))
+    assert "sizes at the most: each input and output × one number, fitted to the same" in said
+
+
+def test_layers_that_end_above_three_scales_are_named(gathered: Results) -> None:
+    """Whether or not they had converged; by the samples that were held out."""
+    assert gathered.evaluation is not None
+    held_out = {"l01": 0.41, "l02": 0.3, "l03": 0.52, "three_scales": 0.4, "scale": 0.6}
+    told = {"l01": "converged", "l02": "converged", "l03": "not converged: raise the rates"}
+    more = {"validation_error": held_out, "convergence": told}
+    results = replace(gathered, evaluation=gathered.evaluation.model_copy(update=more))
+    said = " ".join(limits.limits(results))
+    assert (
+        "leaves 0.400, and these models, although re-trained, leave more: l01 (0.410), l03" in said
+    )
+    assert "l02 (0.300)" not in said and "scale (" not in said, "which was not re-trained"
+    held_out |= {"l01": 0.4, "l03": 0.4}
+    assert "although re-trained" not in " ".join(limits.limits(results))
+
+
 def test_a_re_training_of_little_worth_makes_no_large_percentages(
     made: tuple[Case, Path], tmp_path: Path
 ) -> None:
@@ -561,6 +613,10 @@ def test_models_at_equal_rate_and_steps_are_a_comparison_of_their_own(gathered: 
     assert tables.matched_table(compare(gathered)) is None
     names = {f"{name},recipe=matched": name for name in ("l01", "l02")}
     more = {
+        "beyond_scales": {
+            **found.beyond_scales,
+            **{n: found.beyond_scales[of] for n, of in names.items()},
+        },
         "models": {**found.models, **{n: found.models[of] for n, of in names.items()}},
         "adapted": {**found.adapted, **{n: found.adapted[of] for n, of in names.items()}},
     }
@@ -568,8 +624,12 @@ def test_models_at_equal_rate_and_steps_are_a_comparison_of_their_own(gathered: 
     assert not {*names} & {*compared.layers, *compared.others()}
     table = tables.matched_table(compared)
     assert table is not None
-    rows = {row[0]: row[1:3] for row in table.rows}
-    assert rows.keys() == {"l01", "l02"} and all(equal == own for equal, own in rows.values())
+    assert table.header[2] == "beyond scales", "every table says what a layer adds to three scales"
+    rows = {row[0]: row[1:4] for row in table.rows}
+    assert rows.keys() == {"l01", "l02"} and all(equal == own for equal, _, own in rows.values())
+    whole = tables.layer_table(compared)
+    (own_row,) = (row for row in whole.rows if row[0] == "l02")
+    assert "%" in rows["l02"][1] and rows["l02"][1] == own_row[whole.header.index("beyond scales")]
     of_all = [row[0] for row in tables.layer_table(compared).rows]
     assert not any("matched" in name for name in of_all)
 

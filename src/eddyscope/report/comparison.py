@@ -42,6 +42,9 @@ __all__ = [
     "percent",
 ]
 
+NONE_LEFT = 5e-4
+"""Error that is written as 0.000: there is nothing left of which a share could be told."""
+
 ALIKE = 1e-9
 """Relative difference below which two errors are the same: that of rounding."""
 
@@ -161,6 +164,8 @@ class Comparison:
     beyond_scales: Metrics
     """Model -> share that it removes of the error that three scales leave; empty where these were
     not tried."""
+    contribution: Mapping[str, float]
+    """Layer -> its share of what re-training all layers gains; empty where that was not done."""
     members: int
     """Test runs of the target."""
     meanings: Mapping[str, str]
@@ -268,6 +273,12 @@ class Comparison:
         """Models that were re-trained a second time, all at one rate and number of steps."""
         return [name for name in self.target if ModelKey.parse(name).recipe is not None]
 
+    @property
+    def repaired_by(self) -> str | None:
+        """The first of the floors that leaves no error: the target has other sizes, and no more."""
+        floors = (name for name in self.others("floor") if "error" in self.target[name])
+        return next((name for name in floors if self.error(name).mean < NONE_LEFT), None)
+
     def described(self, name: str) -> str:
         """A model's name for readers, with what was re-trained in it."""
         words = self.adapted[name].words
@@ -327,6 +338,7 @@ def compare(results: Results) -> Comparison:
         chosen=found.best,
         error_removed=found.error_removed,
         beyond_scales=found.beyond_scales,
+        contribution=found.contribution,
         members=len(found.members.get("target", [])),
         meanings=found.metrics,
         predictions=tuple(

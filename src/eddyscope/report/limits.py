@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from eddyscope.artefacts.dataset.quality import RESOLVED, k_max_eta, quality
-from eddyscope.artefacts.evaluation import without_repeat
+from eddyscope.artefacts.evaluation import THREE_SCALES, without_repeat
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import CONVERGED
 from eddyscope.artefacts.model_header import ModelFile
 from eddyscope.artefacts.uncertainty import FEWEST
 from eddyscope.config.errors import CaseError
-from eddyscope.report.comparison import percent
+from eddyscope.report.comparison import fixed, percent
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import count
 
@@ -26,7 +26,11 @@ def limits(results: Results) -> list[str]:
     sentences = [_resolved(results, system) for system in SYSTEMS]
     sentences += [warning for system in SYSTEMS for warning in _warnings(results, system)]
     sentences += (
-        _still_learning(results) + _chosen(results) + _few_runs(results) + _repeats(results)
+        _still_learning(results)
+        + _above_scales(results)
+        + _chosen(results)
+        + _few_runs(results)
+        + _repeats(results)
     )
     return sentences
 
@@ -123,6 +127,23 @@ def _by_themselves(told: Mapping[str, str]) -> list[str]:
     number = sum(map(len, reasons.values()))
     return [
         f"Re-training is not known to have converged for {number} of {len(told)} models. {words}."
+    ]
+
+
+def _above_scales(results: Results) -> list[str]:
+    """Re-trained models that end above what three numbers leave, by held-out errors."""
+    found = results.evaluation
+    if found is None or THREE_SCALES not in found.validation_error:
+        return []
+    floor, errors = found.validation_error[THREE_SCALES], found.validation_error
+    above = [name for name in found.convergence if errors.get(name, 0.0) > floor]
+    if not above:
+        return []
+    told = ", ".join(f"{name} ({fixed(errors[name], 3)})" for name in above)
+    return [
+        f"On target samples held out of re-training, one factor of each input and output leaves "
+        f"{fixed(floor, 3)}, and these models, although re-trained, leave more: {told}. What they "
+        "could do with other steps or rates is not known, so their places say little."
     ]
 
 

@@ -203,6 +203,13 @@ def _not_worth_it(compared: Comparison) -> str:
 
 def _beyond(compared: Comparison) -> str:
     """What the best layer adds to one factor of each input and output."""
+    if compared.repaired_by:
+        words = compared.adapted[compared.repaired_by].words
+        left = in_words(compared.error(compared.repaired_by))
+        return (
+            f"The target differs from the base by sizes at the most: {words}, fitted to the same "
+            f"samples, leaves {left}, so there is nothing for a re-trained layer to add."
+        )
     share = compared.beyond_scales.get(compared.best)
     if share is None or not math.isfinite(share.mean):
         return ""

@@ -16,6 +16,7 @@ from eddyscope.report.comparison import (
     in_percent,
     in_words,
     paired_in_words,
+    percent,
 )
 from eddyscope.report.results import SYSTEMS, Absent, Results
 from eddyscope.report.setting import flow_settings
@@ -29,6 +30,12 @@ __all__ = [
     "step_table",
     "way_table",
 ]
+
+
+BEYOND = (
+    "Beyond scales: the share removed of the error that one factor of each input and output leaves "
+    "(three_scales)."
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ def layer_table(compared: Comparison) -> Table:
         *[f"against {compared.chosen}"] * bool(compared.differences),
         "error removed",
         *["beyond scales"] * bool(compared.beyond_scales),
+        *["of the full gain"] * bool(compared.contribution),
         "spectrum error",
         *["converged"] * bool(compared.convergence),
         *(prediction.words for prediction in compared.predictions),
@@ -104,13 +112,17 @@ def matched_table(compared: Comparison) -> Table | None:
         (
             own[name],
             in_words(compared.error(name)) + _repeats(compared.error(name)),
+            *[_beyond(compared, name)] * bool(compared.beyond_scales),
             _or_nothing(compared.target.get(own[name], {}).get("error")),
             _converged(compared, name),
         )
         for name in names
     )
-    header = ("re-trained", "error, all at equal rate and steps", "with its own", "converged")
+    beyond = ["beyond scales"] * bool(compared.beyond_scales)
+    equal = "error, all at equal rate and steps"
+    header = ("re-trained", equal, *beyond, "with its own", "converged")
     notes = (
+        *[BEYOND] * bool(compared.beyond_scales),
         "Least error first. At equal rate and steps no choice is made, and a layer of few weights "
         "may not get far; with a rate and steps of its own, chosen on samples held out of "
         "re-training, each does what it can. What both orders have in common does not hang on it.",
@@ -170,9 +182,12 @@ def _notes(compared: Comparison) -> tuple[str, ...]:
             f"normalised by {told} ({compared.way})."
         )
     if compared.beyond_scales:
+        notes.append(BEYOND)
+    if compared.contribution:
         notes.append(
-            "Beyond scales: the share removed of the error that one factor of each input and "
-            "output leaves (three_scales)."
+            "Of the full gain: of what re-training all layers gains over the base model, "
+            "normalised alike, the part that this layer gains alone; more than 100 % where all "
+            "layers do worse."
         )
     notes.append(
         f"In brackets: 95 % bootstrap intervals of the mean, made by resampling "
@@ -210,7 +225,8 @@ def _row(compared: Comparison, name: str) -> tuple[str, ...]:
         in_words(error) + _repeats(error),
         *[_against(compared, name)] * bool(compared.differences),
         _removed(compared.error_removed.get(name)),
-        *[_removed(compared.beyond_scales.get(name))] * bool(compared.beyond_scales),
+        *[_beyond(compared, name)] * bool(compared.beyond_scales),
+        *[_contribution(compared, name)] * bool(compared.contribution),
         _or_nothing(compared.target[name].get("spectrum_error")),
         *[_converged(compared, name)] * bool(compared.convergence),
         *("" if rank is None else str(rank) for rank in ranks),
@@ -242,6 +258,20 @@ def _removed(share: Interval | None) -> str:
     if share is None or not math.isfinite(share.mean):
         return ""
     return in_percent(share)
+
+
+def _beyond(compared: Comparison, name: str) -> str:
+    """What a model adds to three scales."""
+    share = compared.beyond_scales.get(name)
+    if share is not None and compared.repaired_by:
+        return "nothing left"
+    return _removed(share)
+
+
+def _contribution(compared: Comparison, name: str) -> str:
+    """A layer's share of the full gain; empty for all else, and where there is no such gain."""
+    share = compared.contribution.get(name, math.nan)
+    return f"{percent(share)} %" if math.isfinite(share) else ""
 
 
 def _or_nothing(interval: Interval | None) -> str:
