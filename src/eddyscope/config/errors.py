@@ -5,7 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["CaseError", "apart", "did_you_mean", "in_lines", "nearest", "one_line", "together"]
+__all__ = [
+    "AtWork",
+    "CaseError",
+    "apart",
+    "did_you_mean",
+    "in_lines",
+    "nearest",
+    "one_line",
+    "together",
+]
 
 LONGEST = 1000
 """Characters of a message; what is longer is cut in the middle."""
@@ -26,6 +35,10 @@ class CaseError(Exception):
     def __init__(self, words: str, more: Sequence[str] = ()):
         super().__init__(words)
         self.more = tuple(more)
+
+
+class AtWork(CaseError):
+    """Another program is at work on what is asked for, or has just done it."""
 
 
 def together(*checks: Callable[[], None]) -> None:

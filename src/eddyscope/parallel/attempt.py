@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eddyscope.config.errors import CaseError, in_lines
+from eddyscope.config.errors import AtWork, CaseError, in_lines
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly
 from eddyscope.parallel.world import World
 
@@ -28,6 +28,8 @@ class Outcome:
     """As the exit status of a program; 0 is done."""
     words: str = ""
     """Of the error."""
+    left: bool = False
+    """Whether another program is at work on it."""
 
     @property
     def line(self) -> str:
@@ -48,7 +50,7 @@ def attempt(group: World, work: Callable[[], object]) -> Outcome:
         if not _all_here(group):
             raise
         status = next(s for kind, s in STATUSES.items() if isinstance(error, kind))
-        return Outcome(status, in_lines(error))
+        return Outcome(status, in_lines(error), isinstance(error, AtWork))
     except Exception as error:
         if group.size > 1:
             raise

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eddyscope.artefacts.status import Segment, States, Status, lock_file, now, write_status
-from eddyscope.config.errors import CaseError
+from eddyscope.config.errors import AtWork, CaseError
 from eddyscope.config.files import read_file
 from eddyscope.parallel.failure import BlewUp, CannotWrite, StoppedEarly, known_to_all
 from eddyscope.parallel.processors import words
@@ -87,9 +87,7 @@ class Performance:
         require_space(self.step.name, self.step.sizes, self.out)
         self._lock(locks)
         if _content(self._record) != seen:
-            raise CaseError(
-                f"{self.out}: another program has just done {self.step.name}; call again"
-            )
+            raise AtWork(f"{self.out}: another program has just done {self.step.name}; call again")
         # From here on there is nothing left to refuse: what is there may be changed.
         if found.discard:
             self._discard()
@@ -123,8 +121,8 @@ class Performance:
             raise self._busy()
         locks.enter_context(file)
 
-    def _busy(self) -> CaseError:
-        return CaseError(
+    def _busy(self) -> AtWork:
+        return AtWork(
             f"{self.out}: another program is at work on {self.step.name} there; wait for it, "
             "or choose another folder with --out"
         )

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from eddyscope.config.errors import CaseError
+from eddyscope.config.words import shortened
 from eddyscope.parallel.failure import StoppedEarly, known_to_all
 from eddyscope.parallel.world import World
 from eddyscope.stages.cells import plan_of
@@ -92,23 +93,25 @@ def run(arguments: argparse.Namespace, folder: Callable[[Path], Path], world: Wo
     world.on_root(lambda: record(whole, out, source, arguments.resume))
     tables = partial(write_now_and_then, whole, out)
     here = Run(plan, study, out, world, part, arguments.fresh, tables)
-    for kind in [do] if do else KINDS:
-        if kind == "tables":
-            world.say(world.on_root(lambda: written(whole, out)))
-        elif not here.stopped:
-            here.do(kind)
+    here.do([kind for kind in KINDS[:-1] if do in (None, kind)])
+    if do in (None, "tables"):
+        world.say(world.on_root(lambda: written(whole, out)))
     return ended(here, out)
 
 
 def ended(here: Run, out: Path) -> int:
     """Tell what failed; gives the exit status. Collective. StoppedEarly where that was asked."""
-    status, lines = here.ending()
+    status, lines = here.endings.failed()
     if here.world.is_root:
         for line in lines:
             print(f"eddyscope: {line}", file=sys.stderr, flush=True)
-    if here.stopped:
+    if here.endings.stopped:
         here.world.on_root(lambda: (out / "STOP").unlink(missing_ok=True))
-        raise known_to_all(here.world.comm, StoppedEarly(f"{here.stopped}; call again to go on"))
+        raise known_to_all(
+            here.world.comm, StoppedEarly(f"{here.endings.stopped}; call again to go on")
+        )
+    if left := here.endings.left:
+        here.world.say(f"study: {len(left)} left to another program: {shortened(left, 3)}")
     if lines:
         here.world.say(f"study: {len(lines)} failed, see above; what is complete is kept")
     return status

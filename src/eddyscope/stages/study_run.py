@@ -10,23 +10,18 @@ from pathlib import Path
 from eddyscope.parallel.attempt import Outcome, attempt
 from eddyscope.parallel.failure import any_true
 from eddyscope.parallel.output import write
-from eddyscope.parallel.progress import duration
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.parallel.work import deal
 from eddyscope.parallel.world import World
 from eddyscope.stages.job import Job
 from eddyscope.stages.stage import load_stages, plan_all
+from eddyscope.stages.study_endings import STOPPED, Endings, Found, Waiting, line
 from eddyscope.stages.study_job import Item, job_of
 from eddyscope.study.axes import Study
 from eddyscope.study.plan import Cell, Plan, share_of
 from eddyscope.study.tables import mark_complete
 
 __all__ = ["Run"]
-
-STOPPED = 4
-"""Status of what was asked to stop."""
-AGAIN = "; call again to go on"
-"""What a stage that was stopped ends its words with; the study says it once for all."""
 
 
 @dataclass
@@ -43,23 +38,35 @@ class Run:
     """Whether cells that are there are redone."""
     tables: Callable[[World], None] = lambda _: None
     """Called when a cell is complete, on the group that made it; collective over the group."""
-    ended: dict[str, tuple[str, Outcome]] = field(default_factory=dict)
-    """Id -> what was tried, in words, and how it ended; on all ranks alike."""
-    stopped: str = ""
-    """What asked to stop; empty for nothing."""
+    endings: Endings = field(default_factory=Endings)
     began: float = field(default_factory=time.monotonic)
 
-    def do(self, kind: str) -> None:
-        """Do one kind of work: "dns" on all ranks together, "train" and "cells" dealt to groups.
-        Collective."""
-        items = self._share(kind)
-        if not items and self.part != (1, 1):
+    def do(self, kinds: Sequence[str]) -> None:
+        """Do these kinds of work in turn: "dns" on all ranks together, "train" and "cells" dealt to
+        groups. Then come back to what was left to another program, until that has done nothing for
+        `PATIENCE`. Collective."""
+        endings, waiting = self.endings, Waiting()
+        with StopRequests(self.world, [self.out], self.study.stop) as requests:
+            while True:
+                for kind in kinds:
+                    if not endings.stopped:
+                        self._do(kind)
+                left = len(endings.left)
+                if endings.stopped or not left or waiting.is_over(left, self.world):
+                    return
+                if requests.any():
+                    endings.stopped = f"by {requests.by}"
+
+    def _do(self, kind: str) -> None:
+        """Do what is open of a kind. Collective."""
+        items = [item for item in self._share(kind) if self.endings.is_open(item)]
+        if not items and self.part != (1, 1) and not self.endings.of:
             index, parts = self.part
             self.world.say(f"study: {kind}: there is nothing for part {index} of {parts}")
         groups = 1 if kind == "dns" else max(1, min(self.world.size, len(items)))
         group, index = self.world.split(groups)
         quiet = World(group.comm, quiet=groups > 1 or kind == "cells")
-        found: list[tuple[str, str, Outcome]] = []
+        found: list[Found] = []
         stop = self.study.stop.model_copy(update={"seconds": self._left()})
         with StopRequests(group, [self.out], stop) as requests:
             for item in items[index::groups]:
@@ -69,25 +76,15 @@ class Run:
                 began = time.monotonic()
                 outcome = self._try(item, quiet)
                 found.append((item.id, item.words, outcome))
-                if group.is_root:
-                    write(_line(kind, item, outcome, time.monotonic() - began))
+                if group.is_root and not (outcome.left and item.id in self.endings.of):
+                    write(line(kind, item, outcome, time.monotonic() - began))
                 if isinstance(item, Cell) and not outcome.status:
                     self.tables(group)
                 if outcome.status == STOPPED:
                     break
         everyone = self.world.comm.allgather(found if group.is_root else [])
         group.comm.Free()
-        for id, words, outcome in (each for one in everyone for each in one):
-            if outcome.status == STOPPED:
-                self.stopped = self.stopped or outcome.words.removesuffix(AGAIN)
-            else:
-                self.ended[id] = (words, outcome)
-
-    def ending(self) -> tuple[int, list[str]]:
-        """Exit status and a line for each thing that failed."""
-        failed = [(words, o) for words, o in self.ended.values() if o.status]
-        status = STOPPED if self.stopped else next((o.status for _, o in failed), 0)
-        return status, [f"{words}: {outcome.words}" for words, outcome in failed]
+        self.endings.add(each for one in everyone for each in one)
 
     def _share(self, kind: str) -> Sequence[Item]:
         """What this program does of a kind."""
@@ -106,10 +103,9 @@ class Run:
 
     def _try(self, item: Item, group: World) -> Outcome:
         """Do one thing, unless what it needs has failed. Collective over the group."""
-        for need in item.needs:
-            words, outcome = self.ended.get(need, ("", Outcome()))
-            if outcome.status:
-                return Outcome(outcome.status, f"left out, since this failed: {words}")
+        hindered = self.endings.hindering(item)
+        if hindered is not None:
+            return hindered
         return attempt(group, lambda: self._make(item, group))
 
     def _make(self, item: Item, group: World) -> None:
@@ -122,8 +118,3 @@ class Run:
             stage.run(job)
         if isinstance(item, Cell):
             group.on_root(lambda: mark_complete(item, self.out))
-
-
-def _line(kind: str, item: Item, outcome: Outcome, seconds: float) -> str:
-    ending = f"took {duration(seconds)}" if not outcome.status else f"not done: {outcome.line}"
-    return f"study: {kind}: {item.words}: {ending}"
