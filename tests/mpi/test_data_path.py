@@ -24,9 +24,9 @@ from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.normalisation import Normalisation
 from eddyscope.config.errors import CaseError
 from eddyscope.learning import supply
-from eddyscope.learning.batches import Selection
+from eddyscope.learning.batches import Selection, load_fields
 from eddyscope.learning.recipe import Recipe
-from eddyscope.learning.supply import AHEAD, Streamed, in_memory
+from eddyscope.learning.supply import AHEAD, Streamed, fields_in_memory, in_memory
 from eddyscope.learning.trainer import Saved, train
 from eddyscope.networks.cnn import Cnn
 from eddyscope.networks.registry import build
@@ -139,6 +139,25 @@ def test_each_rank_reads_its_share_once(world, shared_tmp_path, everywhere, monk
     everywhere(mine == 2 * share, f"{mine} reads of fields instead of {2 * share}")
     everywhere(calls <= 2 * 2, f"{calls} calls for 2 fields of at most 2 members")
     everywhere(sum(world.comm.allgather(mine)) == 2 * 8, "not each once")
+
+
+@pytest.mark.parametrize("shareable", [True, False])
+def test_fields_of_all_ranks_are_those_of_one(
+    world, shared_tmp_path, everywhere, monkeypatch, shareable
+):
+    job = prepared(world, shared_tmp_path)
+    chosen = selection(job, None)
+    expected = load_fields(chosen.dataset, 16, "train", None, chosen.names)
+    if not shareable:
+        monkeypatch.setattr(supply, "shareable", lambda comm: 0.0)
+    reads = Reads(monkeypatch)
+    with fields_in_memory(world, chosen) as found:
+        alike = [np.array_equal(found.values[n], field) for n, field in expected.values.items()]
+        everywhere(all(alike) and len(found.values) == len(alike), "values")
+        about = (found.origin, found.blocks, found.spectral)
+        everywhere(about == (expected.origin, expected.blocks, expected.spectral), "origin")
+    share = len(chosen.slab(world.size, world.rank)) if shareable else 8
+    everywhere(reads.samples == 2 * share, f"{reads.samples} reads instead of {2 * share}")
 
 
 def test_read_samples_are_few_and_ahead(world, shared_tmp_path, everywhere, monkeypatch):

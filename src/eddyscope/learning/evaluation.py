@@ -5,8 +5,8 @@ The files that it ends up in are described in `artefacts/evaluation.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +27,11 @@ from eddyscope.artefacts.normalisation import (
 )
 from eddyscope.config.arrays import BoolArray, FloatArray, RealArray
 from eddyscope.config.errors import CaseError
-from eddyscope.learning.batches import Fields, load_fields
+from eddyscope.learning.batches import Fields, Selection
 from eddyscope.learning.metrics import METRICS, shell_spectrum, snapshot_metrics
 from eddyscope.learning.models import Model, load_model
 from eddyscope.learning.prediction import predict
+from eddyscope.learning.supply import fields_in_memory
 from eddyscope.networks.settings import Channels, NetworkSettings, channel_names
 from eddyscope.parallel.failure import agree
 from eddyscope.parallel.torch_group import pick_device
@@ -48,8 +49,8 @@ __all__ = [
     "example_details",
     "history_details",
     "load_subjects",
-    "read_sources",
     "rows_of",
+    "sources_read",
     "spectra_of_members",
     "system_details",
 ]
@@ -139,33 +140,45 @@ def load_subjects(paths: Mapping[ModelKey, Path], network: NetworkSettings) -> l
     return [Subject(key, load_model(path, network)) for key, path in paths.items()]
 
 
-def read_sources(
+@contextmanager
+def sources_read(
+    world: World,
     models: Mapping[ModelKey, Path],
     datasets: Mapping[str, Source],
     own: Mapping[str, Path],
     network: NetworkSettings,
     channels: Channels,
     n: int,
-) -> Sources:
-    """Read what is evaluated, on grid `n`. Not collective. Raises CaseError.
+) -> Iterator[Sources]:
+    """What is evaluated, on grid `n`, for the time of a `with` block; test members are read once by
+    all ranks together. Collective. Raises CaseError.
 
     datasets, own: system -> its dataset, its normalisation.
     """
-    return Sources(
-        load_subjects(models, network),
-        {system: read_normalisation(path) for system, path in own.items()},
-        {system: _test_fields(source, n, channels) for system, source in datasets.items()},
+    subjects, statistics, chosen = agree(
+        world.comm,
+        lambda: (
+            load_subjects(models, network),
+            {system: read_normalisation(path) for system, path in own.items()},
+            {system: _test_members(source, n, channels) for system, source in datasets.items()},
+        ),
     )
+    with ExitStack() as stack:
+        tests = {
+            system: stack.enter_context(fields_in_memory(world, selection))
+            for system, selection in chosen.items()
+        }
+        yield Sources(subjects, statistics, tests)
 
 
-def _test_fields(source: Source, n: int, channels: Channels) -> Fields:
+def _test_members(source: Source, n: int, channels: Channels) -> Selection:
     """The network's fields, and ψ̄ and ω̄ where the dataset holds them: metrics and pictures are
     of these."""
     dataset = source.open()
     dataset.require(n, "test")
     kept = [name for name in ("psi", "omega") if name in dataset.fields]
     names = dict.fromkeys([*kept, *channels.fields(dataset.layers)])
-    return load_fields(dataset, n, "test", None, list(names))
+    return Selection.of(dataset, n, "test", None, list(names))
 
 
 def evaluate_all(world: World, sources: Sources, batch_size: int) -> Evaluation:

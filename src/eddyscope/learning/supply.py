@@ -8,8 +8,9 @@ next few batches while this one is in use.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ from eddyscope.learning.sample_memory import AHEAD
 from eddyscope.networks.settings import Channels
 from eddyscope.networks.shift import SHIFTED
 from eddyscope.parallel.failure import agree
+from eddyscope.parallel.memory import shareable
 from eddyscope.parallel.shared import shared_rows
 from eddyscope.parallel.world import World
 
-__all__ = ["Given", "Streamed", "Supply", "in_memory"]
+__all__ = ["Given", "Streamed", "Supply", "fields_in_memory", "in_memory"]
 
 
 class Given(Protocol):
@@ -116,21 +118,62 @@ def in_memory(
     """All samples in memory for the time of a `with` block, one copy a machine. Collective, as
     `shared_rows` is. Raises CaseError."""
     points = selection.shape[-2:]
-    sizes = [(len(selection), len(names), *points) for names in (channels.inputs, channels.outputs)]
+    sizes = [(len(names), *points) for names in (channels.inputs, channels.outputs)]
+
+    def normalised(values: Mapping[str, RealArray]) -> list[RealArray]:
+        found = _samples(values, normalisation, channels)
+        return [found.inputs.numpy(), found.targets.numpy()]
+
+    with _shared(world, selection, sizes, normalised) as (inputs, targets):
+        yield Samples(torch.from_numpy(inputs), torch.from_numpy(targets))
+
+
+@contextmanager
+def fields_in_memory(world: World, selection: Selection) -> Iterator[Fields]:
+    """All fields of a selection for the time of a `with` block, one copy a machine where that can
+    be shared, else one a rank. Collective, as `shared_rows` is. Raises CaseError."""
+    names = list(selection.names)
+    blocks = tuple(block for block, _ in selection.chosen)
+    about = selection.origin, blocks, selection.dataset.spectral
+    size = 4 * len(selection) * len(names) * math.prod(selection.shape)
+    if size > shareable(world.comm):
+        with selection.reading() as read:
+            values = agree(world.comm, lambda: read(range(len(selection))))
+        yield Fields(values, *about)
+        return
+    sizes = [selection.shape for _ in names]
+    with _shared(world, selection, sizes, lambda values: [values[n] for n in names]) as rows:
+        yield Fields(dict(zip(names, rows, strict=True)), *about)
+
+
+@contextmanager
+def _shared(
+    world: World,
+    selection: Selection,
+    sizes: Sequence[tuple[int, ...]],
+    made: Callable[[Mapping[str, RealArray]], Sequence[RealArray]],
+) -> Iterator[list[RealArray]]:
+    """What is made of all samples, one copy a machine; each rank reads its slab of the file once.
+    Collective. Raises CaseError.
+
+    sizes: of a sample in each of the arrays; made: called with fields of some samples, gives these
+    samples' part of each array.
+    """
     with ExitStack() as stack:
-        shared = [stack.enter_context(shared_rows(world.comm, size)) for size in sizes]
-        inputs, targets = (rows for rows, _ in shared)
+        shared = [
+            stack.enter_context(shared_rows(world.comm, (len(selection), *size))) for size in sizes
+        ]
 
         def fill() -> None:
             with selection.reading() as read:
                 for piece in selection.pieces(world.size, world.rank):
-                    found = _samples(read(piece), normalisation, channels)
-                    inputs[piece], targets[piece] = found.inputs.numpy(), found.targets.numpy()
+                    for (rows, _), part in zip(shared, made(read(piece)), strict=True):
+                        rows[piece] = part
 
         agree(world.comm, fill)
         for _, spread in shared:
             spread(lambda rank: selection.slab(world.size, rank))
-        yield Samples(torch.from_numpy(inputs), torch.from_numpy(targets))
+        yield [rows for rows, _ in shared]
 
 
 def _samples(

@@ -17,7 +17,6 @@ from eddyscope.artefacts.advice import Advice, read_advice
 from eddyscope.artefacts.evaluation import write_evaluation
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.learning.metrics import METRICS
-from eddyscope.parallel.failure import agree
 from eddyscope.parallel.world import World
 from eddyscope.stages.case import SPLITS_OF_CASE, SYSTEMS
 from eddyscope.stages.job import Job, Step, Work, by_networks
@@ -70,19 +69,15 @@ class Evaluate(Stage):
             outputs=tuple(job.out / name for name in OUTPUTS),
         )
 
-        def read() -> Sources:
-            from eddyscope.learning.evaluation import read_sources
-
-            sources = {system: job.source(system) for system in SYSTEMS}
-            return read_sources(
-                models, sources, own, case.network, case.channels, case.network_grid
-            )
-
         def evaluate(_: Sequence[Step]) -> None:
+            from eddyscope.learning.evaluation import sources_read
+
             names = case.layer_names
             given = world.on_root(lambda: read_advice(advice, names) if advised else None)
-            sources = agree(world.comm, read)
-            _evaluate(sources, given, case.training.batch_size, job.out, world, facts)
+            opened = {system: job.source(system) for system in SYSTEMS}
+            network = case.network, case.channels, case.network_grid
+            with sources_read(world, models, opened, own, *network) as sources:
+                _evaluate(sources, given, case.training.batch_size, job.out, world, facts)
 
         return [*normalise(job, self.name), Work([step], evaluate, by_networks())]
 
