@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import synthetic
+from eddyscope.artefacts.advice import read_advice
 from eddyscope.artefacts.evaluation import read_summary
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import ModelRecord, read_model
@@ -24,6 +25,7 @@ from eddyscope.learning.search import Search, Yardstick
 from eddyscope.parallel.attempt import Outcome
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
+from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
 from eddyscope.stages.train import STAGE as train
@@ -324,36 +326,49 @@ def test_interrupted_in_the_choice_it_ends_with_the_same_bits(
     assert done.count("tried") == 2 * 9, "a training that was finished was done again"
 
 
+def without_digests(record: ModelRecord) -> dict[str, object]:
+    """What a model says, but for what names the files that it is made from."""
+    told = record.model_dump()
+    assert told["provenance"].pop("dataset") and "base" in told["resolved"]
+    told["resolved"]["base"] = ""
+    return told
+
+
 def test_test_members_have_no_part_in_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Other numbers in them: all models are the same but for the digest of the dataset that they
-    name, and the evaluation is another."""
+    """Other numbers in those of both systems: the base model, the advice and all re-trained models
+    are the same but for the digests of the files that they name, and the evaluation is another."""
     kept: Fields = synthetic.fields
     mine = *TWO, "transfer.epochs=4", "transfer.seeds=2"
 
     def poisoned(n: int, peak: float, key: tuple[int, ...]) -> dict[str, np.ndarray]:
-        is_test = peak == synthetic.PEAK["target"] and key[1] >= 3
-        return kept(n, peak, (*key, 99) if is_test else key)
+        return kept(n, peak, (*key, 99) if key[1] >= 3 else key)
 
     found = []
     for name, fields in (("clean", kept), ("poisoned", poisoned)):
         monkeypatch.setattr(synthetic, "fields", fields)
         job = prepared(tmp_path / name, *mine)
-        transfer.run(job)
-        evaluate.run(job)
-        models = {str(key): read_model(job.model(key)) for key in job.case.transfer_models}
+        tests = [job.case.test_members(system) for system in ("base", "target")]
+        assert [[block.member for block in blocks] for blocks in tests] == [[3], [3, 4]]
+        for stage in (advise, transfer, evaluate):
+            stage.run(job)
+        keys = (ModelKey(), *job.case.transfer_models)
+        models = {str(key): read_model(job.model(key)) for key in keys}
+        advice = read_advice(job.out / "advice.json", job.case.layer_names)
+        values = {name: score.values for name, score in advice.scores.items()}
         summary = read_summary(job.out / "evaluation.json")
-        found.append((models, summary))
-    (models, before), (others, after) = found
+        found.append((models, (values, advice.ranking, advice.reason), summary))
+    (models, advised, before), (others, advised_there, after) = found
     for name, model in models.items():
         assert model.weights.keys() == others[name].weights.keys()
-        for tensor, values in model.weights.items():
-            assert np.array_equal(values, others[name].weights[tensor]), f"{name}: {tensor}"
-        told, other = (each.record.model_dump() for each in (model, others[name]))
-        assert told["provenance"].pop("dataset") != other["provenance"].pop("dataset")
+        for tensor, array in model.weights.items():
+            assert np.array_equal(array, others[name].weights[tensor]), f"{name}: {tensor}"
+        told, other = (without_digests(each.record) for each in (model, others[name]))
         assert told == other, name
+    assert advised == advised_there
     assert before.validation_error == after.validation_error
     assert before.best == after.best and before.convergence == after.convergence
-    assert before.models != after.models
+    for system in ("base", "target"):
+        assert before.models["l01"][system] != after.models["l01"][system], "it was not poisoned"
 
 
 def test_a_linear_filter_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,7 @@ from eddyscope.study.plan import Plan
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 PAPER = sorted((CONFIGS / "paper").glob("*.toml"))
+PAPER_CASES = [path for path in PAPER if path.stem != "pgad015"]
 
 
 def plan(name: str) -> Plan:
@@ -32,11 +33,21 @@ def test_the_shifts_share_nine_flows():
     assert (len(found.systems), len(found.trainings), len(found.cells)) == (9, 25, 140)
 
 
-def test_every_case_of_the_shifts_has_five_test_members():
+STUDIES = sorted(path for path in (CONFIGS / "studies").glob("*.toml") if path.stem != "shifts")
+
+
+def test_every_case_of_a_study_has_five_test_members():
+    """Of what conclusions are drawn from; and floors, of what one layer adds to."""
+    for case in map(load_case, [*STUDIES, *PAPER_CASES]):
+        assert len(case.test_members("target")) >= 5, case.name
+    for case in map(load_case, STUDIES):
+        assert {"scale", "three_scales", "all"} <= {key.kind for key in case.transfer_models}
+
+
+def test_every_case_of_the_shifts_has_samples_for_all_its_cells():
     found = plan("studies/shifts")
     for name in found.cases:
         case = load_case(CONFIGS / "studies" / f"{name}.toml")
-        assert len(case.test_members("target")) >= 5
         assert case.training_samples("target") == 16
         assert case.system("target").ensemble.count("train") >= 64
 
@@ -64,7 +75,8 @@ def test_the_papers_cases_can_be_planned(path, tmp_path, capfd):
 
 
 def test_the_papers_network_and_amounts():
-    """What Subel et al. publish: 927,041 parameters, 2000 samples and 200, a tenth for transfer."""
+    """What Subel et al. publish: 927,041 parameters, 2000 samples and 200, a tenth for transfer,
+    one rate for all, the target's own statistics, and in their LES those of the snapshot."""
     for name in ("decaying_forced", "kf25_kf4", "re1e3_re1e5"):
         case = load_case(CONFIGS / "paper" / f"pgad015_{name}.toml")
         network = (case.network, case.channels, case.network_grid)
@@ -75,3 +87,7 @@ def test_the_papers_network_and_amounts():
         assert case.training_samples("target") == 200
         assert (case.training.learning_rate, case.training.batch_size) == (5e-5, 16)
         assert (case.training.epochs, case.transfer.epochs) == (100, 50)
+        assert (case.network.padding, case.transfer.normalisation) == ("zeros", "target")
+        assert (case.transfer.recipes, case.transfer.learning_rate) == (["matched"], 5e-5)
+        learned = [c.normalisation for c in case.les.closures if c.kind == "learned"]
+        assert learned == ["snapshot", "snapshot"]
