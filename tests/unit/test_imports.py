@@ -205,8 +205,8 @@ def test_rooms_import_only_what_the_plan_allows():
 
 
 def test_stages_hand_over_files_and_never_call_each_other():
-    shared = {"case", "cells", "ensemble", "files", "job", "les_target", "named", "normalise",
-              "outlook", "owner", "perform", "review", "stage", "step", "study_cost",
+    shared = {"case", "cells", "dns_cost", "ensemble", "files", "job", "les_target", "named",
+              "normalise", "outlook", "owner", "perform", "review", "stage", "step", "study_cost",
               "study_endings", "study_job", "study_run", "study_tables", "system",
               "work"}  # fmt: skip
     """What all stages are made of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,11 @@ from eddyscope.artefacts.evaluation import Row
 from eddyscope.artefacts.study import Table, read_table, write_table
 from eddyscope.config.errors import CaseError
 from eddyscope.parallel.failure import guard
+from eddyscope.parallel.progress import duration
 from eddyscope.parallel.world import World
+from eddyscope.stages import study_cost
 from eddyscope.stages.cells import plan_of
+from eddyscope.stages.ensemble import Ensemble
 from eddyscope.stages.study_tables import write_now_and_then
 from eddyscope.storage.lock import holding
 from eddyscope.study.axes import check_blocks, points_of, read_study
@@ -136,6 +139,37 @@ def test_a_part_without_work_says_so(tmp_path, capfd):
     words = ["--out", str(tmp_path / "out"), "--do", "cells", "--part", "9/9"]
     assert guard(lambda: dispatch(["study", str(write_study(tmp_path)), *words])) == 0
     assert "study: cells: there is nothing for part 9 of 9" in capfd.readouterr().out
+
+
+def test_a_dry_run_counts_runs_and_hours(tmp_path, monkeypatch):
+    """Two layers, each at three rates by two folds before it is trained, of one sample at once;
+    four cells of two samples and two of one. Times are those of the parts, and add up."""
+    asked: list[str] = []
+
+    def hour(ensemble: Ensemble) -> tuple[float, list[str]]:
+        asked.append(ensemble.system)
+        return 3600.0, ["  time: an hour", "  warning: too long a step"]
+
+    monkeypatch.setattr(study_cost, "measured", hour)
+    found = plan(tmp_path)
+    cells = [replace(cell, cost=600.0) for cell in found.cells]
+    cells = [replace(cell, training=replace(cell.training, cost=900.0)) for cell in cells]
+    known = Plan(found.name, cells, found.axes)
+    said = study_cost.described(known, tmp_path / "out", World.single(), measure=True)
+    text = "\n".join(said)
+    assert f"cells: 6, 18 models in all, by {4 * 2 * (1 + 3 * 2) + 2 * 2} trainings" in text
+    assert "dns: 2, on 1 rank(s)" in text and "train: 4" in text
+    times = (3600.0, 3600.0, 7200.0, 7200.0, 14400.0)
+    base, rest, together, simulated, whole = map(duration, times)
+    assert (
+        f"time: about {base} for base models and {rest} for cells on one core, {together} on 1 "
+        in text
+    )
+    assert f"{simulated} for simulations, measured on these: {whole} in all" in text
+    assert text.count("warning: too long a step") == len(asked) == 2
+    unmeasured = study_cost.described(known, tmp_path / "out", World.single(), measure=False)
+    assert "simulations not counted" in unmeasured[-1] and len(asked) == 2
+    assert not (tmp_path / "out").exists()
 
 
 # --- What is shared ------------------------------------------------------------------------

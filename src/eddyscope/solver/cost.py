@@ -26,7 +26,7 @@ from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.registry import TRANSFORMS
 from eddyscope.spectral.transform import TransformSettings
 
-__all__ = ["StepCost", "expected_steps", "seconds_a_step", "seconds_of", "time_line"]
+__all__ = ["RunTime", "StepCost", "expected_steps", "seconds_a_step", "seconds_of", "time_of_run"]
 
 TIMED_SECONDS = 1.0
 """Seconds of steps that are timed, about."""
@@ -66,8 +66,19 @@ def seconds_a_step(simulation: Simulation, transform: TransformSettings) -> Step
     return StepCost(seconds or first, dt)
 
 
-def time_line(simulation: Simulation, subgrid: SampleFilter, transform: TransformSettings) -> str:
-    """The time of a whole run in words: its steps, records and samples, measured on these ranks.
+@dataclass(frozen=True)
+class RunTime:
+    """Of a whole run."""
+
+    seconds: float
+    words: str
+    """What it is made of, on one line."""
+
+
+def time_of_run(
+    simulation: Simulation, subgrid: SampleFilter, transform: TransformSettings
+) -> RunTime:
+    """The time of a whole run: its steps, records and samples, measured on these ranks.
 
     transform: the run's. The simulation is at its start, and is advanced. Collective.
     """
@@ -90,7 +101,8 @@ def time_line(simulation: Simulation, subgrid: SampleFilter, transform: Transfor
     ]
     parts = [f"{count} {name}s x {seconds * 1e3:.3g} ms" for name, count, seconds in costs]
     total = sum(count * seconds for _, count, seconds in costs)
-    return f"time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"
+    words = f"time: {' + '.join(parts)} = {total:.3g} s ({duration(total)}), measured here"
+    return RunTime(total, words)
 
 
 def expected_steps(simulation: Simulation, transform: TransformSettings) -> int:

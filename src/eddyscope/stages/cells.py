@@ -87,6 +87,7 @@ def _cell(
         systems=systems,
         training=training,
         models=len(models),
+        trainings=trained,
         bytes=4 * len(models) * total_parameters(case.network, case.channels, case.network_grid),
         cost=_seconds(case, transfer.steps_of(batch) * min(batch, transfer.samples) * trained),
     )

@@ -17,16 +17,16 @@ from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.dataset.writer import DatasetWriter, create, mend
 from eddyscope.config.arrays import BoolArray
 from eddyscope.filtering.subgrid import Subgrid, unfiltered
-from eddyscope.parallel.failure import BlewUp, agree
+from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.memory import require_memory, resident
 from eddyscope.parallel.reduce import largest
 from eddyscope.parallel.stop import StopRequests
 from eddyscope.solver.checkpoint import Checkpoints
-from eddyscope.solver.cost import time_line
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.observers import Keeper, Recorder, Reporter, Sampler
 from eddyscope.solver.simulation import Observer, Simulation
-from eddyscope.solver.watch import Watch, too_long
+from eddyscope.solver.watch import Watch
+from eddyscope.stages.dns_cost import measured
 from eddyscope.stages.ensemble import Ensemble
 from eddyscope.stages.job import Job, Work, by_solver
 from eddyscope.stages.stage import Stage
@@ -45,7 +45,10 @@ class Dns(Stage):
         for ensemble in (Ensemble.of(job, system) for system in job.simulated):
             require_memory(job.world.comm, f"dns.{ensemble.system}", program + ensemble.fields)
             ensemble.check()
-            lines += [*ensemble.description(program), *(measured(ensemble) if job.measure else [])]
+            lines += [
+                *ensemble.description(program),
+                *(measured(ensemble)[1] if job.measure else []),
+            ]
         return lines
 
     def works(self, job: Job, coming: Collection[Path] = ()) -> list[Work]:
@@ -59,19 +62,6 @@ class Dns(Stage):
 
     def notes(self, job: Job) -> list[str]:
         return [f"{s}: {named}" for s, named in job.case.named.items() if s in job.systems]
-
-
-def measured(ensemble: Ensemble) -> list[str]:
-    """The time of the whole run, from some steps, a record and a sample. Collective."""
-    world, case = ensemble.world, ensemble.case
-    transform = ensemble.setup.make_transform(world)
-    simulation = ensemble.setup.simulation(transform)
-    agree(world.comm, lambda: ensemble.setup.set_initial(simulation.omega_hat, transform))
-    simulation.run(0, [])
-    problem = too_long(simulation, ensemble.setup.time.dt or 0.0)
-    subgrid = Subgrid(simulation.flow, case.filter_of(ensemble.system), case.transform)
-    line = time_line(simulation, subgrid, case.transform)
-    return [f"  {line}", *([f"  warning: {problem}"] if problem else [])]
 
 
 def simulate(ensemble: Ensemble, identity: str) -> None:

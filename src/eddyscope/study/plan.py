@@ -116,6 +116,8 @@ class Cell:
     training: Training
     models: int
     """Models that are made from the base model."""
+    trainings: int
+    """Trainings that this takes, those that choose rates and steps among them."""
     bytes: int
     """That their files take, about."""
     cost: float
