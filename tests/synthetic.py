@@ -68,6 +68,7 @@ recipes = ["matched"]
 [advise]
 samples = 2
 scores = ["relative_gradient", {kind = "linearised_gain", iterations = 4}]
+default_score = "linearised_gain"
 """
 
 

@@ -31,6 +31,7 @@ class BaseToTarget:
         """Exponent of the ratio."""
 
     reads_base: ClassVar[bool] = True
+    scales_first: ClassVar[bool] = False
     measures: ClassVar[str] = "the gradient on the target over that on the base"
     number_format: ClassVar[str] = ".2f"
     least: ClassVar[float] = 0.0

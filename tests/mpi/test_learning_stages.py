@@ -65,7 +65,8 @@ def test_the_line_from_training_to_evaluation(
         and evaluation["contribution"].keys() == {"l01", "l02", "l03"}
         and list(evaluation["renormalised"]) == ["dimensional", "base", "target", "snapshot"]
         and evaluation["renormalised"]["base"] == evaluation["models"]["base"]["target"]
-        and set(evaluation["normalised"].values()) == {"base", "dimensional"}
+        and {n: w for n, w in evaluation["normalised"].items() if w != "dimensional"}
+        == {"base": "base", "scratch": "target"}
         and advice["normalisation"] == "dimensional",
         "what is said of normalisations",
     )
@@ -109,7 +110,8 @@ def check_artefacts(job: Job, everywhere: Everywhere) -> None:
             if not (model.network.layers[n].weight == base.network.layers[n].weight).all()
         ]
         everywhere(changed == model.record.retrained, f"{name}: {changed}")
-        everywhere(model.normalisation.name == "dimensional", f"{name}: {model.normalisation}")
+        way = "target" if name == "scratch" else "dimensional"
+        everywhere(model.normalisation.name == way, f"{name}: {model.normalisation}")
     left = list(job.out.rglob("*.ckpt")) + list(job.out.rglob("*.tmp"))
     everywhere(not left, f"{left} was left behind")
 

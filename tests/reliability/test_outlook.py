@@ -44,6 +44,7 @@ layers = ["l01", "l02"]
 controls = ["scale"]
 [advise]
 scores = [{kind = "linearised_gain", iterations = 2}]
+default_score = "linearised_gain"
 [les]
 duration = 0.04
 closures = ["none", "best"]

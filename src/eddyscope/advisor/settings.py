@@ -13,21 +13,24 @@ from eddyscope.config.registry import Choice
 
 __all__ = ["AdviseSettings"]
 
-BY_DEFAULT = 4
-"""Samples that scores look at."""
+USUAL = ("probe", "relative_gradient")
+"""Scores that a case has by default; others cost more."""
+
+BY_DEFAULT = 16
+"""Samples that scores look at, at the most."""
 
 
 class AdviseSettings(Section):
     """`[advise]`: scores that rank the layers from a few target samples, before re-training."""
 
     samples: int | None = Field(default=None, ge=1)
-    """Target samples, the first of those that `transfer` uses; by default 4, or all of those if
-    they are fewer."""
+    """Target samples, the first of those that `transfer` uses; by default all of those, but
+    no more than 16."""
     scores: list[Annotated[Any, Choice(SCORES)]] = Field(
-        default=[SCORES.settings(name) for name in SCORES], min_length=1
+        default=[SCORES.settings(name) for name in USUAL], min_length=1
     )
     """As in ["relative_gradient", {kind = "linearised_gain", iterations = 60}]."""
-    default_score: str = "linearised_gain"
+    default_score: str = "probe"
     """The score whose ranking is given as the advice; among `scores`."""
 
     def samples_of(self, transfer_samples: int) -> int:

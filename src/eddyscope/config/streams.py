@@ -20,6 +20,7 @@ PURPOSES = {
     "reflection": 9,
     "noise": 10,
     "bootstrap": 11,
+    "probe": 12,
 }
 """What a stream is for; part of its key, so that streams of one seed are independent."""
 

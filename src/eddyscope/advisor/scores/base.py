@@ -5,6 +5,7 @@
             kind: Literal["example"] = "example"
 
         reads_base: ClassVar[bool] = False
+        scales_first: ClassVar[bool] = False
         measures: ClassVar[str] = "what the number is"
         number_format: ClassVar[str] = ".3g"
         least: ClassVar[float] = 0.0
@@ -23,11 +24,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
+
 from eddyscope.config.arrays import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
+    from eddyscope.advisor.start import Start
     from eddyscope.learning.batches import Samples
     from eddyscope.networks.base import LayeredModel
 
@@ -46,10 +50,13 @@ class Evidence:
     """Whether the fields have spectra by shells: periodic, as many points along y as along x."""
     normalisation: str = ""
     """How the target samples are normalised, see `artefacts/normalisation.py`; empty if unknown."""
+    start: Start | None = None
+    """The target samples between the three scales that fit best; None unless a score asks for
+    them."""
 
     def to(self, device: torch.device) -> Evidence:
         base = None if self.base is None else self.base.to(device)
-        return replace(self, target=self.target.to(device), base=base)
+        return replace(self, target=self.target.to(device), base=base, start=None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,9 @@ class LayerScore:
     """NaN where the score is not defined for the layer."""
     curves: Mapping[str, Curve] = field(default_factory=dict)
     """Name -> curve."""
+    parts: FloatArray = field(default_factory=lambda: np.empty(0))
+    """What each target sample says, (sample,); the value is their mean. Empty where that is not
+    known."""
 
 
 class Score(Protocol):
@@ -80,6 +90,8 @@ class Score(Protocol):
 
     reads_base: ClassVar[bool]
     """Whether it needs `Evidence.base`."""
+    scales_first: ClassVar[bool]
+    """Whether it needs `Evidence.start`."""
     measures: ClassVar[str]
     """What its number is, in words that fit between brackets."""
     number_format: ClassVar[str]

@@ -55,6 +55,7 @@ class LinearisedGain:
         """Most conjugate-gradient iterations of the fit of each layer."""
 
     reads_base: ClassVar[bool] = False
+    scales_first: ClassVar[bool] = False
     measures: ClassVar[str] = (
         "the share of the base model's error that a small change of a layer removes on data it "
         "was not fitted to"

@@ -27,6 +27,7 @@ class RelativeGradient:
         kind: Literal["relative_gradient"] = "relative_gradient"
 
     reads_base: ClassVar[bool] = False
+    scales_first: ClassVar[bool] = False
     measures: ClassVar[str] = "the target error's gradient in a layer's parameters, over their size"
     number_format: ClassVar[str] = ".3g"
     least: ClassVar[float] = 0.0
