@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from eddyscope.analysis.activation_spectra import LayerSpectra, Subject, measure
 from eddyscope.analysis.convolutions import grids_of, kernels_of
@@ -22,6 +22,9 @@ from eddyscope.artefacts.key import BASE, ModelKey
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.networks.base import LayeredModel
 from eddyscope.parallel.world import World
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["MAP_SIDE", "SHOWN", "activation_groups", "kernel_groups"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from eddyscope.analysis.activation_spectra import Subject
 from eddyscope.artefacts.analysis import Run, example_group
@@ -16,6 +16,9 @@ from eddyscope.learning.batches import Fields, load_fields, normalised_inputs
 from eddyscope.learning.models import Model
 from eddyscope.learning.prediction import predict
 from eddyscope.networks.settings import Channels
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["example_of", "subjects_of", "runs_of", "test_fields"]
 

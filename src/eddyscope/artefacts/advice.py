@@ -28,9 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 from pydantic import model_validator
 
 from eddyscope.artefacts.json_part import JsonPart, Number, fault, json_text, read_part
@@ -38,6 +38,9 @@ from eddyscope.config.arrays import FloatArray
 from eddyscope.config.errors import CaseError
 from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.small import Attribute, read_tree, write_tree
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "FORMAT",
@@ -172,6 +175,8 @@ def curves_dataset(
     curves: Mapping[str, tuple[str, FloatArray, FloatArray, str]],
 ) -> xr.Dataset:
     """The curves of one score: name -> (axis, positions on it, values (layer, axis), meaning)."""
+    import xarray as xr
+
     variables = {
         name: (("layer", axis), values, {"long_name": meaning})
         for name, (axis, _, values, meaning) in curves.items()
@@ -181,6 +186,8 @@ def curves_dataset(
 
 
 def _overview(advice: Advice, error_spectrum: FloatArray) -> xr.Dataset:
+    import xarray as xr
+
     layers = list(advice.by_default.values)
     values = [[score.values[layer] for layer in layers] for score in advice.scores.values()]
     text = "power of the base model's error by shell"

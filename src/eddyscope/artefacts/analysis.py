@@ -25,15 +25,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from eddyscope.artefacts.key import ModelKey, layers_text
 from eddyscope.config.arrays import AnyArray, FloatArray, RealArray
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.small import Attribute, read_tree, write_tree
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "FORMAT",
@@ -201,6 +203,8 @@ def read_analysis(path: Path) -> xr.DataTree:
 
 def _group(meant: Mapping[str, Meant], arrays: Mapping[str, AnyArray]) -> xr.Dataset:
     """The arrays with what they mean, in the order of the table."""
+    import xarray as xr
+
     unknown = arrays.keys() - meant.keys()
     assert not unknown, f"{unknown} is not in the table"
     return xr.Dataset(

@@ -32,10 +32,9 @@ from dataclasses import astuple, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import mode
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import model_validator
 
 from eddyscope.artefacts.dataset.schema import System
@@ -56,6 +55,9 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
 from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.small import read_tree, write_tree
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ALL",
@@ -482,6 +484,8 @@ def as_csv(rows: Iterable[Row]) -> str:
 
 def as_dataset(rows: Sequence[Row]) -> xr.Dataset:
     """The table with a variable a column; numbers that do not apply are NaN."""
+    import xarray as xr
+
     columns = {}
     for field in fields(Row):
         values = [getattr(row, field.name) for row in rows]

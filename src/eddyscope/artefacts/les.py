@@ -21,13 +21,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from eddyscope.config.arrays import AnyArray, FloatArray
 from eddyscope.spectral.grid import BOX
 from eddyscope.storage.small import Attribute, read_tree, write_tree
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["FILTERED_DNS", "FORMAT", "MemberStatistics", "read_les", "write_les"]
 
@@ -86,6 +89,8 @@ def read_les(path: Path) -> xr.Dataset:
 def _dataset(
     members: Sequence[int], found: Sequence[MemberStatistics], edges: FloatArray
 ) -> xr.Dataset:
+    import xarray as xr
+
     records = max(len(f.time) for f in found)
     layers, n, _ = found[0].omega.shape
     omega = np.stack([f.omega for f in found]).astype("float32")
@@ -125,8 +130,10 @@ def _dataset(
     )  # fmt: skip
 
 
-def _named(dims: tuple[str, ...], data: AnyArray, long_name: str) -> xr.Variable:
-    return xr.Variable(dims, data, {"long_name": long_name})
+def _named(
+    dims: tuple[str, ...], data: AnyArray, long_name: str
+) -> tuple[tuple[str, ...], AnyArray, dict[str, str]]:
+    return dims, data, {"long_name": long_name}
 
 
 def _padded(lines: Sequence[FloatArray], length: int) -> FloatArray:

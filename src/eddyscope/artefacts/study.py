@@ -34,10 +34,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from eddyscope.artefacts.evaluation import without_repeat
 from eddyscope.artefacts.status import now
+from eddyscope.config.arrays import AnyArray
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import read_file, require_file
 from eddyscope.storage.atomic import write_atomically
@@ -181,20 +181,22 @@ def write_table(path: Path, table: Table) -> None:
 
 def write_study(folder: Path, table: Table, name: str) -> None:
     """study.csv and study.h5. Not collective. Raises CannotWrite."""
+    import xarray as xr
+
     write_table(folder / "study.csv", table)
     variables = {name: _variable(table.column(name)) for name in table.columns}
     write_tree(folder / "study.h5", {"": xr.Dataset(variables)}, {"format": FORMAT, "name": name})
 
 
-def _variable(texts: Sequence[str]) -> xr.Variable:
+def _variable(texts: Sequence[str]) -> tuple[str, AnyArray, dict[str, str]]:
     """A column: numbers, or places in a list of words."""
     try:
-        return xr.Variable("row", np.array([float(text) if text else np.nan for text in texts]))
+        return "row", np.array([float(text) if text else np.nan for text in texts]), {}
     except ValueError:
         words = sorted(set(texts))
         places = {word: place for place, word in enumerate(words)}
         codes = np.array([places[text] for text in texts], dtype=np.int32)
-        return xr.Variable("row", codes, {"words": json.dumps(words, ensure_ascii=False)})
+        return "row", codes, {"words": json.dumps(words, ensure_ascii=False)}
 
 
 def errors_of(table: Table, settings: Sequence[str]) -> list[Error]:

@@ -15,15 +15,17 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import xarray as xr
 
 from eddyscope.config.errors import CaseError
 from eddyscope.config.files import require_file
 from eddyscope.storage.atomic import write_atomically
 from eddyscope.storage.seal import Seal, seal_of, sealed
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["Attribute", "read_tree", "write_tree"]
 
@@ -49,6 +51,8 @@ def write_tree(
 
 def _content(groups: Mapping[str, xr.Dataset], attributes: Mapping[str, Attribute]) -> bytes:
     """The bytes of the HDF5 file, without a seal."""
+    import xarray as xr
+
     named = {"/" + name.strip("/"): _plain(group) for name, group in groups.items()}
     root = named.get("/", xr.Dataset()).assign_attrs(_stored(attributes))
     tree = xr.DataTree.from_dict({"/": root, **{k: v for k, v in named.items() if k != "/"}})
@@ -83,6 +87,8 @@ def read_tree(path: Path, what: str = "artefact", form: str = "") -> xr.DataTree
         content = _verified(path, what)
     except OSError as error:
         raise CaseError(f"{path}: cannot be read ({error.strerror or error})") from None
+    import xarray as xr
+
     with xr.open_datatree(io.BytesIO(content), engine=ENGINE, decode_times=False) as tree:
         found = tree.attrs.get("format", "")
         if form and found != form:
