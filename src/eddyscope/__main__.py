@@ -253,7 +253,7 @@ def use_tool(arguments: argparse.Namespace, argv: Sequence[str], world: World) -
 
         return doctor.run(world)
     if arguments.stage == "info":
-        from eddyscope.stages import info  # imports xarray
+        from eddyscope.stages import info  # imports h5py
 
         info.run(arguments.file, world)
     elif arguments.stage == "import":

@@ -61,11 +61,24 @@ AT_IMPORT = ("print", "open", "input", "MPI.", "World.", "np.random.", "random."
 """Calls that must not happen at import: output, files, communicators, random state, set-up."""
 
 
-HEAVY = ("torch", "matplotlib", "xarray", "h5py", "mpi4py_fft", "jinja2")
+HEAVY = ("torch", "matplotlib", "xarray", "numba", "h5py", "mpi4py_fft", "jinja2")
 """Libraries that take long to import, so that a function may import them when it is called."""
 
-NOT_FOR_A_CASE = ("torch", "mpi4py_fft", "matplotlib", "xarray")
-"""Libraries that reading a case does not import: all ranks do it before they do anything."""
+NOT_FOR_A_PLAN = {"mpi4py_fft", "matplotlib", "xarray", "pandas", "numba", "scipy"}
+"""Libraries that planning does not import: all ranks do it before they do anything."""
+
+PLANS = """
+import sys
+from eddyscope.__main__ import dispatch
+from eddyscope.config.errors import CaseError
+for command in sys.argv[1:]:
+    try:
+        dispatch(command.split())
+    except (CaseError, SystemExit):
+        pass
+    print("imported:", *sys.modules)
+"""
+"""Does commands of the command line, and says after each what has been imported."""
 
 LONGEST_FUNCTION = 60
 """Lines of a function, its docstring included."""
@@ -310,11 +323,23 @@ def test_imports_inside_functions_are_of_heavy_libraries():
     assert not wrong, "\n".join([*wrong, "Import it at the top."])
 
 
-def test_reading_a_case_imports_no_heavy_library():
-    code = "import eddyscope.stages.case, sys; print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    heavy = set(NOT_FOR_A_CASE) & set(ended.stdout.split())
-    assert not heavy, f"reading a case imports {heavy}: import it inside the function that uses it"
+def test_planning_imports_no_heavy_library(tmp_path):
+    case = SOURCE / "examples" / "quickstart.toml"
+    commands = (
+        "--help",
+        "settings",
+        f"dns {case} grid.m=1",
+        f"dns {case} --dry-run --out {tmp_path}",
+        f"run {case} --dry-run --out {tmp_path}",
+    )
+    called = [sys.executable, "-c", PLANS, *commands]
+    ended = subprocess.run(called, check=True, capture_output=True, text=True)
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("imported:")]
+    for command, line in zip(commands, lines, strict=True):
+        without = NOT_FOR_A_PLAN if command.startswith("run") else {*NOT_FOR_A_PLAN, "torch"}
+        heavy = without & set(line.split())
+        assert not heavy, f"{command} imports {heavy}: import it inside the function that uses it"
+    assert "\ntrain:\n" in ended.stdout  # the last one did plan
 
 
 # --- Sizes ---------------------------------------------------------------------------------

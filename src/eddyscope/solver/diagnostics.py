@@ -7,13 +7,6 @@ import numpy as np
 from eddyscope.config.arrays import ComplexArray, FloatArray
 from eddyscope.flows.base import Flow
 from eddyscope.parallel.reduce import largest
-from eddyscope.solver.budgets import (
-    QUANTITIES,
-    add_budget_columns,
-    add_sum_columns,
-    shell_maxima,
-    shell_slices,
-)
 from eddyscope.spectral.reductions import add_slices, exact_sums, slice_grids
 
 __all__ = ["Diagnostics"]
@@ -31,6 +24,9 @@ class Diagnostics:
     """
 
     def __init__(self, flow: Flow):
+        from eddyscope.solver import budgets
+
+        self._sums = budgets
         self.flow = flow
         transform = flow.transform
         self._comm = transform.mesh.pencil_comm
@@ -47,7 +43,7 @@ class Diagnostics:
         self._kx = kx.ravel()
         self._weight = np.asarray(transform.weight, dtype=np.float64).ravel()
         self._f_hat = transform.zeros_spectral()
-        self._columns = np.zeros((members, len(QUANTITIES), here))
+        self._columns = np.zeros((members, len(budgets.QUANTITIES), here))
         self._kicks = np.zeros((members, 2, here))
 
     def means(
@@ -69,7 +65,7 @@ class Diagnostics:
         if kicks is not None and elapsed > 0:
             self._add_kicks(to_host(kicks), elapsed)
         totals = exact_sums(self._columns, self._n_columns, self._comm)
-        return {name: totals[:, q] for q, name in enumerate(QUANTITIES)}
+        return {name: totals[:, q] for q, name in enumerate(self._sums.QUANTITIES)}
 
     def _add_budgets(
         self, omega_hat: ComplexArray, f_hat: ComplexArray, columns: FloatArray
@@ -79,7 +75,7 @@ class Diagnostics:
             of_layer = self._layer_weights[one] if one == other else 0.0
             fields = omega_hat[one], omega_hat[other], f_hat[other]
             rates = self._k2, weights, self._loss[other]
-            add_budget_columns(*fields, *rates, self._weight, of_layer, columns)
+            self._sums.add_budget_columns(*fields, *rates, self._weight, of_layer, columns)
 
     def _add_kicks(self, kicks: FloatArray, elapsed: float) -> None:
         """The mean input of energy and enstrophy by kicks over `elapsed`."""
@@ -87,7 +83,7 @@ class Diagnostics:
         for (one, other), weights in zip(self._pairs, self._energy_weights, strict=True):
             for i, columns in enumerate(self._kicks if one == other else []):
                 of_layer = self._layer_weights[one]
-                add_sum_columns(kicks[i, one], weights, self._weight, of_layer, columns)
+                self._sums.add_sum_columns(kicks[i, one], weights, self._weight, of_layer, columns)
         self._columns[:, 3:5] += self._kicks / elapsed
 
     def spectra(
@@ -123,10 +119,10 @@ class Diagnostics:
         weights = self._weight, self._pairs, self._energy_weights, self._layer_weights
         state, advection = map(self.flow.transform.to_host, (omega_hat, advection_hat))
         largest = np.zeros((len(omega_hat), self.flow.transform.grid.n_shells, 4))
-        shell_maxima(state, advection, self._kx, *weights, largest)
+        self._sums.shell_maxima(state, advection, self._kx, *weights, largest)
         grids = slice_grids(largest, self._n_columns, SHELL_SLICES, self._comm)
         slices = np.zeros_like(grids)
-        shell_slices(state, advection, self._kx, *weights, grids, slices)
+        self._sums.shell_slices(state, advection, self._kx, *weights, grids, slices)
         return np.moveaxis(add_slices(slices, self._comm), -1, 0)
 
     def max_velocity(self) -> FloatArray:

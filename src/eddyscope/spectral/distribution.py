@@ -11,7 +11,6 @@ from eddyscope.config.arrays import AnyArray, ComplexArray, IntArray, RealArray
 from eddyscope.parallel.world import Mesh, block
 from eddyscope.spectral.grid import Grid
 from eddyscope.spectral.half_plane import from_columns, kept_modes, to_points
-from eddyscope.spectral.kernels.host import HostLoops
 from eddyscope.spectral.kernels.loops import Loops
 
 __all__ = ["Distribution", "Share", "edges"]
@@ -50,7 +49,6 @@ class Distribution:
     """Shapes, wavenumbers and whole fields, as `spectral.transform.Transform` has them; of
     numpy's arrays, unless a backend says otherwise."""
 
-    loops: Loops = HostLoops()
     on_host = True
     at_once = 1
     has_pencils = True
@@ -58,6 +56,9 @@ class Distribution:
 
     def __init__(self, grid: Grid, mesh: Mesh, layers: int, columns: IntArray, rows: IntArray):
         """columns, rows: the edges of the ranks' blocks of kx = 0 … n/2 - 1 and of y."""
+        from eddyscope.spectral.kernels.host import HostLoops
+
+        self.loops: Loops = HostLoops()
         self.grid = grid
         self.mesh = mesh
         self.layers = layers

@@ -25,14 +25,12 @@ from eddyscope.solver.checkpoint import Checkpoints
 from eddyscope.solver.diagnostics import Diagnostics
 from eddyscope.solver.observers import Keeper, Recorder, Reporter, Sampler
 from eddyscope.solver.simulation import Observer, Simulation
+from eddyscope.solver.sizes import LOADED
 from eddyscope.solver.watch import Watch
 from eddyscope.stages.dns_cost import measured
 from eddyscope.stages.ensemble import Ensemble
 from eddyscope.stages.job import Job, Work, by_solver
 from eddyscope.stages.stage import Stage
-
-LOADED = 60 * 2**20
-"""Bytes that compiled loops and MPI-IO take once they are in use (measured, x86-64 Linux)."""
 
 
 class Dns(Stage):

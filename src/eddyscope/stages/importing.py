@@ -28,6 +28,7 @@ from eddyscope.parallel.failure import agree
 from eddyscope.parallel.memory import require_memory, resident
 from eddyscope.parallel.world import World
 from eddyscope.solver.diagnostics import Diagnostics
+from eddyscope.solver.sizes import LOADED
 from eddyscope.storage.disk import require_space
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], world: World) -> Non
     request = agree(world.comm, lambda: Request.of(arguments))
     stacks, layout = world.on_root(lambda: understood(request))
     if request.full:
-        require_memory(world.comm, "import", resident() + full.memory(stacks["omega"].shape[-1]))
+        fields = full.memory(stacks["omega"].shape[-1])
+        require_memory(world.comm, "import", resident() + LOADED + fields)
     say(world, description(request, stacks, layout))
     needed = size(layout, {})
     world.on_root(lambda: require_free(request.out, needed))

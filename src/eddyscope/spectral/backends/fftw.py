@@ -28,12 +28,6 @@ from eddyscope.parallel.world import Mesh
 from eddyscope.spectral.backends.wisdom import kept_wisdom
 from eddyscope.spectral.distribution import Distribution, Share, edges
 from eddyscope.spectral.grid import Grid
-from eddyscope.spectral.kernels.transposes import (
-    columns_to_rows,
-    pack,
-    rows_to_columns,
-    unpack,
-)
 from eddyscope.spectral.transform import At, ColumnFunction, PointFunction, TransformSettings
 
 __all__ = ["Fftw"]
@@ -99,11 +93,14 @@ class Fftw(Distribution):
     ):
         """wisdom: folder where what planner = "measure" found is kept, and looked up.
         Collective over the mesh."""
+        from eddyscope.spectral.kernels import transposes
+
         ranks = mesh.pencil_comm.size
         super().__init__(
             grid, mesh, layers, edges(grid.n // 2, ranks), edges(grid.n_product, ranks)
         )
         self.scale = 1.0 / grid.n_product**2
+        self._copies = transposes
         with kept_wisdom(wisdom if settings.planner == "measure" else None, grid, mesh):
             self._plan(settings.planner)
 
@@ -196,11 +193,11 @@ class Fftw(Distribution):
         total = self.physical_shape[2]
         for first in range(0, total, ROWS):
             rows = min(ROWS, total - first)
-            columns_to_rows(*columns, modes, first, rows)
+            self._copies.columns_to_rows(*columns, modes, first, rows)
             self._along_x[1](modes, points)
             function(points, self._maxima)
             self._along_x[0](points, modes)
-            rows_to_columns(*columns, modes, first, rows)
+            self._copies.rows_to_columns(*columns, modes, first, rows)
         self.transpose_back()
         for number, part in enumerate(self._parts):
             self._transform_from_y(number, part)
@@ -226,7 +223,8 @@ class Fftw(Distribution):
             else:
                 plan(padded, columns)
                 count = part.stop - part.start
-                pack(columns[:count], self._outgoing, f, part.start, kept, self._row_edges)
+                message = self._outgoing, f, part.start, kept, self._row_edges
+                self._copies.pack(columns[:count], *message)
 
     def _transform_from_y(self, number: int, part: slice) -> None:
         """The inverse of `_transform_to_y`, `scale` left out."""
@@ -236,7 +234,8 @@ class Fftw(Distribution):
                 plan(places[number], padded)
             else:
                 count = part.stop - part.start
-                unpack(columns[:count], self._outgoing, f, part.start, kept, self._row_edges)
+                message = self._outgoing, f, part.start, kept, self._row_edges
+                self._copies.unpack(columns[:count], *message)
                 plan(columns, padded)
 
     def to_modes(self, field: RealArray) -> ComplexArray:
