@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 
 from eddyscope.__main__ import dispatch
+from eddyscope.artefacts.model import read_model
 from eddyscope.artefacts.status import lock_file
 from eddyscope.parallel.failure import guard
 from eddyscope.parallel.world import World
 from eddyscope.stages import study_endings
 from eddyscope.stages.study_endings import Waiting
 from eddyscope.storage.lock import take_lock
+from reliability.test_interrupted import started
+from reliability.test_killed_training import ranks_of
 from small_study import ONE, write_study
 
 LIMIT = 240.0
 """Seconds for one call."""
 
-KILL_AT = ("systems/*/base/dataset.h5", "cells/*/*/models/transfer/*.safetensors",
-           "cells/*/*/cell.json")  # fmt: skip
+MODEL = "cells/*/*/models/transfer/*.safetensors"
+
+KILL_AT = ("systems/*/base/dataset.h5", MODEL, "cells/*/*/cell.json")
 """What is there when it is killed, call after call: one file more of the kind than before."""
 
 
@@ -33,17 +38,19 @@ def command(study: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "eddyscope", "study", str(study), "--out", str(out)]
 
 
-def killed(study: Path, out: Path, pattern: str) -> None:
-    """One call, killed as soon as there is one more file of this name."""
+def killed(study: Path, out: Path, pattern: str, ranks: int = 1) -> None:
+    """One call, killed as soon as there is one more file of this name; of several ranks the last
+    alone, which is to end the others."""
     before = len(list(out.glob(pattern)))
-    process = subprocess.Popen(command(study, out), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + LIMIT
-    while len(list(out.glob(pattern))) == before:
-        assert process.poll() is None, f"it ended before there was one more {pattern}"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with started(ranks, command(study, out)) as process:
+        deadline = time.monotonic() + LIMIT
+        while len(list(out.glob(pattern))) == before:
+            assert process.poll() is None, f"it ended before there was one more {pattern}"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        if ranks > 1:
+            os.kill(ranks_of(process)[-1], signal.SIGKILL)
+            assert process.wait(LIMIT) != 0, "one rank was killed, and the job said nothing of it"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,22 @@ def test_a_study_killed_at_every_stage_ends_alike(whole: bytes, tmp_path: Path):
         killed(study, out, pattern)
     assert guard(lambda: dispatch(command(study, out)[3:])) == 0
     assert (out / "study.csv").read_bytes() == whole
+
+
+def test_one_rank_of_a_study_is_killed(done: Path, whole: bytes, tmp_path: Path):
+    """While each of two makes a cell of its own, which has the bits of one rank."""
+    study, out = write_study(tmp_path, ONE), tmp_path / "out"
+    shutil.copytree(done, out)
+    shutil.rmtree(out / "cells")
+    killed(study, out, MODEL, ranks=2)
+    assert guard(lambda: dispatch(command(study, out)[3:])) == 0
+    assert (out / "study.csv").read_bytes() == whole
+    made = sorted(path.relative_to(done) for path in done.glob(MODEL))
+    assert len(made) == 6, "three models of each cell"
+    for path in made:  # the case that a model names has the folders of its study
+        ours, theirs = (read_model(folder / path).weights for folder in (out, done))
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(array, theirs[name]) for name, array in ours.items()), path
 
 
 def locked(record: Path) -> BinaryIO:
