@@ -6,6 +6,6 @@ from torch import nn
 
 
 class Linear(nn.Sequential):
-    def __init__(self) -> None:
-        first = nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular", bias=False)
+    def __init__(self, inputs: int = 2) -> None:
+        first = nn.Conv2d(inputs, 4, 3, padding=1, padding_mode="circular", bias=False)
         super().__init__(first, nn.Conv2d(4, 1, 1, bias=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import synthetic
 from eddyscope.artefacts.advice import read_advice
@@ -22,12 +23,14 @@ from eddyscope.learning.batches import Samples
 from eddyscope.learning.choice import chosen, count_of_folds, folds_of, judged
 from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.search import Search, Yardstick
+from eddyscope.networks.registry import build
 from eddyscope.parallel.attempt import Outcome
 from eddyscope.parallel.failure import BlewUp
 from eddyscope.parallel.world import World
 from eddyscope.stages.advise import STAGE as advise
 from eddyscope.stages.evaluate import STAGE as evaluate
 from eddyscope.stages.job import Job
+from eddyscope.stages.report import STAGE as report
 from eddyscope.stages.train import STAGE as train
 from eddyscope.stages.transfer import STAGE as transfer
 from synthetic import make_case, write_datasets
@@ -405,3 +408,42 @@ def test_a_linear_filter_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert summary.models[name]["target"]["error"].mean < 1e-3
     assert summary.models["scale"]["target"]["error"].mean > 0.01, "a scale alone would do"
     assert ModelKey.parse(summary.best or "").layers == ("l01",)
+
+
+def test_a_target_of_another_amplitude_is_repaired_by_one_factor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of both systems Π is what the base model's own filter makes of ω, up to a factor: it leaves
+    nothing, and the page says so."""
+    sizes, drawn = {"0.weight": (4, 1, 3, 3), "1.weight": (1, 4, 1, 1)}, torch.Generator()
+    weights = {name: torch.randn(size, generator=drawn) for name, size in sizes.items()}
+    save_file(weights, tmp_path / "known.safetensors")
+    more = 'inputs=["omega"], settings={inputs=1}, weights="known.safetensors"'
+    network = f'network={{kind="user", path="{LINEAR}", class="Linear", {more}}}'
+    kept: Fields = synthetic.fields
+    words = network, 'transfer.layers=["l01"]', "training.epochs=0", "training.rotations=false"
+    case = make_case(tmp_path, *words)
+    base = build(case.network, case.channels, (0,), case.network_grid)
+
+    def filtered(n: int, peak: float, key: tuple[int, ...]) -> dict[str, np.ndarray]:
+        fields = kept(n, peak, key)
+        with torch.no_grad():
+            given = torch.from_numpy(fields["omega"][None, None]).float()
+            fields["pi"] = 7.0 * base(given)[0, 0].double().numpy()
+        return fields
+
+    monkeypatch.setattr(synthetic, "fields", filtered)
+    controls = 'transfer.controls=["scale", "three_scales"]'
+    job = prepared(tmp_path, *words, "transfer.epochs=1", controls)
+    transfer.run(job)
+    evaluate.run(job)
+    monkeypatch.setattr("eddyscope.report.figures.SECTIONS", {})  # drawing is slow
+    report.run(job)
+    models = read_summary(tmp_path / "evaluation.json").models
+    errors = {name: found["target"]["error"].mean for name, found in models.items()}
+    assert errors["scale"] < 1e-10 and errors["three_scales"] < 1e-10
+    assert errors["base"] > 0.01 and errors["l01"] > 1e-4, "there is something to repair"
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "differs from the base by sizes at the most: output × one number, fitted" in page
+    assert "so there is nothing for a re-trained layer to add." in page
+    assert "<td>nothing left</td>" in page

@@ -126,6 +126,15 @@ def test_what_is_resampled_is_said(tmp_path: Path, seeds: int, members: int, of:
     assert told == {of.replace("repeats", "base models")}
 
 
+def test_few_test_members_are_told():
+    found = findings_of(
+        shifts_of([*errors(PLANTED, members=4, case="few"), *errors(PLANTED, case="enough")])
+    )
+    notes = " ".join(which_layer(found).notes)
+    assert "Of fewer than 5 test members they are rough: few (4)." in notes
+    assert "rough" not in " ".join(which_layer(found[1:]).notes)
+
+
 def test_repeats_of_one_base_model_are_its_re_trainings():
     rows = errors(PLANTED, seeds=1)
     again = [replace(r, cell=f"{r.cell}{seed}", transfer_seed=str(seed))

@@ -28,6 +28,7 @@ from eddyscope.config.arrays import BoolArray, FloatArray
 from eddyscope.config.streams import stream
 
 __all__ = [
+    "ENOUGH",
     "FEWEST",
     "Order",
     "Resampled",
@@ -47,6 +48,8 @@ DRAWS = 2000
 """Bootstrap draws of an interval."""
 FEWEST = 3
 """Members, or repeats, that can be resampled."""
+ENOUGH = 5
+"""Members from which on intervals are no longer called rough."""
 SHARE = 0.95
 """Of draws that lie within an interval."""
 NORMAL = 1.959963984540054

@@ -12,7 +12,7 @@ from eddyscope.artefacts.evaluation import THREE_SCALES, without_repeat
 from eddyscope.artefacts.key import ModelKey
 from eddyscope.artefacts.model import CONVERGED
 from eddyscope.artefacts.model_header import ModelFile
-from eddyscope.artefacts.uncertainty import FEWEST
+from eddyscope.artefacts.uncertainty import ENOUGH, FEWEST
 from eddyscope.config.errors import CaseError
 from eddyscope.report.comparison import fixed, percent
 from eddyscope.report.results import SYSTEMS, Absent, Results
@@ -187,7 +187,7 @@ def _few_runs(results: Results) -> list[str]:
             f"{count(members, 'test run')} of the target are pieces of longer ones: they follow "
             "one another, so they differ less than runs of their own would."
         ]
-    if not 0 < members < 5:
+    if not 0 < members < ENOUGH:
         return []
     if members < FEWEST:
         return [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eddyscope.artefacts.evaluation import THREE_SCALES, Difference, Interval
 from eddyscope.artefacts.findings import SCALE, Finding, ModelRow, Shift, findings_of, model_rows
-from eddyscope.artefacts.uncertainty import FEWEST
+from eddyscope.artefacts.uncertainty import ENOUGH, FEWEST
 from eddyscope.report.comparison import (
     fixed,
     in_percent,
@@ -190,7 +190,7 @@ def _converged(found: Finding) -> str:
 
 
 def _intervals(found: Sequence[Finding]) -> str:
-    """What intervals are, and of which there are none."""
+    """What intervals are, of which there are none, and of which they are rough."""
     without = [f"{f.shift.title} ({_samples(f.shift)})" for f in found if not f.error.of]
     resampled = [f for f in found if f.error.of]
     text = words(
@@ -201,9 +201,11 @@ def _intervals(found: Sequence[Finding]) -> str:
     none = (
         f"No intervals, and only equal errors are tied, where there are fewer than {FEWEST} of both"
     )
-    if not without:
-        return text
-    return f"{text} {none}: {listed(without)}." if resampled else f"{none}, as everywhere here."
+    if not resampled:
+        return f"{none}, as everywhere here."
+    few = [f"{f.shift.title} ({f.shift.members})" for f in resampled if f.shift.members < ENOUGH]
+    rough = f"Of fewer than {ENOUGH} test members they are rough: {listed([*dict.fromkeys(few)])}."
+    return " ".join([text, *[f"{none}: {listed(without)}."] * bool(without), *[rough] * bool(few)])
 
 
 def _share(share: Interval | None) -> str:
