@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +74,7 @@ class Replay:
                 del part.forward
 
     def _giving(self, outputs: Tensor) -> Callable[..., Tensor]:
-        def given(_: nn.Module, *inputs: Any) -> Tensor:
+        def given(_: nn.Module, *inputs: object) -> Tensor:
             return outputs[self._places]
 
         return given
