@@ -10,6 +10,7 @@ from eddyscope.advisor.ranking import Ranking, rank_layers
 from eddyscope.advisor.scores.base import Evidence
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.advisor.start import start_of
+from eddyscope.learning.adaptations.scaled import Scaled, fit_inputs
 from eddyscope.learning.batches import Samples
 from eddyscope.networks.base import LayeredModel
 from eddyscope.networks.registry import NETWORKS, build
@@ -88,6 +89,19 @@ def test_errors_are_over_the_mean_square_of_the_targets():
     assert start.floor == pytest.approx(float(expected), rel=1e-5)
     assert start.untouched == pytest.approx(float(untouched), rel=1e-5)
     assert start.floor < start.untouched
+
+
+def test_rough_scales_leave_what_precise_ones_do():
+    model = model_of(depth=4, width=8)
+    samples = answered(damaged(model, "l02"), inputs_of(8))
+    given = Samples(samples.inputs * torch.tensor([0.5, 1.6]).reshape(1, 2, 1, 1), samples.targets)
+    precise = Scaled(model, inputs=True, each_output=True)
+    fit_inputs(precise, given, 8)
+    with torch.no_grad():
+        wrong = precise(given.inputs) - given.targets
+    floor = float(wrong.square().mean() / given.targets.square().mean())
+    start = start_of(model, given)
+    assert floor == pytest.approx(start.floor, rel=0.02) and floor < 0.7 * start.untouched
 
 
 def test_a_rate_that_raises_the_error_is_halved():

@@ -51,7 +51,7 @@ class Start:
 def start_of(model: LayeredModel, samples: Samples) -> Start:
     """Fit the three scales. Not collective, deterministic; targets of 0 leave all as it is."""
     module = Scaled(model, inputs=True, each_output=True)
-    fit_inputs(module, samples, BATCH)
+    fit_inputs(module, samples, BATCH, rough=True)
     given, gives = module.inputs, module.outputs.detach().to(samples.targets)
     assert given is not None
     whole = samples.targets.double().square().mean().to(samples.targets)

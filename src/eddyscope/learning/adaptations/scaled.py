@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ STEPS = 100
 """Of L-BFGS, at most."""
 PRECISE = 1e-12
 """Gradient of the relative error, or its change in a step, below which it ends."""
+ROUGH_STEPS, ROUGH = 8, 1e-4
+"""The same for three digits."""
 
 
 class Scaled(nn.Module):
@@ -71,9 +73,11 @@ def fit_outputs(module: Scaled, samples: Samples, batch_size: int) -> None:
     module.outputs.copy_(torch.where(with_itself > 0, with_target / with_itself, 0.0))
 
 
-def fit_inputs(module: Scaled, samples: Samples, batch_size: int) -> None:
+def fit_inputs(module: Scaled, samples: Samples, batch_size: int, rough: bool = False) -> None:
     """The factors g of the inputs and a of the outputs that minimise ‖a f(g x) - y‖²: g by L-BFGS
     from 1, at each step with the best a. Deterministic; in double precision, where the network can.
+
+    rough: to about three digits, in the network's own precision, at a tenth of the cost.
     """
     given = module.inputs
     assert given is not None
@@ -81,9 +85,9 @@ def fit_inputs(module: Scaled, samples: Samples, batch_size: int) -> None:
     best = (math.inf, given.detach().clone())
     search = torch.optim.LBFGS(
         [given],
-        max_iter=STEPS,
-        tolerance_grad=PRECISE,
-        tolerance_change=PRECISE,
+        max_iter=ROUGH_STEPS if rough else STEPS,
+        tolerance_grad=ROUGH if rough else PRECISE,
+        tolerance_change=ROUGH if rough else PRECISE,
         line_search_fn="strong_wolfe",
     )
 
@@ -100,7 +104,8 @@ def fit_inputs(module: Scaled, samples: Samples, batch_size: int) -> None:
             best = (whole, given.detach().clone())
         return whole
 
-    with torch.enable_grad(), _in_double_precision(module, samples.inputs[:1]):
+    precision = nullcontext() if rough else _in_double_precision(module, samples.inputs[:1])
+    with torch.enable_grad(), precision:
         if power > 0.0:
             search.step(error)
         given.data.copy_(best[1])
