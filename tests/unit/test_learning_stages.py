@@ -22,6 +22,7 @@ from eddyscope.artefacts.normalisation import (
 )
 from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
+from eddyscope.learning import retrain
 from eddyscope.learning.batches import Samples, load_fields
 from eddyscope.learning.models import Model
 from eddyscope.learning.retrain import Target, samples_of_base
@@ -196,6 +197,28 @@ def test_random_weights_see_the_targets_own_statistics(tmp_path: Path):
     transfer.run(other)
     again = load_file(other.model(ModelKey("scratch")))
     assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def test_a_training_that_goes_astray_gives_way_to_the_next_best_rate(tmp_path: Path, monkeypatch):
+    """Here every training counts as one: each rate is taken in the order of its trials' errors."""
+    asked = "transfer.recipes=['chosen']", "transfer.rates=[0.01,0.02,0.03]", "transfer.samples=4"
+    job = job_of(tmp_path, *asked, "transfer.layers=['l02']", "transfer.controls=['scale']")
+    write_datasets(job.case, tmp_path, job.world)
+    train.run(job)
+    transfer.run(job)
+    path = job.model(ModelKey.parse("l02"))
+    usual = read_model(path).record
+    assert usual.choice is not None and not any(each.astray for each in usual.choice.tried)
+    monkeypatch.setattr(retrain, "ASTRAY", 0.0)
+    transfer.run(replace(job, fresh=True))
+    record = read_model(path).record
+    assert record.choice is not None and record.metrics["rate"] == record.choice.rate
+    tried = [each for each in record.choice.tried if each.error is not None]
+    assert all(each.astray for each in tried), "the last one is kept, and told of too"
+    assert record.choice.rate == max(tried, key=lambda each: each.error or 0.0).rate
+    assert record.convergence.count("the training on all samples went astray") == 3
+    assert record.metrics["validation_error"] == record.choice.error
+    assert not list(job.transfer_folder.glob("*.ckpt"))
 
 
 def test_epochs_between_checkpoints_change_no_result(tmp_path: Path):

@@ -91,6 +91,8 @@ class Tried(_Part):
     steps: int | None
     """Of its least held-out error; None where its training was no longer finite."""
     error: float | None
+    astray: float | None = None
+    """Error on its own samples of a training on all of them that went astray, see `Retraining`."""
 
 
 class Chosen(_Part):

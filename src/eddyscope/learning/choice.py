@@ -17,7 +17,17 @@ from eddyscope.learning.recipe import Recipe
 from eddyscope.learning.schedule import passed
 from eddyscope.learning.settings import TransferSettings, middle
 
-__all__ = ["POINTS", "Choosing", "Fold", "chosen", "count_of_folds", "folds_of", "judged"]
+__all__ = [
+    "POINTS",
+    "Choosing",
+    "Fold",
+    "chosen",
+    "count_of_folds",
+    "folds_of",
+    "judged",
+    "others",
+    "went_astray",
+]
 
 ONE_SPLIT = 16
 """Samples from which on one split will do."""
@@ -99,15 +109,20 @@ class Choosing:
 
 
 def chosen(
-    curves: Mapping[float, Sequence[float] | None], points: Sequence[int], held_out: int
+    curves: Mapping[float, Sequence[float] | None],
+    points: Sequence[int],
+    held_out: int,
+    astray: Mapping[float, float] | None = None,
 ) -> Chosen | None:
     """The rate and the steps of the least held-out error; None where no training stayed finite.
 
     curves: rate -> held-out error at each of the `points`, which are steps, 0 the first; None where
-    that training was no longer finite. Of errors that are about equal that of the fewest steps
-    counts, then the least. Where that is no step at all the rate is the one in the middle.
+    that training was no longer finite. astray: rates that are not to be taken, see `Tried`. Of
+    errors that are about equal that of the fewest steps counts, then the least. Where that is no
+    step at all the rate is the one in the middle.
     """
-    found = {rate: curve for rate, curve in curves.items() if curve is not None}
+    lost = astray or {}
+    found = {rate: c for rate, c in curves.items() if c is not None and rate not in lost}
     tried = [
         (error, step, rate)
         for rate, curve in found.items()
@@ -128,8 +143,26 @@ def chosen(
         held_out=held_out,
         points=list(points),
         curve=list(found[rate]),
-        tried=[_tried(rate, curve, points) for rate, curve in curves.items()],
+        tried=[
+            _tried(rate, curve, points).model_copy(update={"astray": lost.get(rate)})
+            for rate, curve in curves.items()
+        ],
     )
+
+
+def others(choice: Chosen) -> list[float]:
+    """Rates that could be taken in place of the one that was."""
+    fit = [each for each in choice.tried if each.error is not None and each.astray is None]
+    return [each.rate for each in fit if each.rate != choice.rate]
+
+
+def went_astray(choice: Chosen, error: float) -> Chosen:
+    """The choice with the error of the training at its own rate, which went astray."""
+    told = [
+        each.model_copy(update={"astray": error}) if each.rate == choice.rate else each
+        for each in choice.tried
+    ]
+    return choice.model_copy(update={"tried": told})
 
 
 def _tried(rate: float, curve: Sequence[float] | None, points: Sequence[int]) -> Tried:
@@ -162,12 +195,21 @@ def judged(
     if choice is not None:
         doubts += _still_falls(choice) + _wants_larger_rate(choice)
         lost = [f"not finite at rate {each.rate:g}" for each in choice.tried if each.error is None]
-        converged, notes = float(not doubts), [*lost, *_no_step(choice)]
+        converged, notes = float(not doubts), [*lost, *_astray(choice), *_no_step(choice)]
     words = ": ".join(filter(None, [CONVERGED[converged], "; ".join([*doubts, *notes])]))
     numbers = {"steps": recipe.last, "rate": recipe.rate, "travel": travel, "converged": converged}
     metrics = {**record.metrics, **numbers}
     told = {"metrics": metrics, "convergence": words, "choice": choice}
     return record.model_copy(update=told)
+
+
+def _astray(choice: Chosen) -> list[str]:
+    return [
+        f"at rate {each.rate:g} the training on all samples went astray: it ended at an error of "
+        f"{each.astray:.2f}, held out {each.error:.2f}"
+        for each in choice.tried
+        if each.astray is not None and each.error is not None
+    ]
 
 
 def _no_step(choice: Chosen) -> list[str]:

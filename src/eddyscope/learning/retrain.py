@@ -12,7 +12,7 @@ from torch import nn
 
 from eddyscope.artefacts.dataset.reader import Dataset
 from eddyscope.artefacts.key import LAYERS, ModelKey
-from eddyscope.artefacts.model import ModelGrid, ModelRecord, Resolved, read_model
+from eddyscope.artefacts.model import Chosen, ModelGrid, ModelRecord, Resolved, read_model
 from eddyscope.artefacts.normalisation import Normalisation, Way, statistics_of
 from eddyscope.artefacts.role import Adapted
 from eddyscope.config import provenance
@@ -21,7 +21,7 @@ from eddyscope.config.errors import CaseError
 from eddyscope.learning.adaptations.base import Adaptation
 from eddyscope.learning.adapting import Adapting, Report
 from eddyscope.learning.batches import Samples, load_fields
-from eddyscope.learning.choice import Choosing, judged
+from eddyscope.learning.choice import Choosing, judged, others, went_astray
 from eddyscope.learning.history import History
 from eddyscope.learning.models import Model, changed_layers, save_model
 from eddyscope.learning.recipe import Recipe
@@ -39,6 +39,10 @@ __all__ = ["Retraining", "Target", "metrics_of", "samples_of_base"]
 
 TRIALS = ".choice.json"
 """Ending of what is kept of the trainings that choose a model's rate and steps."""
+
+ASTRAY = 1.5
+"""Error of a training on its own samples, over that of its trials on samples held out, above which
+it went astray, and the next best rate is taken."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +189,9 @@ class Retraining:
         StoppedEarly if `requests` asked for it."""
         path, target, base = key.path(self.folder), self.target(key), self.base.network
         identity, kept = provenance.digest([self.identity, str(key)]), path.with_suffix(TRIALS)
-        saved = Saved(path.with_suffix(".ckpt"), identity, self.seconds, self.logs)
         recipe = replace(self.recipe, key=(*self.recipe.key, 1 + (key.seed or 0)))
         adapting = Adapting(base, self.models[key], self.base_samples, world, requests)
-        search = Search(target.samples, self.choosing, self._yardstick(key), kept, identity)
+        search = Search(target.samples, self.choosing, self._yardstick(target), kept, identity)
         before, choice, error = self.trials(key) * recipe.steps, None, None
         if before:
             choice = search.choose(adapting, recipe, report)
@@ -199,7 +202,21 @@ class Retraining:
         def told(step: int, note: str) -> None:
             report(before + step, note)
 
-        module, history = adapting.to(target.samples, recipe, told, target.validation, saved)
+        astray: dict[float, float] = {}
+        while True:
+            of_rate = provenance.digest([identity, recipe.rate])
+            saved = Saved(path.with_suffix(".ckpt"), of_rate, self.seconds, self.logs)
+            module, history = adapting.to(target.samples, recipe, told, target.validation, saved)
+            lost = self._astray(choice, module, target, world)
+            if choice is None or lost is None:
+                break
+            choice = went_astray(choice, lost)
+            if not others(choice):
+                break
+            astray[choice.rate] = lost
+            world.on_root(partial(saved.path.unlink, missing_ok=True))
+            choice = search.choose(adapting, recipe, report, astray)
+            recipe, error = replace(recipe, rate=choice.rate, stop=choice.steps), choice.error
         network = adapting.adaptation.folded(module, base)
         if not history.train:
             self._measure(module, target, history, world)
@@ -217,6 +234,18 @@ class Retraining:
         for left in (saved.path, kept):
             world.on_root(partial(left.unlink, missing_ok=True))
 
+    def _astray(
+        self, choice: Chosen | None, module: nn.Module, target: Target, world: World
+    ) -> float | None:
+        """The error of a model on its own samples where that is far above what its trials left on
+        samples held out: near the largest stable rate one training may end well and another not.
+        None otherwise. Collective."""
+        if choice is None or not choice.steps:
+            return None
+        yardstick = self._yardstick(target)
+        error = yardstick.error(module, target.samples, world)
+        return error if error > ASTRAY * choice.error else None
+
     def trials(self, key: ModelKey) -> int:
         """Trainings ahead of a model's own, which choose its rate and steps."""
         return self.choosing.trials * (self._recipe_of(key) == "chosen")
@@ -230,8 +259,8 @@ class Retraining:
             return "rate and steps are the same for all, not chosen"
         return "nothing can be held out of one sample: the middle rate and all steps"
 
-    def _yardstick(self, key: ModelKey) -> Yardstick:
-        outputs, normalisation = self.base.network.channels.outputs, self.target(key).normalisation
+    def _yardstick(self, target: Target) -> Yardstick:
+        outputs, normalisation = self.base.network.channels.outputs, target.normalisation
         return Yardstick(normalisation, outputs, self.recipe.batch_size)
 
     def _measure(self, module: nn.Module, target: Target, history: History, world: World) -> None:

@@ -6,7 +6,7 @@ so that a stage that is killed goes on with the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -95,11 +95,17 @@ class Search:
             errors.append(self.yardstick.error(module, held_out, adapting.world))
         return float(np.mean(errors))
 
-    def choose(self, adapting: Adapting, recipe: Recipe, report: Report) -> Chosen:
+    def choose(
+        self,
+        adapting: Adapting,
+        recipe: Recipe,
+        report: Report,
+        astray: Mapping[float, float] | None = None,
+    ) -> Chosen:
         """Train on every fold at every rate, but for what is known already, and choose. Collective.
 
-        report: called with the steps done in all trainings together. Raises BlewUp if none of them
-        stays finite.
+        report: called with the steps done in all trainings together; astray: rates that are not to
+        be taken, see `chosen`. Raises BlewUp if none of them stays finite.
         """
         world, rates, folds = adapting.world, self.choosing.rates, self.choosing.folds
         known = world.on_root(self._kept)
@@ -118,7 +124,7 @@ class Search:
             kept = Curves(identity=self.identity, errors=known)
             world.on_root(partial(write_atomically, self.path, json_text(kept)))
         curves = {rate: self._mean(known, rate) for rate in rates}
-        choice = chosen(curves, points, sum(len(fold.held_out) for fold in folds))
+        choice = chosen(curves, points, sum(len(fold.held_out) for fold in folds), astray)
         if choice is None:
             listed = ", ".join(f"{rate:g}" for rate in rates)
             raise BlewUp(
