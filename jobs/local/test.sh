@@ -33,6 +33,11 @@ step() {
     echo "$name $status $ranks $selected" >> "$reports/steps.txt"
     printf -- '-- %s: %d s\n' "$name" $((SECONDS - began))
 }
+# Tests start more than a thousand jobs: each would compile our modules anew where the environment
+# keeps Python from writing bytecode. It lies in one place, so that no test finds it in its folders.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX=$PWD/$reports/bytecode
+
 beside=()
 trap 'kill "$running" "${beside[@]}" 2> /dev/null; exit 130' INT TERM
 
