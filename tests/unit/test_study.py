@@ -23,7 +23,7 @@ from eddyscope.stages.study_tables import write_now_and_then
 from eddyscope.storage.lock import holding
 from eddyscope.study.axes import check_blocks, points_of, read_study
 from eddyscope.study.plan import Plan, share_of
-from eddyscope.study.tables import mark_complete, tables_of, write_all
+from eddyscope.study.tables import from_elsewhere, mark_complete, tables_of, write_all
 from small_study import FORWARD, STUDY, write_study
 
 
@@ -269,6 +269,13 @@ def test_tables_of_other_machines_are_joined(tmp_path):
     (here / "cases").mkdir()
     for name in found.cases:
         (here / "cases" / f"{name}.csv").write_bytes((there / "cases" / f"{name}.csv").read_bytes())
+    known = from_elsewhere(found, here)
+    assert known == {found.cells[place].id for place in (1, 4)}, "what is here is known from here"
+    left = found.without(known)
+    assert [cell.id for cell in left.cells] == [found.cells[i].id for i in (0, 2, 3, 5)]
+    (found.cells[0].folder(here) / "cell.json").unlink()
+    assert from_elsewhere(found, here) == known, "what is half done here is done again"
+    mark_complete(found.cells[0], here)
     tables = tables_of(found, here)
     assert [cell.id for cell in tables.missing] == [found.cells[i].id for i in (2, 3, 5)]
     shifts = write_all(found, here, tables)

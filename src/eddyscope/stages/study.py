@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from eddyscope.stages.study_cost import described, require_simulations
 from eddyscope.stages.study_run import Run
 from eddyscope.stages.study_tables import write_now_and_then, written
 from eddyscope.study.axes import read_study
-from eddyscope.study.tables import record
+from eddyscope.study.tables import from_elsewhere, record
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -84,11 +84,12 @@ def run(arguments: argparse.Namespace, folder: Callable[[Path], Path], world: Wo
     source: Path = arguments.study
     study = world.on_root(lambda: read_study(source))
     whole = plan_of(study, source, world)
-    plan = whole.only(arguments.only)
     out = world.on_root(lambda: folder(arguments.out or Path("runs") / study.name))
+    known = set() if arguments.fresh else world.on_root(lambda: from_elsewhere(whole, out))
+    plan = whole.only(arguments.only).without(known)
     require_simulations(plan, out, world)
     if arguments.dry_run:
-        world.say("\n".join(described(plan, out, world, arguments.measure)))
+        world.say("\n".join([*described(plan, out, world, arguments.measure), *told(known)]))
         return 0
     world.on_root(lambda: record(whole, out, source, arguments.resume))
     tables = partial(write_now_and_then, whole, out)
@@ -97,6 +98,11 @@ def run(arguments: argparse.Namespace, folder: Callable[[Path], Path], world: Wo
     if do in (None, "tables"):
         world.say(world.on_root(lambda: written(whole, out)))
     return ended(here, out)
+
+
+def told(known: Collection[str]) -> list[str]:
+    """A line on cells that are in tables from elsewhere, if there are any."""
+    return [f"  {len(known)} more cells are in cases/*.csv, and not done again"] if known else []
 
 
 def ended(here: Run, out: Path) -> int:

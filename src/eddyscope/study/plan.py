@@ -13,7 +13,7 @@ it, and one that asks for another gets another folder.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -193,6 +193,10 @@ class Plan:
                 )
         chosen = [cell for cell in self.cells if not names or cell.name in names]
         return Plan(self.name, chosen, self.axes)
+
+    def without(self, ids: Collection[str]) -> Plan:
+        """The same less some cells, and less what they alone need."""
+        return Plan(self.name, [cell for cell in self.cells if cell.id not in ids], self.axes)
 
 
 Item = TypeVar("Item", bound=System | Training | Cell)

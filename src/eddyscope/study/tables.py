@@ -3,8 +3,8 @@
 A case's table is cases/<case>.csv. It has the rows of all its cells that are complete here; and of
 the others those that it had before, where these cells still belong to the study. So a study can be
 done a case, or a cell, at a time, on other days or machines: copy their cases/*.csv here, and have
-the tables made. A row tells by the id of its cell which settings it is of: a table of other
-settings is passed over, and that is said.
+the tables made; what they have is not done again. A row tells by the id of its cell which settings
+it is of: a table of other settings is passed over, and that is said.
 """
 
 from __future__ import annotations
@@ -34,7 +34,15 @@ from eddyscope.config.errors import CaseError
 from eddyscope.config.provenance import file_digest
 from eddyscope.study.plan import Cell, Plan
 
-__all__ = ["Tables", "is_complete", "mark_complete", "record", "tables_of", "write_all"]
+__all__ = [
+    "Tables",
+    "from_elsewhere",
+    "is_complete",
+    "mark_complete",
+    "record",
+    "tables_of",
+    "write_all",
+]
 
 MARK = "cell.json"
 
@@ -74,6 +82,17 @@ def is_complete(cell: Cell, out: Path) -> bool:
         )
     except (OSError, KeyError):
         return False
+
+
+def from_elsewhere(plan: Plan, out: Path) -> set[str]:
+    """Ids of the cells that are in the tables, and of which nothing else is here. Not collective.
+    CaseError for a table that cannot be read."""
+    found: set[str] = set()
+    for name in plan.cases:
+        gone = {c.id for c in plan.cells if c.name == name and not c.folder(out).exists()}
+        kept, _ = _kept(out / "cases" / f"{name}.csv", gone, set())
+        found |= set(kept.column("cell")) if kept is not None else set()
+    return found
 
 
 def tables_of(plan: Plan, out: Path) -> Tables:
