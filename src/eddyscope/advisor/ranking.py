@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from eddyscope.advisor.scores.base import Curve, Evidence, LayerScore, Score
 from eddyscope.advisor.start import start_of
 from eddyscope.artefacts.uncertainty import tied
@@ -103,7 +105,8 @@ def rank_layers(
 
         def timed(layer: str, score: Score = score) -> tuple[LayerScore, float]:
             began = time.perf_counter()
-            found = score.of_layer(frozen, evidence, layer)
+            with torch.inference_mode(False), torch.enable_grad():
+                found = score.of_layer(frozen, evidence, layer)
             return found, time.perf_counter() - began
 
         found = map_in_order(world, timed, [*model.layers])

@@ -150,21 +150,18 @@ def advise(
     layers: Sequence[str] | None,
     inputs: Arrays,
     targets: Arrays,
-    score: Choosing = "linearised_gain",
+    score: Choosing = "probe",
 ) -> LayerAdvice:
     """Which layer of a trained module to re-train on a few samples of another system, before any
-    is. With e = y − f(x) the module's error on them and J_l its Jacobian in layer l's parameters
-
-        R²_l = 1 − ‖e − J_l d‖² / ‖e‖²,   d fitted to some of the samples, judged on the others
-
-    is the share of the error that a small change of the layer removes ("linearised_gain"); other
-    scores: `eddyscope settings advise.scores`.
+    is. One factor of each input and output channel is fitted first; the value of a layer is the
+    share of the error that these leave which a few steps of re-training that layer alone remove
+    ("probe", `advisor/scores/probe.py`). Other scores: `eddyscope settings advise.scores`.
 
     layers: names in `module.named_modules()`; None for every convolution and linear layer that a
         forward pass meets; of layers that share weights there is one.
     inputs, targets: a few samples, (sample, channel, y, x), as the module takes and gives them:
-        normalised, if it was trained on normalised ones. What is wrong by a factor is part of e;
-        where e is larger than y, `reason` asks whether they are.
+        normalised, if it was trained on normalised ones. Where the module does worse than to
+        predict nothing, `reason` asks whether they are.
 
     The module is used as in `eval()` and stays as it is; it computes on the CPU. Raises CaseError
     for samples that do not fit it, and for layers that it does not have.
@@ -191,7 +188,7 @@ def advise(
             f"gives {(len(fields), *output.shape[1:])}"
         )
     chosen, left_out = _chosen(copied, layers, fields)
-    model = _layered(copied, chosen)
+    model = _layered(copied, chosen, fields.shape[1], wanted.shape[1])
     evidence = Evidence(Samples(fields, wanted), spectral=_is_square(wanted))
     ranking = rank_layers(model, evidence, {str(name): judge}, alone())[str(name)]
     words = reason(str(name), judge, ranking, len(fields)) + _scaling(copied, fields, wanted)
@@ -216,10 +213,14 @@ def _scaling(module: nn.Module, fields: Tensor, wanted: Tensor) -> str:
 # --- Modules of users ----------------------------------------------------------------------
 
 
-def _layered(module: nn.Module, layers: Mapping[str, nn.Module], inputs: int = 0) -> LayeredModel:
-    """A module of so many input channels as the rest of the program has networks."""
-    channels = Channels(tuple(str(number) for number in range(inputs)), ())
-    return LayeredModel(module, layers, NetworkSettings(), channels)
+def _layered(
+    module: nn.Module, layers: Mapping[str, nn.Module], inputs: int = 0, outputs: int = 0
+) -> LayeredModel:
+    """A module of so many channels as the rest of the program has networks."""
+    given, gives = (tuple(str(number) for number in range(count)) for count in (inputs, outputs))
+    channels = Channels(given, tuple(f"output {name}" for name in gives))
+    # However they lie: a module may rely on it, and who calls it knows.
+    return LayeredModel(module, layers, NetworkSettings(), channels, channels_last=False)
 
 
 def _require_module(module: object) -> None:

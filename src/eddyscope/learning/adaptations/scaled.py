@@ -34,7 +34,7 @@ class Scaled(nn.Module):
         super().__init__()
         self.network = frozen_but(base, [])
         self.module = self.network.module
-        self.precision = torch.float32
+        self.precision = next((p.dtype for p in self.module.parameters()), torch.float32)
         """That the network computes in."""
         channels = base.channels
         self.outputs = _ones(len(channels.outputs) if each_output else 1)
@@ -119,17 +119,20 @@ def _ones(count: int) -> nn.Parameter:
 @contextmanager
 def _in_double_precision(module: Scaled, example: Tensor) -> Iterator[None]:
     """With the network in double precision, unless it cannot compute in that."""
-    module.module.double()
-    module.precision = torch.float64
+    own = module.precision
+    _compute_in(module, torch.float64)
     try:
         with torch.no_grad():
             module(example)
     except Exception:  # whatever a user's forward raises
-        module.module.float()
-        module.precision = torch.float32
+        _compute_in(module, own)
     yield
-    module.module.float()
-    module.precision = torch.float32
+    _compute_in(module, own)
+
+
+def _compute_in(module: Scaled, precision: torch.dtype) -> None:
+    module.module.to(precision)
+    module.precision = precision
 
 
 def _batches(samples: Samples, size: int) -> Iterator[tuple[Tensor, Tensor]]:
