@@ -114,7 +114,12 @@ def test_means_and_spectra_of_two_layers_are_twice_those_of_one(world, kind):
                 }
             )
         for name, expected in found[0].items():
-            assert found[1][name].tobytes() == (2.0 * expected).tobytes(), (name, mesh)
+            if (
+                kind == "torch"
+            ):  # its sums over arrays of another shape round otherwise on some CPUs
+                np.testing.assert_allclose(found[1][name], 2.0 * expected, rtol=1e-12)
+            else:
+                assert found[1][name].tobytes() == (2.0 * expected).tobytes(), (name, mesh)
 
 
 @pytest.mark.mpi

@@ -84,7 +84,8 @@ def test_one_rank_of_a_study_is_killed(done: Path, whole: bytes, tmp_path: Path)
     """While each of two makes a cell of its own, which has the bits of one rank."""
     study, out = write_study(tmp_path, ONE), tmp_path / "out"
     shutil.copytree(done, out)
-    shutil.rmtree(out / "cells")
+    for made in ("cells", "cases"):
+        shutil.rmtree(out / made)
     killed(study, out, MODEL, ranks=2)
     assert guard(lambda: dispatch(command(study, out)[3:])) == 0
     assert (out / "study.csv").read_bytes() == whole
@@ -110,6 +111,7 @@ def test_what_another_program_is_at_work_on_is_left_to_it(
     """Its cells are no failures; those are come back to, and what needs a simulation of its."""
     study, out = write_study(tmp_path, ONE), tmp_path / "out"
     shutil.copytree(done, out)
+    shutil.rmtree(out / "cases")
     call = command(study, out)[3:]
     mine, theirs = sorted((out / "cells" / "forward").iterdir())
     for folder in (mine, theirs):
@@ -122,6 +124,7 @@ def test_what_another_program_is_at_work_on_is_left_to_it(
     assert "study: 1 left to another program" in said.out and not said.err
     assert (mine / "cell.json").exists() and not (theirs / "cell.json").exists()
 
+    shutil.rmtree(out / "cases", ignore_errors=True)
     (system, *_) = (out / "systems").iterdir()
     shutil.rmtree(system)
     shutil.rmtree(mine)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, ClassVar, Literal
@@ -120,7 +121,8 @@ class StopRequests:
         """Remove its own files: they are obeyed. On the first rank; not collective."""
         if self.world.is_root:
             for file in self.files:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):  # a folder that cannot be written is told of by who writes
+                    file.unlink()
 
 
 class GroupRequests:
