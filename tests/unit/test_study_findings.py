@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from eddyscope.report import study_figures
 from eddyscope.report.figures import Drawn, draw
 from eddyscope.report.study_figures import STUDY_PICTURES
 from eddyscope.report.study_page import every_model, gains, which_layer, write_page
+from eddyscope.report.style import styled
 from synthetic_study import errors
 
 PLANTED = {
@@ -234,3 +236,18 @@ def test_pictures_show_all_that_layers_are_compared_with():
     drawn = study_figures._lines(shifts)
     assert set(drawn) == {"all", "above", "scratch", "scale", "three_scales", "tiny", "gain"}
     assert len({line[1:] for line in drawn.values()}) == len(drawn)
+
+
+def test_titles_of_panels_do_not_run_into_each_other():
+    others = [(("transfer.normalisation", way), ("training.learning_rate", "0.001"))
+              for way in ("dimensional", "target", "snapshot")]  # fmt: skip
+    rows = [replace(row, settings=each) for each in others for row in errors(PLANTED)]
+    with styled():
+        figure = STUDY_PICTURES[0](shifts_of(rows)).figure
+        figure.draw_without_rendering()
+    titles = [axes._left_title for axes in figure.axes if axes.get_title(loc="left")]
+    assert titles[1].get_text().splitlines()[1:] == [
+        "normalisation = target", "learning_rate = 0.001"
+    ]  # fmt: skip
+    boxes = [title.get_window_extent() for title in titles]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))

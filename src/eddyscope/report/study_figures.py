@@ -112,11 +112,18 @@ def _panel_grid(panels: Mapping[str, Panel], draw: Callable[[Axes, Panel], None]
     named: dict[str, Artist] = {}
     for panel, (title, content) in zip(axes.flat, panels.items(), strict=False):
         draw(panel, content)
-        panel.set_title(title)
+        panel.set_title(_in_lines(title))
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
     figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=4)
     return figure
+
+
+def _in_lines(title: str) -> str:
+    """A shift's title on a narrow panel: a line a setting, by the last part of its name."""
+    case, *settings = (part.partition(" = ") for part in title.split(", "))
+    lines = [f"{name.rpartition('.')[2]} = {value}" for name, _, value in settings]
+    return "\n".join([case[0], *lines])
 
 
 def _layers_panel(axes: Axes, shift: Shift, lines: Mapping[str, Line]) -> None:
