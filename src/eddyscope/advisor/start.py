@@ -7,7 +7,7 @@ easily a layer puts sizes right. Uses torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +46,12 @@ class Start:
     def error(self, output: Tensor, places: Tensor) -> Tensor:
         """Error of each sample of `places`, (sample,), of the network's output for them."""
         return _errors(output, self.samples.targets[places], self.weights)
+
+    def errors_of(self, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """Error of each sample, (sample,), of a network that is called with places of samples."""
+        with torch.no_grad():
+            places = torch.arange(len(self.samples), device=self.errors.device).split(BATCH)
+            return torch.cat([self.error(network(part), part) for part in places])
 
 
 def start_of(model: LayeredModel, samples: Samples) -> Start:

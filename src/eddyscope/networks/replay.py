@@ -28,9 +28,8 @@ class Replay:
 
     `trained` are the layer's parameters by their full names in `module`, and require gradients;
     `replay(places)` is the network's output for the inputs at `places`, (sample, output channel, y,
-    x). Layers that a forward pass meets
-    before `layer` are not computed again, unless the network then gives something else: where a
-    sample's output depends on the others, say.
+    x). Layers that a forward pass meets before `layer` are not computed again, unless the network
+    then gives something else: where a sample's output depends on the others, say.
     """
 
     def __init__(self, model: LayeredModel, layer: str, inputs: Tensor):

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Probe"]
 
-BATCH = 16
-"""Samples of a forward pass alone."""
 HALVINGS = 16
 """Of the rate at most, where the first step raises the error."""
 
@@ -92,7 +90,7 @@ class Probe:
             ratios = self._steps(replay, start, batches, asked.rate / 2.0**halvings)
             if ratios is None:
                 continue
-            errors = _errors(replay, start)
+            errors = start.errors_of(replay).double().cpu().numpy()
             if np.isfinite(errors).all():
                 return ratios, errors
         return np.ones(asked.steps), start.errors.double().cpu().numpy()
@@ -125,17 +123,6 @@ class Probe:
                 if not after < error.detach():
                     return None
         return ratios if np.isfinite(ratios).all() else None
-
-
-def _errors(replay: Replay, start: Start) -> FloatArray:
-    """Of each sample, (sample,)."""
-    import torch
-
-    with torch.no_grad():
-        places = torch.arange(len(start.samples), device=start.errors.device).split(BATCH)
-        errors = torch.cat([start.error(replay(part), part) for part in places])
-    found: FloatArray = errors.double().cpu().numpy()
-    return found
 
 
 def _order(count: int, needed: int) -> npt.NDArray[np.int64]:
