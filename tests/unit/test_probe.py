@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from eddyscope.advisor.ranking import Ranking, rank_layers
+from eddyscope.advisor.reason import reason
 from eddyscope.advisor.scores.base import Evidence
 from eddyscope.advisor.scores.registry import SCORES
 from eddyscope.advisor.start import start_of
@@ -127,4 +128,7 @@ def test_samples_tell_ties():
     )
     mixed = {"a": np.array([0.1, 0.2, 0.3]), "b": np.array([0.3, 0.1, 0.23])}
     values = {name: float(parts.mean()) for name, parts in mixed.items()}
-    assert Ranking(values, parts=mixed).groups == [["a", "b"]]
+    alike = Ranking(values, parts=mixed)
+    assert alike.groups == [["a", "b"]]
+    words = reason("probe", SCORES.build(SCORES.settings("probe")), alike, 3)
+    assert "there is no advice: a and b (20.0%) are not told apart by these samples" in words

@@ -41,13 +41,19 @@ def reason(
     if len(groups) == 1:
         if len(groups[0]) == 1:
             return f"{by}, {told(groups[0])} is the only layer.{undefined}"
-        why = "promise nothing" if ranking.promises_nothing else "are equal"
+        why = "promise nothing" if ranking.promises_nothing else _alike(ranking)
         return f"{by} there is no advice: {told(groups[0])} {why}.{undefined}"
     best, second, last = groups[0], groups[1], groups[-1]
     words = f"{told(best)} {_verb(best)} first"
     if len(groups) > 2:
         words += f", before {told(second)}"
     return f"{by}, {words}; {told(last)} {_verb(last)} last.{_equals(ranking)}{undefined}"
+
+
+def _alike(ranking: Ranking) -> str:
+    """What is said of layers that are all of one group."""
+    differ = ranking.parts and len(set(ranking.values.values())) > 1
+    return "are not told apart by these samples" if differ else "are equal"
 
 
 def _is_known(ranking: Ranking, group: Sequence[str]) -> bool:
